@@ -1,0 +1,141 @@
+"""The contract between the harness and a messaging system: one adapter, its producers, its consumers.
+
+The harness owns time, identity, batching and accounting; an adapter moves opaque bytes and says what became of them.
+It reads no clock, keeps no buffer and makes no retry that it does not declare. Sends are columnar (a block and a
+range of its rows), outcomes come back as ranges, consumers hand over batches: an object a message would cost more
+than several of the systems that are measured. docs/add-a-system.md builds an adapter step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+from adapters.capabilities import Capabilities, Mode
+
+Wiring = dict[str, Any]
+"""Plain JSON data (addresses, names): made by wire() and prepare(), handed to every endpoint in its SPEC.json.
+The harness sets wiring["servers"] = ["host:port", ...] (the advertised bootstrap list) before prepare()."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group: gets every message; its members share them."""
+
+    name: str
+    members: int = 1
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Who talks to whom. Lanes (what is ordered) are producer x partition."""
+
+    producers: int
+    groups: tuple[Group, ...]
+    partitions: int = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a variant asks of its adapter. ``settings`` are the client's own names and override the profile's."""
+
+    profile: str = "defaults"
+    mode: str = ""  # "" = the first of capabilities.modes
+    batch: int = 100  # the scenario's: most messages in one send() or poll()
+    ack_every: int = 100  # the scenario's: messages between two ack()s
+    payload_bytes_max: int = 1024
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class Status(IntEnum):
+    """What became of a message that was sent."""
+
+    CONFIRMED = 1  # the system took it, as the mode defines "acknowledged"
+    FAILED = 2  # provably not written
+    INDETERMINATE = 3  # nobody can know: a time-out, a lost connection
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a connection, at the time the harness collects it.
+
+    kind: "ready" | "assigned" | "reconnected" | "closed" | "ack-failed" | "error". ``partitions`` is the *whole*
+    current assignment with "assigned" (None = shared).
+    """
+
+    kind: str
+    detail: str = ""
+    partitions: tuple[int, ...] | None = None
+
+
+@dataclass
+class Batch:
+    """What one poll() returned: payloads in the order of arrival, or one buffer of ``count`` rows of ``size`` bytes."""
+
+    payloads: Sequence[bytes] | None = None
+    buffer: memoryview | None = None  # with size and count; the adapter does not touch it again
+    size: int = 0
+    count: int = 0
+    positions: Sequence[int] | None = None  # the broker's: offset, stream id; never a delivery tag
+    redelivered: Sequence[bool] | None = None
+    token: Any = None  # the adapter's own, for ack()
+
+
+class Block(Protocol):
+    """Messages of one size in one buffer, made by the harness: row i has id first_id + i."""
+
+    first_id: int
+    count: int
+    size: int  # bytes a message
+    partitions: Sequence[int]  # by row
+    keys: Sequence[bytes] | None  # by row; None = round-robin over the partitions
+
+    def messages(self, lo: int, hi: int) -> Sequence[bytes]: ...
+    def raw(self, lo: int, hi: int) -> memoryview: ...
+
+
+class Outcomes(Protocol):
+    """Where an adapter reports what became of messages: from any thread, once for each (id, group)."""
+
+    def run(self, first_id: int, count: int, status: Status, group: int = -1, step: int = 1) -> None: ...
+    def some(self, ids: Sequence[int], status: Status, group: int = -1) -> None: ...
+    def id_of(self, payload: bytes) -> int: ...
+
+
+class Producer(Protocol):
+    """One sending connection, used by one thread."""
+
+    def ready(self, timeout_s: float) -> bool: ...
+    def room(self) -> int: ...  # how many messages send() would take now, as far as is known
+    def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int: ...  # accepted prefix; 0 s never blocks
+    def pump(self, timeout_s: float) -> None: ...  # serves the client's I/O, reports outcomes; may return early; never raises
+    def flush(self, timeout_s: float) -> int | None: ...  # unresolved (id, group)s; None = unknowable
+    def events(self) -> Sequence[Event]: ...  # since the last call
+    def close(self) -> None: ...  # idempotent
+
+
+class Consumer(Protocol):
+    """One receiving connection: one member of one group, used by one thread."""
+
+    def poll(self, max_messages: int, timeout_s: float) -> Batch | None: ...
+    def ack(self, batch: Batch, upto: int) -> None: ...  # all that was polled before, and `upto` messages of this batch; never raises
+    def settle(self, batch: Batch, index: int, how: str) -> None: ...  # "ack" | "requeue" | "reject": where capabilities.settle
+    def idle(self, seconds: float) -> None: ...  # "processing": heartbeats and leases go on
+    def events(self) -> Sequence[Event]: ...  # since the last call
+    def close(self) -> None: ...  # idempotent; what was not acknowledged goes back
+
+
+class Adapter(Protocol):
+    """One system through one client library. Made as ``Class(options)``; raises only adapters.errors."""
+
+    capabilities: Capabilities
+    mode: Mode
+
+    def wire(self, topology: Topology, run_id: str) -> Wiring: ...  # before the server starts
+    def prepare(self, wiring: Wiring) -> Wiring: ...  # after it: topics, queues, shards; idempotent
+    def cleanup(self, wiring: Wiring) -> None: ...  # only what carries this run's id
+    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer: ...
+    def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer: ...
+    def effective(self) -> Mapping[str, Mapping[str, Any]]: ...  # {"producer": {...}, "consumer": {...}}: settings in force

@@ -1,0 +1,75 @@
+"""What a server recipe gives: a started server as a list of nodes, whatever it runs as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.guard import Guard
+
+KINDS = ("external", "native", "embedded", "compose")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One process of a server. ``pid`` is None where it runs elsewhere (external, compose)."""
+
+    name: str  # "kafka.1": faults and figures name nodes so
+    role: str  # "broker", "controller", "emulator"
+    pid: int | None
+    address: str  # host:port that it listens on
+    advertised: str  # host:port that clients are told
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """Which server this is, for the report: name, version and its dates (ISO, "" = not known)."""
+
+    name: str  # "Apache Kafka", "Valkey", "ElasticMQ"
+    version: str
+    released: str = ""
+    end_of_life: str = ""
+    emulator: bool = False  # speaks a cloud service's protocol; says nothing about the service: never ranked
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the runner asks of a recipe."""
+
+    kind: str  # one of KINDS
+    folder: Path  # data, settings and logs of this server: folder/NODE.log
+    run_id: str
+    guard: Guard  # every child is started through it, so that nothing outlives the run
+    address: str = ""  # external: host:port[,host:port...]
+    nodes: int = 1
+    version: str = ""  # "" = the recipe's own choice
+    port: int = 0  # 0 = any free one
+    wiring: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Server(Protocol):
+    """A server that answers. ``stop`` is idempotent and leaves nothing running."""
+
+    system: str
+    kind: str
+    product: Product
+    nodes: tuple[Node, ...]
+    bootstrap: tuple[str, ...]  # advertised addresses: wiring["servers"]
+    settings: Mapping[str, Any]  # effective ones, for the report
+
+    def dead(self) -> str | None: ...  # None = lives; else why not, with the node's last log lines
+    def stop(self) -> None: ...
+
+
+class Recipe(Protocol):
+    """How one system's server is obtained and started: one module of bench/servers each, as RECIPE."""
+
+    system: str
+    default_kinds: tuple[str, ...]  # tried in this order for "auto"
+
+    def missing(self, kind: str) -> str | None: ...  # None = can be had here; else what is missing and how to get it
+    def start(self, request: Request) -> Server: ...  # returns when the protocol answers; raises ServerError
+    def install(self) -> None: ...  # gets it for "native" (apt as root, mvn); skips what is there; raises ServerError
