@@ -1,0 +1,187 @@
+"""A consumer's accounting, online: checks every message, records its latency, journals that it was processed.
+
+Messages are accounted in chunks of about 100 kB (in the cache) or one acknowledgement's worth, by numpy; up to eight at a
+time by plain integers, because a vectorised account costs 100 us whatever its size. Latency is computed here, from the
+header: it cannot be recovered from the journal's ranges.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.base import Batch
+from bench import header
+from bench.histogram import Histogram
+from bench.journal import Kind, Writer
+from bench.payload import Pool
+
+FEW = 8
+CHUNK_B = 100_000
+_SECOND = 1_000_000_000
+_U32 = 0xFFFFFFFF
+_U16 = 0xFFFF
+
+
+class Account:
+    """One consumer's account of one trial.
+
+    ``window_ns``: absolute monotonic [start, end) of the measured part. A latency counts when the message was *due* in
+    it, a delivery when it *arrived* in it.
+    """
+
+    def __init__(self, *, run: int, trial: int, group: int, size: int, pool: Pool, writer: Writer) -> None:
+        self.trial = trial
+        self.received = 0
+        self.in_window = 0
+        self.corrupted = 0
+        self.late = 0
+        self.seconds: Counter[int] = Counter()
+        self.end_to_end = Histogram()
+        self.from_sent = Histogram()
+        self.canaries: set[tuple[int, int]] = set()
+        self._run = run
+        self._group = group
+        self._size = size
+        self._pool = pool
+        self._writer = writer
+        self._go_ns = 0
+        self._window_ns = (0, 0)
+        self._first_word = header.MAGIC | run << 32
+        self._payloads: list[bytes] = []
+        self._stamps: list[tuple[int, int]] = []  # time, count
+        self.pending = 0
+
+    def window(self, go_ns: int, start_ns: int, end_ns: int) -> None:
+        """Set the start of the load and the measured window: absolute monotonic times."""
+        self._go_ns = go_ns
+        self._window_ns = (start_ns, end_ns)
+
+    def take(self, batch: Batch, now_ns: int) -> None:
+        """Note a batch that arrived at ``now_ns``; it is accounted at the next settle()."""
+        if batch.buffer is not None:
+            self._buffer(batch.buffer, batch.size, now_ns)
+            return
+        payloads = batch.payloads or ()
+        self._payloads += payloads
+        self._stamps.append((now_ns, len(payloads)))
+        self.pending += len(payloads)
+
+    def settle(self) -> None:
+        """Account all that was taken: to be called before it is acknowledged."""
+        payloads, stamps = self._payloads, self._stamps
+        if not payloads:
+            return
+        self._payloads, self._stamps, self.pending = [], [], 0
+        if len(payloads) <= FEW:
+            self._few(payloads, [t for t, n in stamps for _ in range(n)])
+            return
+        joined = b"".join(payloads)
+        same = len(joined) == len(payloads) * self._size and all(len(p) == self._size for p in (payloads[0], payloads[-1]))
+        if not same:
+            self._odd(payloads, stamps)
+            return
+        rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(payloads), self._size)
+        times: NDArray[np.int64] | int = stamps[0][0]
+        if len(stamps) > 1:
+            table = np.array(stamps, dtype=np.int64)
+            times = np.repeat(table[:, 0], table[:, 1])
+        if not self._rows(rows, times):
+            self._odd(payloads, stamps)
+
+    def _buffer(self, buffer: memoryview, size: int, now_ns: int) -> None:
+        rows = np.frombuffer(buffer, dtype=np.uint8).reshape(-1, size)
+        step = max(1, CHUNK_B // size)
+        for lo in range(0, len(rows), step):
+            part = rows[lo : lo + step]
+            if size != self._size or len(part) <= FEW or not self._rows(part, now_ns):
+                self._odd([bytes(row) for row in part], [(now_ns, len(part))])
+
+    def _rows(self, rows: NDArray[np.uint8], times: NDArray[np.int64] | int) -> bool:
+        """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way."""
+        n = len(rows)
+        words = np.ndarray((n, 8), dtype="<u8", buffer=rows.data, strides=(self._size, 8)).copy()
+        columns = words.view(header.DTYPE)[:, 0]
+        sound = header.checks(words) == words[:, 7]
+        sound &= words[:, 0] == self._first_word
+        sound &= columns["trial"] == self.trial
+        sound &= columns["flags"] == 0
+        sound &= columns["length"] == self._size
+        if not sound.all():
+            return False
+        sequences = columns["sequence"]
+        if not np.array_equal(rows[:, header.SIZE :], self._pool.rows(sequences)):
+            return False
+        self._record(columns, times, n)
+        return True
+
+    def _record(self, columns: NDArray[np.void], times: NDArray[np.int64] | int, n: int) -> None:
+        start, end = self._window_ns
+        intended = columns["intended_ns"]
+        if int(intended[0]) >= start and int(intended[-1]) < end and intended.min() >= start and intended.max() < end:
+            self.end_to_end.add(times - intended)
+            self.from_sent.add(times - columns["sent_ns"])
+        else:
+            measured = (intended >= start) & (intended < end)
+            if measured.any():
+                self.end_to_end.add((times - intended)[measured])
+                self.from_sent.add((times - columns["sent_ns"])[measured])
+        self.received += n
+        if isinstance(times, int):
+            first = last = times
+            self.seconds[(times - self._go_ns) // _SECOND] += n
+            self.in_window += n if start <= times < end else 0
+        else:
+            first, last = int(times[0]), int(times[-1])
+            self.in_window += int(((times >= start) & (times < end)).sum())
+            for second, count in zip(*np.unique((times - self._go_ns) // _SECOND, return_counts=True), strict=True):
+                self.seconds[int(second)] += int(count)
+        self._writer.batch(Kind.PROCESSED, columns, trial=self.trial, group=self._group, t_first=first, t_last=last)
+
+    def _odd(self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]]) -> None:
+        """Account one by one where a chunk holds canaries, another trial's messages, other sizes or damage."""
+        times = [t for t, n in stamps for _ in range(n)]
+        for lo in range(0, len(payloads), FEW):
+            self._few(payloads[lo : lo + FEW], times[lo : lo + FEW])
+
+    def _few(self, payloads: Sequence[bytes], times: Sequence[int]) -> None:
+        start, end = self._window_ns
+        rows: list[tuple[int, int, int, int, int, int]] = []
+        for payload, now_ns in zip(payloads, times, strict=True):
+            words = self._sound(payload)
+            if words is None:
+                self.corrupted += 1
+                self._writer.corrupt(trial=self.trial, group=self._group, t=now_ns)
+                continue
+            trial = words[1] & _U32
+            row = (words[1] >> 32 & _U16, words[1] >> 48, words[2] & _U32, words[2] >> 32 & _U16, words[2] >> 48, words[3])
+            if row[4] & header.CANARY:
+                self.canaries.add((row[0], row[2]))
+                continue
+            if trial != self.trial:
+                self.late += 1
+                self._writer.few(Kind.PROCESSED, [row], trial=trial, group=self._group, t=now_ns)
+                continue
+            rows.append(row)
+            if start <= words[4] < end:
+                self.end_to_end.add_one(now_ns - words[4])
+                self.from_sent.add_one(now_ns - words[5])
+            self.received += 1
+            self.in_window += start <= now_ns < end
+            self.seconds[(now_ns - self._go_ns) // _SECOND] += 1
+        if rows:
+            self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=times[-1])
+
+    def _sound(self, payload: bytes) -> tuple[int, ...] | None:
+        """Return the header's words, or None when header or body is not what a producer of this run sent."""
+        if len(payload) < header.SIZE:
+            return None
+        words = header.words_of(payload)
+        if words[0] != self._first_word or not header.holds(words) or words[6] & _U32 != len(payload):
+            return None
+        if words[1] & _U32 != self.trial or words[2] >> 48 & header.CANARY:
+            return words  # another size, another pool: its header is all that can be checked
+        return words if payload[header.SIZE :] == self._pool.bodies[words[3] & 0xFF] else None

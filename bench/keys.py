@@ -1,0 +1,71 @@
+"""Which key and which partition a message has: functions of (seed, producer, sequence), known to both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERIOD = 1 << 16  # keys repeat after so many messages: long against any batch, small enough for a cache
+
+_M = 0x5BD1E995
+_U32 = 0xFFFFFFFF
+
+
+def murmur2(data: bytes) -> int:
+    """MurmurHash2 as Kafka's default partitioner has it (seed 0x9747b28c, 32 bits).
+
+    Used for every system, so that Kafka's own choice of a partition for a key and ours are the same and a lane is one
+    Kafka partition. Source: org.apache.kafka.common.utils.Utils.murmur2.
+    """
+    h = (0x9747B28C ^ len(data)) & _U32
+    whole = len(data) & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * _M & _U32
+        k = (k ^ (k >> 24)) * _M & _U32
+        h = (h * _M & _U32) ^ k
+    tail = data[whole:]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * _M & _U32
+    h = (h ^ (h >> 13)) * _M & _U32
+    return h ^ (h >> 15)
+
+
+class Router:
+    """Lanes and keys by sequence for one producer.
+
+    ``routing`` "key": customers as keys, drawn once by ``seed`` (uniform for ``zipf`` 0, else P(k) proportional to
+    1 / rank^zipf) into a table of PERIOD entries that is read cyclically. "round-robin": sequence modulo partitions.
+    """
+
+    def __init__(self, routing: str, partitions: int, *, count: int = 1, zipf: float = 0.0, seed: int = 0, producer: int = 0) -> None:
+        self.partitions = partitions
+        self.keyed = routing == "key"
+        if not self.keyed:
+            return
+        names = [b"customer-%06d" % i for i in range(count)]
+        lane_of_key = np.array([(murmur2(name) & 0x7FFFFFFF) % partitions for name in names], dtype=np.uint32)
+        weights = np.arange(1, count + 1, dtype=np.float64) ** -zipf
+        drawn = np.random.default_rng((seed, producer)).choice(count, size=PERIOD, p=weights / weights.sum())
+        self._lanes: NDArray[np.uint32] = lane_of_key[drawn]
+        self._keys = [names[i] for i in drawn]
+
+    def lanes(self, first: int, count: int) -> NDArray[np.uint32]:
+        """Return the lane (partition) of each sequence first ... first + count - 1; shape (count,)."""
+        return self.lanes_of(np.arange(first, first + count, dtype=np.int64))
+
+    def lanes_of(self, sequences: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the lane of each of ``sequences``; the same shape."""
+        if not self.keyed:
+            return (sequences % self.partitions).astype(np.uint32)
+        return self._lanes[sequences & (PERIOD - 1)]
+
+    def keys(self, first: int, count: int) -> Sequence[bytes] | None:
+        """Return the keys of a range of sequences; None when routing is round-robin."""
+        if not self.keyed:
+            return None
+        lo = first & (PERIOD - 1)
+        if lo + count <= PERIOD:
+            return self._keys[lo : lo + count]
+        return [self._keys[(first + i) & (PERIOD - 1)] for i in range(count)]

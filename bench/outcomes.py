@@ -1,0 +1,144 @@
+"""What became of the messages that a producer sent: taken from any thread, stamped, coalesced, journalled.
+
+The adapter calls run() or some(); the producer loop calls settle() between sends. Publish latency is the time of the
+call minus the send time of the message, so a client that reports late is seen as late: that is what its user gets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.base import Status
+from bench import header
+from bench.clock import now_ns
+
+if TYPE_CHECKING:
+    from bench.histogram import Histogram
+
+Report = tuple[int, int, int, int, int, int]
+"""time_ns, first id, count, status, group, step."""
+
+Part = tuple[Status, int, "NDArray[np.uint64] | int"]
+"""status, group (-1 = all), ascending ids or one id."""
+
+_FEW = 8  # below this many reports, one by one costs less than vectors
+
+
+class Outcomes:
+    """adapters.base.Outcomes for one producer process; ``groups`` > 0 where the producer makes the copies."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Report] = deque()
+
+    def run(self, first_id: int, count: int, status: Status, group: int = -1, step: int = 1) -> None:
+        """Messages first_id, first_id + step, ... (count of them) came to ``status``."""
+        self._queue.append((now_ns(), first_id, count, status, group, step))
+
+    def some(self, ids: Sequence[int], status: Status, group: int = -1) -> None:
+        """Each message of ``ids`` came to ``status``."""
+        now = now_ns()
+        self._queue.extend((now, i, 1, status, group, 1) for i in ids)
+
+    def id_of(self, payload: bytes) -> int:
+        """Return the id of a payload that the client hands back."""
+        return header.sequence_of(payload)
+
+    def take(self) -> list[Report]:
+        """Return what was reported since the last call: (time, first, count, status, group, step)."""
+        queue = self._queue
+        return [queue.popleft() for _ in range(len(queue))]
+
+
+class Ledger:
+    """Accounts outcomes of one trial: counts, publish latency, and ids by (group, status) for the journal.
+
+    The send times of the last ``capacity`` messages are kept in a ring; the sender's window keeps more from being open.
+    """
+
+    def __init__(self, histogram: Histogram, *, groups: int, capacity: int, window_ns: tuple[int, int], first_id: int, last_id: int) -> None:
+        self._histogram = histogram
+        self._mask = (1 << (capacity - 1).bit_length()) - 1
+        self._sent = np.zeros((max(groups, 1), self._mask + 1), dtype=np.int64)
+        self._due = np.zeros(self._mask + 1, dtype=np.int64)
+        self._window_ns = window_ns
+        self._bounds = (first_id, last_id)
+        self.copies = max(groups, 1)
+        self.accepted = 0
+        self.resolved = {status: np.zeros(self.copies, dtype=np.int64) for status in Status}
+        self.foreign = 0
+
+    @property
+    def open(self) -> int:
+        """How many (message, group)s were accepted and have no outcome yet."""
+        return self.accepted - int(sum(int(counts.sum()) for counts in self.resolved.values()))
+
+    def sent(self, first_id: int, count: int, sent_ns: int, due_ns: NDArray[np.int64], group: int = -1) -> None:
+        """Note that ``count`` messages were accepted by the client, stamped ``sent_ns``; due_ns: their intended times."""
+        lo = first_id & self._mask
+        row = self._sent[max(group, 0)]
+        if lo + count <= self._mask + 1:
+            row[lo : lo + count] = sent_ns
+            self._due[lo : lo + count] = due_ns
+        else:
+            cut = self._mask + 1 - lo
+            row[lo:], row[: count - cut] = sent_ns, sent_ns
+            self._due[lo:], self._due[: count - cut] = due_ns[:cut], due_ns[cut:]
+        self.accepted += count
+
+    def settle(self, taken: Sequence[Report]) -> list[Part]:
+        """Count ``taken`` (Outcomes.take) and return it for the journal: (status, group, ascending ids)."""
+        if len(taken) <= _FEW:
+            return [part for report in taken if (part := self._settle_one(report)) is not None]
+        table = np.array(taken, dtype=np.int64)
+        times, firsts, counts, statuses, groups, steps = table.T
+        ids = firsts
+        if counts.max() > 1:
+            ends = np.cumsum(counts)
+            within = np.arange(ends[-1], dtype=np.int64) - np.repeat(ends - counts, counts)
+            ids = np.repeat(firsts, counts) + within * np.repeat(steps, counts)
+            times, statuses, groups = (np.repeat(column, counts) for column in (times, statuses, groups))
+        mine = (ids >= self._bounds[0]) & (ids < self._bounds[1])
+        if not mine.all():  # an outcome of an earlier trial that came late, or of a canary
+            self.foreign += int((~mine).sum())
+            ids, times, statuses, groups = ids[mine], times[mine], statuses[mine], groups[mine]
+        parts: list[Part] = []
+        kinds = groups * 8 + statuses
+        for kind in np.unique(kinds):
+            chosen = kinds == kind
+            group, status = int(kind) // 8, Status(int(kind) % 8)
+            self._count(status, group, ids[chosen], times[chosen])
+            parts.append((status, group, np.sort(ids[chosen]).astype(np.uint64)))
+        return parts
+
+    def _settle_one(self, report: Report) -> Part | None:
+        """Settle one report without the fixed cost of vectors where it is about one message."""
+        time_ns, first, count, code, group, step = report
+        low, high = self._bounds
+        if not low <= first <= first + (count - 1) * step < high:
+            self.foreign += count
+            return None
+        status = Status(code)
+        if count > 1:
+            ids = np.arange(first, first + count * step, step, dtype=np.int64)
+            self._count(status, group, ids, time_ns)
+            return status, group, ids.astype(np.uint64)
+        self.resolved[status][max(group, 0)] += 1
+        slot = first & self._mask
+        if status is Status.CONFIRMED and self._window_ns[0] <= self._due[slot] < self._window_ns[1]:
+            self._histogram.add_one(time_ns - int(self._sent[max(group, 0), slot]))
+        return status, group, first
+
+    def _count(self, status: Status, group: int, ids: NDArray[np.int64], times: NDArray[np.int64] | int) -> None:
+        row = max(group, 0)
+        self.resolved[status][row] += len(ids)
+        if status is not Status.CONFIRMED:
+            return
+        slots = ids & self._mask
+        due = self._due[slots]
+        measured = (due >= self._window_ns[0]) & (due < self._window_ns[1])
+        self._histogram.add((times - self._sent[row, slots])[measured])

@@ -1,0 +1,135 @@
+"""Payloads: a block of messages in one buffer, headers by column, bodies from a seeded pool that both sides know."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import header
+from bench.keys import Router
+
+POOL_ROWS = 256  # the body of a message is row (sequence & 255)
+_BLOCK_B = 4 << 20  # largest block, bytes, where one message is not larger
+_BLOCK_ROWS = 512
+
+
+class Pool:
+    """256 bodies of one size: overlapping windows, 64 bytes apart, of one seeded random string.
+
+    Overlapping keeps the pool small for large payloads; the windows differ in every 64-byte stretch.
+    """
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.body_b = size - header.SIZE
+        text = np.random.default_rng((seed, size)).bytes(self.body_b + 64 * POOL_ROWS)
+        self.bodies = [text[64 * i : 64 * i + self.body_b] for i in range(POOL_ROWS)]
+        self.checks = np.array([zlib.crc32(body) for body in self.bodies], dtype=np.uint64)
+        flat = np.frombuffer(text, dtype=np.uint8)
+        self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
+        self._cycle: NDArray[np.uint8] | None = None
+        if 2 * POOL_ROWS * self.body_b <= _BLOCK_B:
+            self._cycle = np.concatenate([self._windows, self._windows])
+
+    def rows(self, sequences: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Return the bodies of ``sequences``, shape (n, body_b). Contiguous runs within the pool's cycle are not copied."""
+        n = len(sequences)
+        start = int(sequences[0]) & (POOL_ROWS - 1)
+        if self._cycle is not None and n <= POOL_ROWS and int(sequences[-1]) - int(sequences[0]) == n - 1 and bool((np.diff(sequences) == 1).all()):
+            return self._cycle[start : start + n]
+        return self._windows[sequences & np.uint64(POOL_ROWS - 1)]
+
+
+class Block:
+    """Messages ``first_id`` ... ``first_id + count - 1`` of one producer in one buffer (adapters.base.Block).
+
+    ``fill`` writes all but the send time, ``stamp`` the send time of some rows: one vector addition to the check.
+    """
+
+    def __init__(self, pool: Pool, router: Router, size: int, *, run: int, trial: int, producer: int, epoch: int = 0, flags: int = 0) -> None:
+        self.size = size
+        self.count = max(1, min(_BLOCK_ROWS, 1 << max(0, (_BLOCK_B // size).bit_length() - 1)))
+        self.first_id = 0
+        self.partitions: Sequence[int] = ()
+        self.keys: Sequence[bytes] | None = None
+        self._pool = pool
+        self._router = router
+        self._buffer = np.zeros(self.count * size, dtype=np.uint8)
+        self._raw = memoryview(self._buffer)
+        self._rows = self._buffer.reshape(self.count, size)
+        self._head = np.ndarray((self.count,), dtype=header.DTYPE, buffer=self._buffer.data, strides=(size,))
+        self._head["magic"] = header.MAGIC
+        self._head["run"] = run
+        self._head["trial"] = trial
+        self._head["producer"] = producer
+        self._head["epoch"] = epoch
+        self._head["flags"] = flags
+        self._head["length"] = size
+        words = np.ndarray((self.count, 8), dtype="<u8", buffer=self._buffer.data, strides=(size, 8))
+        self._constant = np.uint64((int(words[0, 0]) * int(header.K[0]) + int(words[0, 1]) * int(header.K[1])) & ((1 << 64) - 1))
+        self._flags_word = np.uint64(flags << 48)
+        self._bodies_stay = self.count % POOL_ROWS == 0
+        self._structs: dict[int, struct.Struct] = {}
+        self._partial = np.zeros(self.count, dtype=np.uint64)  # the check without the send time
+        self._sent = self._head["sent_ns"]
+        self._check = self._head["check"]
+        if self._bodies_stay:
+            self._fill_bodies()
+
+    def _fill_bodies(self) -> None:
+        ids = np.arange(self.first_id, self.first_id + self.count, dtype=np.uint64) & np.uint64(POOL_ROWS - 1)
+        for row, i in enumerate(ids):
+            self._rows[row, header.SIZE :] = np.frombuffer(self._pool.bodies[int(i)], dtype=np.uint8)
+        checks = self._pool.checks[ids.astype(np.int64)]
+        self._head["body_check"] = checks
+        self._length_part = (np.uint64(self.size) | (checks << np.uint64(32))) * header.K_LENGTH
+
+    def fill(self, first_id: int, intended_ns: NDArray[np.int64]) -> None:
+        """Make this the block that starts at ``first_id``; intended_ns has shape (count,), absolute monotonic times.
+
+        Where bodies are kept from block to block (count a multiple of 256), first_id must be a multiple of 256.
+        """
+        self.first_id = first_id
+        if not self._bodies_stay:
+            self._fill_bodies()
+        elif first_id % POOL_ROWS:
+            raise ValueError(f"a block of {self.count} starts at a multiple of {POOL_ROWS}, not at {first_id}")
+        lanes = self._router.lanes(first_id, self.count)
+        ids = np.arange(first_id, first_id + self.count, dtype=np.uint64)
+        self.partitions = lanes.tolist()
+        self.keys = self._router.keys(first_id, self.count)
+        self._head["lane"] = lanes
+        self._head["sequence"] = ids
+        self._head["intended_ns"] = intended_ns
+        partial = (lanes.astype(np.uint64) | self._flags_word) * header.K_LANE
+        partial += ids * header.K_SEQUENCE
+        partial += intended_ns.view(np.uint64) * header.K_INTENDED
+        partial += self._length_part
+        partial += self._constant
+        self._partial = partial
+
+    def stamp(self, lo: int, hi: int, sent_ns: int) -> None:
+        """Write the send time of rows lo ... hi - 1 and complete their checks."""
+        self._sent[lo:hi] = sent_ns
+        self._check[lo:hi] = self._partial[lo:hi] + np.uint64(sent_ns * int(header.K_SENT) & 0xFFFFFFFFFFFFFFFF)
+
+    def stamp_intended(self, lo: int, hi: int, now_ns: int) -> None:
+        """Set intended and send time of rows to ``now_ns``: the schedule "max" has no intended time of its own."""
+        self._partial[lo:hi] += (np.uint64(now_ns) - self._head["intended_ns"][lo:hi].view(np.uint64)) * header.K_INTENDED
+        self._head["intended_ns"][lo:hi] = now_ns
+        self.stamp(lo, hi, now_ns)
+
+    def messages(self, lo: int, hi: int) -> Sequence[bytes]:
+        """Return rows lo ... hi - 1 as bytes objects: one C call for all of them."""
+        n = hi - lo
+        unpack = self._structs.get(n)
+        if unpack is None:
+            unpack = self._structs[n] = struct.Struct(f"{self.size}s" * n)
+        return unpack.unpack_from(self._raw, lo * self.size)
+
+    def raw(self, lo: int, hi: int) -> memoryview:
+        """Return rows lo ... hi - 1 as they stand in the buffer: valid until the next fill()."""
+        return self._raw[lo * self.size : hi * self.size]
