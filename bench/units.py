@@ -117,7 +117,8 @@ def show_rate(per_s: float) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, or None."""
     words = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    begins = [name for name in sorted(words) if len(word) >= 3 and name.startswith(word.lower())]
+    found = begins or difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
     return words[found[0]] if found else None
 
 

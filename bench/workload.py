@@ -1,0 +1,107 @@
+"""One workload, all numbers plain and in SI units: what the runner hands to every endpoint. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bench import units
+from bench.errors import UsageError
+
+ROUTINGS = ("key", "round-robin")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A point of a scenario, resolved. Rates are messages a second of *all* producers together, sizes bytes, times seconds."""
+
+    rate_per_s: float | None  # None = as fast as the system takes them
+    size_b: int  # of one message, header included
+    warmup_s: float
+    measure_s: float
+    drain_s: float  # deadline for what is under way when the load ends
+    tick_s: float  # shortest time between two wake-ups of a producer
+    batch: int  # most messages in one send() or poll()
+    ack_every: int  # messages between two ack()s of a consumer
+    ack_interval_s: float  # and the longest time between them
+    window: int  # most unresolved messages of one producer
+    producers: int
+    groups: tuple[tuple[str, int], ...]  # (name, members): each group gets every message
+    partitions: int
+    routing: str  # one of ROUTINGS
+    key_count: int  # 0 where routing is not by key
+    key_zipf: float  # exponent of the keys' popularity; 0 = uniform
+    seed: int
+
+    @property
+    def schedule(self) -> str:
+        """How intended send times are made: "constant" at a rate, or "max"."""
+        return "max" if self.rate_per_s is None else "constant"
+
+    @property
+    def messages(self) -> int | None:
+        """Messages planned in warm-up and measurement, of all producers; None where the rate is "max"."""
+        return None if self.rate_per_s is None else round(self.rate_per_s * (self.warmup_s + self.measure_s))
+
+    @property
+    def wiring_key(self) -> tuple[Any, ...]:
+        """What needs new connections when it changes. Points that agree in it share endpoints, topics and queues.
+
+        Batch and ack cadence are in it because an adapter is made with them (adapters.base.Options). The size is not:
+        the runner makes adapters for the largest size of the scenario.
+        """
+        return (self.producers, self.groups, self.partitions, self.batch, self.ack_every)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back to an equal workload."""
+        return asdict(self) | {"groups": dict(self.groups)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Workload:
+        """The workload that `to_json` wrote; raises UsageError for a missing or unknown field."""
+        known = {field.name for field in fields(cls)}
+        if known != set(data):
+            missing, unknown = sorted(known - set(data)), sorted(set(data) - known)
+            raise UsageError(f"not a workload of this version: missing {missing}, unknown {unknown}")
+        return cls(**{**data, "groups": tuple((name, members) for name, members in data["groups"].items())})
+
+    def described(self) -> dict[str, Any]:
+        """`workload` of trial.json (results/README.md)."""
+        names = ("producers", "partitions", "routing", "batch", "ack_every", "ack_interval_s", "warmup_s", "measure_s", "drain_s", "tick_s")
+        more = ("window", "key_count", "key_zipf", "seed")
+        return {
+            "schedule": self.schedule,
+            "groups": dict(self.groups),
+            **{name: getattr(self, name) for name in names + more},
+        }
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of each of a scenario's sweep axes, and the workload they make."""
+
+    workload: Workload
+    axes: tuple[tuple[str, int], ...] = ()  # swept ones besides rate and size, which are always told
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Messages a second of all producers together; None = max."""
+        return self.workload.rate_per_s
+
+    @property
+    def size_b(self) -> int:
+        """Bytes of a message."""
+        return self.workload.size_b
+
+    def values(self) -> dict[str, float | int | None]:
+        """`point` of trial.json: rate and size always, other axes only where they are swept."""
+        return {"rate_per_s": self.rate_per_s, "size_b": self.size_b, **dict(self.axes)}
+
+    @property
+    def label(self) -> str:
+        """For people: "2,000/s, 256 B, 4 partitions"."""
+        rate = "max" if self.rate_per_s is None else units.show_rate(self.rate_per_s)
+        others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name != "batch"]
+        batches = [f"batches of {value}" for name, value in self.axes if name == "batch"]
+        return ", ".join([rate, units.show_size(self.size_b), *others, *batches])
