@@ -1,0 +1,224 @@
+"""What stands behind the figures: promises, settings, versions, order of execution, environment."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.analysis.summary import PointSummary, RunLike, VariantPoint
+from bench.report import text
+from bench.report.figures import name
+from bench.report.headline import STANDING
+from bench.report.table import Builder, Cell, Table, link
+
+
+def variants(points: Sequence[PointSummary]) -> list[VariantPoint]:
+    """Each variant once, by its first point."""
+    seen: dict[str, VariantPoint] = {}
+    for point in points:
+        for result in point.results:
+            seen.setdefault(result.id, result)
+    return [seen[key] for key in sorted(seen)]
+
+
+def promises(points: Sequence[PointSummary]) -> Table | None:
+    """What each mode promises, and where its documentation says so."""
+    builder = Builder(
+        "What each promises",
+        (
+            ("System (client)", False), ("Delivery", False), ("Order kept in", False), ("Acknowledged means", False),
+            ("Intermediary", False), ("Stores", False), ("Fan-out", False), ("Sharing", False),
+            ("Late subscriber", False), ("Slow consumer", False), ("Source", False),
+        ),
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for result in variants(points):
+        variant = result.variant
+        mode = variant.get("mode") or {}
+        source = str(mode.get("source") or "")
+        rows.append(
+            (
+                f"{name(result)}: {mode.get('name', '')}",
+                text.promise(result.delivery),
+                str(mode.get("ordering", "not known")),
+                text.acknowledged(variant),
+                "yes" if variant.get("intermediary") else "no",
+                "yes" if variant.get("stores") else "no",
+                _made(variant.get("fan_out"), "copies"),
+                _made(variant.get("work_sharing"), "sharing"),
+                str(mode.get("late_subscriber", "not known")),
+                str(mode.get("slow_consumer", "not known")),
+                Cell("documentation" if link(source) else source, href=link(source)),
+            )
+        )
+    builder.add("", rows)
+    return builder.build()
+
+
+def _made(support: Any, what: str) -> str:
+    return f"emulated ({what} made outside the system)" if support == "emulated" else str(support or "not known")
+
+
+def brokerless(points: Sequence[PointSummary]) -> list[str]:
+    """What "no intermediary" means for those that have none; and for those that have one and store nothing."""
+    found = variants(points)
+    without = [name(r) for r in found if not r.variant.get("intermediary") and r.standing != "reference"]
+    passing = [name(r) for r in found if r.variant.get("intermediary") and not r.variant.get("stores")]
+    said = []
+    if without:
+        said.append(
+            f"{text.listed(without)}: no intermediary. Messages go from the producer's process to each consumer's, so there is "
+            "no server's CPU or memory to count. What a broker would do is left to the application: discovery, the order of starting, "
+            "buffering, retries, deduplication. What waits, waits in the clients' memory, and is gone with its process; "
+            "each further group costs the producer a copy. "
+            "A send that returns says that the client library took the message, no more."
+        )
+    if passing:
+        said.append(
+            f"{text.listed(passing)}: an intermediary that stores nothing. Every message crosses the server, and one that nobody is "
+            "subscribed to, or that a slow subscriber leaves too long, is gone."
+        )
+    return said
+
+
+def settings(points: Sequence[PointSummary]) -> list[Table]:
+    """Effective settings, a table for each system; those that differ between its variants come first."""
+    systems: dict[str, list[VariantPoint]] = {}
+    for result in variants(points):
+        systems.setdefault(str(result.variant.get("system")), []).append(result)
+    tables = []
+    for results in systems.values():
+        columns = [_settings_of(r) for r in results]
+        keys = list(dict.fromkeys(key for column in columns for key in column))
+        differing = [k for k in keys if len({column.get(k) for column in columns}) > 1]
+        head = (("Setting", False), *((name(r), False) for r in results))
+        builder = Builder(text.variant_name(results[0].variant), head)
+        for label, chosen in (("Different", differing), ("Same" if len(results) > 1 else "", [k for k in keys if k not in differing])):
+            builder.add(label, [(k, *(column.get(k, text.DASH) for column in columns)) for k in chosen])
+        table = builder.build()
+        if table:
+            tables.append(table)
+    return tables
+
+
+def _settings_of(result: VariantPoint) -> dict[str, str]:
+    known: dict[str, Any] = {}
+    known.update(result.variant.get("settings") or {})
+    served = (result.server or {}).get("settings")
+    if served:
+        known["server"] = served
+    return dict(text.flat(known))
+
+
+def versions(points: Sequence[PointSummary], started: str) -> Table | None:
+    """Products, clients, their dates: an old server against a new one is not a fair pair without a word."""
+    builder = Builder(
+        "Versions",
+        (
+            ("System", False), ("Server", False), ("Version", False), ("Released", False), ("End of life", False), ("Server kind", False),
+            ("Nodes", False), ("Client", False), ("Client version", False), ("Profile", False),
+        ),
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for result in variants(points):
+        variant, server = result.variant, result.server or {}
+        ended = str(server.get("end_of_life") or "")
+        past = bool(ended) and bool(started) and ended <= started[: len(ended)]
+        life = Cell(f"{ended}, past when this ran", "warn") if past else Cell(ended or ("not known" if server else ""))
+        rows.append(
+            (
+                str(variant.get("title") or variant.get("system")),
+                str(server.get("product") or "none (no server)") + (" [emulator]" if result.emulator else ""),
+                str(server.get("version") or ("not known" if server else "")),
+                str(server.get("released") or ("not known" if server else "")),
+                life,
+                str(server.get("kind") or ""),
+                text.listed(str(n) for n in server.get("nodes") or ()),
+                str(variant.get("client") or "none"),
+                str(variant.get("client_version") or ""),
+                str(variant.get("profile") or ""),
+            )
+        )
+    builder.add("", rows)
+    return builder.build()
+
+
+def execution(run: RunLike) -> Table | None:
+    """The order in which trials ran, with those of the plan that did not."""
+    done = {t["trial"]: t for t in run.trials}
+    planned = list(run.plan) or [done[n] for n in sorted(done)]
+    builder = Builder(
+        "Order of execution",
+        (
+            ("Trial", True),
+            ("Point", False),
+            ("Variant", False),
+            ("Series", True),
+            ("Round", True),
+            ("Position", True),
+            ("Started", False),
+            ("Status", False),
+        ),
+    )
+    rows: list[tuple[str | Cell, ...]] = []
+    for entry in planned:
+        trial = done.get(entry.get("trial"))
+        status = str(trial.get("status")) if trial else "did not run"
+        variant = entry.get("variant")
+        rows.append(
+            (
+                str(entry.get("trial")),
+                text.point_name(_mapping(entry.get("point"))),
+                str(variant.get("id") if isinstance(variant, Mapping) else variant),
+                *(str(entry.get(k, "")) for k in ("series", "round", "position")),
+                str((trial or {}).get("started") or ""),
+                Cell(status, "" if status == "ok" else "warn"),
+            )
+        )
+    builder.add("", rows)
+    return builder.build()
+
+
+def _mapping(point: Any) -> Mapping[str, Any]:
+    return point if isinstance(point, Mapping) else {"point": point}
+
+
+def not_run(run: RunLike, points: Sequence[PointSummary]) -> Table | None:
+    """What could not be had here, why, and how to get it; what a system does not support."""
+    builder = Builder("Not run", (("Variant", False), ("Why", False), ("Get it by", False)))
+    builder.add("", [(str(r.get("variant")), str(r.get("reason") or ""), str(r.get("get") or "")) for r in run.run.get("not_run") or ()])
+    unsupported = {r.id: r for p in points for r in p.results if r.standing == "unsupported"}
+    builder.add("Unsupported", [(name(r), r.why, "") for r in unsupported.values()])
+    return builder.build()
+
+
+def states(points: Sequence[PointSummary]) -> str:
+    """The words for what stands apart, explained once."""
+    used = {r.standing for p in points for r in p.results} - {"ranked"}
+    meaning = {
+        "tuned": "settings that help are shown beside; what is ranked is the public API as documented",
+        "reference": "the harness's own floor, no messaging system",
+        "emulator": "the server imitates a cloud service and says nothing about its speed",
+        "rate-not-reached": "the backlog grew, so a latency would depend on how long one looked: none is quoted",
+        "not-valid": "a round speaks against itself: see the findings",
+        "violated": "the audit found what the mode forbids",
+        "failed": "no trial ended well",
+        "unsupported": "the system cannot do what the scenario asks",
+    }
+    return "; ".join(f"{STANDING[s]}: {meaning[s]}" for s in meaning if s in used)
+
+
+def reproduce(run: RunLike) -> str:
+    """The command line that was given; words of a list are quoted for a shell."""
+    command = run.run.get("command")
+    if isinstance(command, list | tuple):
+        return shlex.join(str(word) for word in command)
+    return str(command or "not recorded")
+
+
+def environment(run: RunLike) -> Table | None:
+    """The machine, flattened."""
+    builder = Builder("Environment", (("What", False), ("Found", False)))
+    builder.add("", list(text.flat(run.environment)))
+    return builder.build()

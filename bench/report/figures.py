@@ -1,0 +1,248 @@
+"""The measured figures as tables: ranking, latency, audit, cost, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.analysis.summary import Board, Percentiles, Place, PointSummary, VariantPoint
+from bench.report import text
+from bench.report.headline import STANDING
+from bench.report.table import Builder, Cell, Table
+
+VERDICT_KINDS = {"clean": "good", "as promised": "good", "undetermined": "warn", "violated": "bad"}
+
+
+def name(result: VariantPoint) -> str:
+    """System and client; an emulator's own name goes with every figure."""
+    base = text.variant_name(result.variant)
+    return f"{base} [emulator: {(result.server or {}).get('product')}]" if result.emulator else base
+
+
+def latency_cell(result: VariantPoint, tag: str, which: str) -> str:
+    """One percentile: a figure, or why there is none."""
+    found = result.latency.get(tag)
+    if found is None:
+        return result.absent.get(tag, "not measured")
+    return text.duration(getattr(found, which))
+
+
+def ranking(point: PointSummary) -> Table | None:
+    """The first table of a point: ranked within each promise; then what was measured and is not ranked."""
+    by = "delivery rate of the slowest group" if point.by == "rate" else "p99, end to end, from the intended send time"
+    rounds = max((r.rate.rounds for r in point.results if r.rate), default=0)
+    spread = f"Range over {rounds} rounds in brackets" if rounds > 1 else "One round: no range, so nothing is told apart"
+    builder = Builder(
+        text.point_name(point.point),
+        (
+            ("Rank", False), ("System (client)", False), ("Delivered /s", True), ("p50", True), ("p99", True), ("p99.9", True),
+            (f"{'Rate' if point.by == 'rate' else 'p99'} ÷ best", True), ("CPU µs/msg", True),
+            ("Lost", True), ("Repeated", True), ("Audit", False),
+        ),
+        row_header=1,
+        note=f"Ranked by {by}, within the same delivery promise. {spread}; ranks that overlap are too close to call.",
+    )  # fmt: skip
+    for board in point.boards:
+        builder.add(_board_label(board), [_ranked(place) for place in board.places])
+    builder.add("Measured, not ranked", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if r.rate])
+    builder.add("Not measured", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if not r.rate])
+    return builder.build()
+
+
+def _board_label(board: Board) -> str:
+    label = f"Promise: {text.promise(board.delivery)}"
+    if board.same_acknowledgement:
+        return f"{label}; acknowledged means: {text.acknowledged(board.places[0].result.variant)}"
+    meanings = "; ".join(f"{text.variant_name(p.result.variant)}: {text.acknowledged(p.result.variant)}" for p in board.places)
+    return f"{label}, but acknowledgements are unequal ({meanings})"
+
+
+def _ranked(place: Place) -> tuple[str | Cell, ...]:
+    rank = str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}"
+    ratio = text.times(place.ratio) or "best"
+    return _row(place.result, rank, f"{ratio}, too close to call" if place.close else ratio)
+
+
+def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
+    lost, repeated = (_total(result, key) for key in ("lost", "duplicated"))
+    rate = text.ranged(result.rate) if result.rate else text.NONE
+    # Saturated: said once; the other percentiles would only repeat it.
+    p99 = latency_cell(result, "e2e", "p99_ns")
+    others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
+    return (
+        Cell(rank, "" if result.standing == "ranked" else "quiet"),
+        f"{name(result)}: {result.why}" if result.why and result.standing not in {"ranked", "tuned", "emulator"} else name(result),
+        f">= {rate}" if result.client_bound else rate,
+        others[0],
+        p99,
+        others[1],
+        ratio,
+        text.ranged(result.cost.total, text.micro),
+        lost,
+        repeated,
+        verdict_cell(result),
+    )
+
+
+def _total(result: VariantPoint, key: str) -> str:
+    known = [a.counts.get(key) for a in result.audit]
+    return text.count(sum(v for v in known if v is not None)) if known and None not in known else text.count(None)
+
+
+def verdict_cell(result: VariantPoint) -> Cell:
+    """The worst verdict over groups, with how many deliveries it rests on."""
+    if not result.audit:
+        return Cell("none", "quiet")
+    order = list(VERDICT_KINDS)
+    worst = max((a.verdict for a in result.audit), key=order.index)
+    return Cell(f"{worst}, n = {sum(a.counts.get('processed') or 0 for a in result.audit):,}", VERDICT_KINDS[worst])
+
+
+def emulators(point: PointSummary) -> Table | None:
+    """Emulated services: figures of the emulator, in no order of merit."""
+    builder = Builder(
+        text.point_name(point.point),
+        (
+            ("System (client)", False), ("Delivered /s", True), ("p50", True), ("p99", True), ("p99.9", True), ("CPU µs/msg", True),
+            ("Lost", True), ("Repeated", True), ("Audit", False), ("State", False),
+        ),
+    )  # fmt: skip
+    # The same cells without rank and ratio: an emulator has neither.
+    rows = [tuple(c for i, c in enumerate(_row(r, "", "")) if i not in {0, 6}) for r in point.emulators]
+    states = [text.listed(sorted({f.code for f in r.findings})) or "no finding" for r in point.emulators]
+    builder.add("", [(*row, state) for row, state in zip(rows, states, strict=True)])
+    return builder.build()
+
+
+def latency(point: PointSummary) -> Table | None:
+    """All latencies apart: from intended time, from the actual send, the sender's lateness; publish with its meaning."""
+    builder = Builder(
+        text.point_name(point.point),
+        (
+            ("System (client)", False), ("n", True), ("p50", True), ("p90", True), ("p99", True), ("p99.9", True), ("max", True),
+            ("from send p50", True), ("from send p99", True), ("lateness p50", True), ("lateness p99", True),
+            ("of p99", True), ("publish p50", True), ("publish p99", True), ("acknowledged means", False),
+        ),
+        note="n and the first five: end to end from the intended send time. Lateness: how far behind its schedule the "
+        "sender was; it is part of the latency from intended time: above a tenth of its p99, that latency is partly our own. "
+        "n/a: fewer than ten samples lie beyond the percentile.",
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for result in point.results:
+        if result.rate is None:
+            continue
+        e2e = result.latency.get("e2e")
+        publish = ("publish", result.absent["publish"]) if "publish" in result.absent else None
+        rows.append(
+            (
+                name(result),
+                text.count(e2e.n if e2e else None),
+                *(
+                    latency_cell(result, "e2e", k) if e2e or k == "p50_ns" else ""
+                    for k in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
+                ),
+                *(_pair(result, "e2e-sent")),
+                *(_pair(result, "lateness")),
+                _late(result),
+                *((publish[1], "") if publish else _pair(result, "publish")),
+                text.acknowledged(result.variant),
+            )
+        )
+    builder.add("", rows)
+    return builder.build()
+
+
+def _pair(result: VariantPoint, tag: str) -> tuple[str, str]:
+    if result.latency.get(tag) is None:
+        return latency_cell(result, tag, "p50_ns"), ""
+    return latency_cell(result, tag, "p50_ns"), latency_cell(result, tag, "p99_ns")
+
+
+def audit(point: PointSummary) -> Table | None:
+    """Every group's account, with what the mode promises."""
+    head = ("sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected", "unknown")
+    builder = Builder(
+        text.point_name(point.point),
+        (("System (client), group", False), *((h, True) for h in head), ("lost where", False), ("verdict", False)),
+        note="Lost: acknowledged and never processed. Unknown: neither confirmed nor refused, and not delivered. "
+        "Repeated and reordered ones are counted even where the mode allows them.",
+    )
+    for result in point.results:
+        mode = result.variant.get("mode") or {}
+        label = f"{name(result)}: {text.promise(result.delivery)}; order: {mode.get('ordering', 'not known')}"
+        rows: list[tuple[str | Cell, ...]] = [
+            (
+                group.group,
+                *(text.count(group.counts.get(h)) for h in head),
+                ", ".join(f"{n:,} {where}" for where, n in group.lost_where.items() if n) or text.DASH,
+                Cell(group.verdict, VERDICT_KINDS[group.verdict]),
+            )
+            for group in result.audit
+        ]
+        builder.add(label, rows)
+    return builder.build()
+
+
+def cost(point: PointSummary) -> Table | None:
+    """CPU and memory, of each side and each node, for a delivered message."""
+    builder = Builder(
+        text.point_name(point.point),
+        (("System (client), part", False), ("CPU µs/msg", True), ("Memory", True), ("Memory/msg", True)),
+        note="Median, range over rounds in brackets. CPU: of the process, within the window, for a delivered message. "
+        "Memory: resident at its end; what waits in a broker-less system waits in the clients' memory.",
+    )
+    for result in point.results:
+        if result.rate is None:
+            continue
+        one = result.cost
+        busy = f", machine {one.machine_busy.median:.0%} busy" if one.machine_busy else ""
+        parts = [("producers", one.producers, one.producers_b)]
+        parts += [(node, one.nodes.get(node), one.nodes_b.get(node)) for node in one.nodes]
+        parts += [("consumers", one.consumers, one.consumers_b)]
+        rows: list[tuple[str | Cell, ...]] = []
+        for label, cpu, memory in parts:
+            each = memory.median / one.deliveries.median if memory and one.deliveries and one.deliveries.median else None
+            told = text.NONE if each is None else f"{text.number(each / 1024)} KiB"
+            rows.append((label, text.ranged(cpu, text.micro), text.ranged(memory, text.mebi), told))
+        if not one.nodes:
+            rows.insert(1, ("intermediary", "not measured" if result.variant.get("intermediary") else "none", "", ""))
+        known = [m for _, _, m in parts]
+        total_b = text.mebi(sum(m.median for m in known if m)) if None not in known else "not known"
+        rows.append(("total", text.ranged(one.total, text.micro), total_b, ""))
+        builder.add(f"{name(result)}{busy}", rows)
+    return builder.build()
+
+
+def findings(points: Sequence[PointSummary]) -> Table | None:
+    """What each run says against itself, with what to do about it."""
+    builder = Builder(
+        "Findings", (("Finding", False), ("System (client)", False), ("Trials", False), ("Evidence", False), ("Advice", False))
+    )
+    for point in points:
+        rows: list[tuple[str | Cell, ...]] = [
+            (Cell(f.code, "warn"), name(r), ", ".join(str(n) for n in f.trials), f.evidence, f.advice)
+            for r in point.results
+            for f in r.findings
+        ]
+        rows += [(Cell(STANDING.get(r.standing, r.standing), "bad"), name(r), _numbers(r), r.why, "") for r in point.results if _unwell(r)]
+        builder.add(text.point_name(point.point), rows)
+    return builder.build()
+
+
+def _unwell(result: VariantPoint) -> bool:
+    return result.standing in {"failed", "unsupported", "violated"} or (result.standing == "not-valid" and not result.findings)
+
+
+def _numbers(result: VariantPoint) -> str:
+    return ", ".join(str(t["trial"]) for t in result.trials)
+
+
+def _late(result: VariantPoint) -> str | Cell:
+    share = late_share(result.latency.get("e2e"), result.latency.get("lateness"))
+    return "" if share is None else Cell(f"{share:.0%}", "warn" if share > 0.1 else "number")
+
+
+def late_share(e2e: Percentiles | None, lateness: Percentiles | None) -> float | None:
+    """The sender's lateness as a share of the latency, both at p99: above a tenth the figure is partly our own."""
+    if e2e is None or lateness is None or not e2e.p99_ns or lateness.p99_ns is None:
+        return None
+    return lateness.p99_ns / e2e.p99_ns

@@ -1,0 +1,105 @@
+"""The answer in one sentence a point, for the command line and the first screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.analysis.summary import Board, PointSummary, RunLike, VariantPoint, summarise
+from bench.report import text
+
+STANDING = {
+    "tuned": "tuned",
+    "reference": "reference",
+    "emulator": "emulator",
+    "rate-not-reached": "rate not reached",
+    "not-valid": "not valid",
+    "violated": "promise broken",
+    "failed": "failed",
+    "unsupported": "unsupported",
+}
+
+
+def place(results: Sequence[VariantPoint]) -> str:
+    """Where it was measured: said in every headline."""
+    far = sorted({text.variant_name(r.variant) for r in results if (r.server or {}).get("kind") == "external"})
+    return "loopback, shared cores" + (f"; external server: {text.listed(far)}" if far else "")
+
+
+def verdict(run: RunLike) -> str:
+    """One line a point; a line that says so where nothing was measured."""
+    points = summarise(run)
+    name = str(run.run.get("scenario") or "the scenario")
+    if not points:
+        return f"{name}: nothing was measured{_not_run(run)}."
+    lines = [sentence(name, point) for point in points]
+    left = _not_run(run)
+    return "\n".join([*lines, f"{name}{left}."] if left else lines)
+
+
+def sentence(scenario: str, point: PointSummary) -> str:
+    """One point's answer: who leads within each promise, by how much, what was lost, what stands apart."""
+    rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
+    ranges = f"range over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
+    head = f"{scenario} at {text.point_name(point.point)} ({place(point.results)}; {ranges}): "
+    boards = [_board(board, point.by) for board in point.boards]
+    parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
+    parts += _apart(point)
+    return head + ". ".join(p for p in parts if p) + "."
+
+
+def figure(result: VariantPoint, by: str) -> str:
+    """What the ranking goes by, in words."""
+    if by == "rate":
+        bound = ">= " if result.client_bound else ""
+        return f"{bound}{text.number(result.rate.median)}/s" if result.rate else text.NONE
+    e2e = result.latency.get("e2e")
+    return text.duration(e2e.p99_ns if e2e else None)
+
+
+def _board(board: Board, by: str) -> str:
+    what = "delivery rate" if by == "rate" else "p99"
+    name = text.promise(board.delivery)
+    best = board.places[0].result
+    if len(board.places) == 1:
+        return f"{name}: {text.variant_name(best.variant)}, {what} {figure(best, by)}, alone in its class"
+    close = [best, *(p.result for p in board.places if p.close)]
+    rest = [p for p in board.places[1:] if not p.close]
+    if len(close) > 1:
+        told = f"{text.listed(f'{text.variant_name(r.variant)} {figure(r, by)}' for r in close)} too close to call at {what}"
+    else:
+        told = f"{text.variant_name(best.variant)} leads with {what} {figure(best, by)}"
+    behind = ", ".join(f"{text.variant_name(p.result.variant)} {figure(p.result, by)} ({text.times(p.ratio)})" for p in rest)
+    label = "" if board.same_acknowledgement else " (their acknowledgements mean different things)"
+    return f"{name}{label}: {told}{f', then {behind}' if behind else ''}"
+
+
+def _audit(results: Sequence[VariantPoint]) -> str:
+    real = [r for r in results if r.audit and not r.emulator]
+    if not real:
+        return ""
+    broken = [text.variant_name(r.variant) for r in real if any(a.verdict == "violated" for a in r.audit)]
+    if broken:
+        return f"{text.listed(broken)} broke what the mode promises"
+    doubtful = [text.variant_name(r.variant) for r in real if any(a.verdict == "undetermined" for a in r.audit)]
+    n = sum(a.counts.get("processed") or 0 for r in real for a in r.audit)
+    lost = sum(a.counts.get("lost") or 0 for r in real for a in r.audit)
+    told = f"No promise was seen broken in {n:,} deliveries"
+    if lost:
+        told += f" ({lost:,} lost where the mode allows it)"
+    return told + (f"; undetermined for {text.listed(doubtful)}" if doubtful else "")
+
+
+def _apart(point: PointSummary) -> list[str]:
+    said = []
+    out = [r for r in point.apart if r.standing not in {"tuned", "reference"}]
+    if out:
+        said.append("Not ranked: " + "; ".join(f"{text.variant_name(r.variant)}, {STANDING[r.standing]} ({r.why})" for r in out))
+    if point.emulators:
+        names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}" for r in point.emulators)
+        said.append(f"Apart, because the server only imitates the service: {names}")
+    return said
+
+
+def _not_run(run: RunLike) -> str:
+    rows = run.run.get("not_run") or ()
+    return "" if not rows else "; not run: " + "; ".join(f"{row.get('variant')} ({row.get('reason')})" for row in rows)

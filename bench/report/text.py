@@ -1,0 +1,115 @@
+"""Numbers and names in a reader's words. Each function takes the stored unit (ns, bytes) and prints its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bench.analysis.summary import Spread
+
+NONE = "n/a"
+DASH = "\u2013"
+TIMES = "\u00d7"
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands with commas, no exponent: 0.0123, 1.31, 48.2, 1,234."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    digits = 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+    return f"{value:.{digits}f}"
+
+
+def duration(ns: float | None) -> str:
+    """A latency in the unit that suits it; always with the unit."""
+    if ns is None:
+        return NONE
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if abs(ns) >= size * 0.9995:
+            return f"{number(ns / size)} {unit}"
+    return f"{number(ns)} ns"
+
+
+def micro(ns: float | None) -> str:
+    """CPU of a message in microseconds: one unit down a column, so that it can be compared at a glance."""
+    return NONE if ns is None else number(ns / 1e3)
+
+
+def mebi(size_b: float | None) -> str:
+    """Memory in MiB."""
+    return NONE if size_b is None else f"{number(size_b / 2**20)} MiB"
+
+
+def count(value: float | None) -> str:
+    """A whole number; a dash where it was not counted."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def ranged(spread: Spread | None, form: Any = number) -> str:
+    """The median, with smallest and largest over rounds where there are several."""
+    if spread is None:
+        return NONE
+    middle = str(form(spread.median))
+    if spread.rounds < 2:
+        return middle
+    return f"{middle} ({form(spread.low)}-{form(spread.high)})".replace("-", DASH)
+
+
+def times(spread: Spread | None) -> str:
+    """A ratio: 1.31 times (1.22 to 1.40)."""
+    return "" if spread is None else ranged(spread, lambda v: f"{number(v)}{TIMES}")
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """2,000/s, 256 B, partitions 4."""
+    words = []
+    for name, value in point.items():
+        if name == "rate_per_s":
+            words.append("as fast as it goes" if value is None else f"{number(value)}/s")
+        elif name == "size_b":
+            words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
+        else:
+            words.append(f"{name} {value}")
+    return ", ".join(words) or "the only point"
+
+
+def variant_name(variant: Mapping[str, Any]) -> str:
+    """The pair that is compared: system and client, with the profile where it is not the default one."""
+    name = str(variant.get("title") or variant.get("system") or variant.get("id"))
+    client = variant.get("client")
+    pair = f"{name} ({client})" if client else name
+    return pair if variant.get("profile", "defaults") == "defaults" else f"{pair}, {variant.get('profile')}"
+
+
+def acknowledged(variant: Mapping[str, Any]) -> str:
+    """What the producer's acknowledgement says: how far the message got, on how many nodes."""
+    mode = variant.get("mode") or {}
+    where, copies = mode.get("persistence") or "unknown", mode.get("copies")
+    if not variant.get("confirms"):
+        return f"none; a send returns at: {where}"
+    return f"{where}, {copies} {'copy' if copies == 1 else 'copies'}"
+
+
+def promise(delivery: str) -> str:
+    """The name of a board."""
+    return "no delivery guarantee" if delivery == "none" else delivery
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    known = list(words)
+    return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}" if known else ""
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested data as dotted names and text, in its own order."""
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+    if isinstance(value, list | tuple):
+        if any(isinstance(v, Mapping | list | tuple) for v in value):
+            return [row for i, inner in enumerate(value) for row in flat(inner, f"{prefix}.{i}")]
+        return [(prefix, ", ".join(str(v) for v in value) or "none")]
+    return [(prefix, "not known" if value is None else str(value))]
