@@ -1,0 +1,278 @@
+"""HdrHistogram's layout (3 significant digits, 1 ns to 1 hour), vectorised by numpy, and its log format.
+
+Counts, quantiles and the encoded text are bit-identical to the reference implementation (tests/unit/test_histogram.py
+compares them with the package ``hdrhistogram``), so that any HdrHistogram tool reads ``latency.hlog``. As there, the
+smallest and largest value are those of their buckets: a histogram says the same before and after it went through a file.
+Recording costs some nanoseconds a value in batches; ``add_one`` is the path for a handful of values.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import Incompatible
+
+LOWEST_NS: Final = 1
+HIGHEST_NS: Final = 3_600_000_000_000  # one hour
+DIGITS: Final = 3
+HALF_BITS: Final = 10  # 2 * 10^3 distinct values need 2^11 sub-buckets; half of them are new in each bucket
+HALF: Final = 1 << HALF_BITS
+LENGTH: Final = 33 * HALF  # 32 buckets reach 2^42 ns, the first holds two halves
+BEYOND_MIN: Final = 10  # samples beyond a quantile for it to mean something (measurement.md, Recording)
+
+_COOKIE: Final = 0x1C849303 | 0x10  # V2, zero runs coded
+_COOKIE_DEFLATED: Final = 0x1C849304 | 0x10
+_OUTER: Final = struct.Struct(">II")  # cookie, bytes that follow
+_INNER: Final = struct.Struct(">IIIIQQd")  # cookie, bytes that follow, index offset, digits, lowest, highest, conversion ratio
+_LINE: Final = re.compile(r"(?:Tag=([^,]*),)?([\d.]+),([\d.]+),([\d.]+),(\S+)")
+_ASIDE: Final = re.compile(r"#\[Aside Tag=([^,]*), negative=(\d+), over=(\d+)\]")
+
+
+class Histogram:
+    """Counts of durations in nanoseconds.
+
+    ``counts`` is the whole array of LENGTH counters. ``negative``: values below 0, recorded as 0 (clocks that
+    disagree must show). ``over``: values above one hour, recorded as one hour.
+    """
+
+    __slots__ = ("_view", "counts", "n", "negative", "over")
+
+    def __init__(self) -> None:
+        self.counts: npt.NDArray[np.int64] = np.zeros(LENGTH, np.int64)
+        self._view = self.counts.data  # one counter through it costs half of what numpy takes
+        self.n = 0
+        self.negative = 0
+        self.over = 0
+
+    def add(self, values: npt.NDArray[np.int64]) -> None:
+        """Record durations in nanoseconds (int64, any length)."""
+        if not values.size:
+            return
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > HIGHEST_NS:
+            self.negative += int(np.count_nonzero(values < 0))
+            self.over += int(np.count_nonzero(values > HIGHEST_NS))
+            values = np.clip(values, 0, HIGHEST_NS)
+        np.add.at(self.counts, indices(values), 1)
+        self.n += values.size
+
+    def add_one(self, value: int) -> None:
+        """Record one duration in nanoseconds: cheaper than add() up to about 16 values."""
+        if value < 0:
+            self.negative += 1
+            value = 0
+        elif value > HIGHEST_NS:
+            self.over += 1
+            value = HIGHEST_NS
+        bucket = value.bit_length() - HALF_BITS - 1
+        self._view[value if bucket <= 0 else (bucket << HALF_BITS) + (value >> bucket)] += 1
+        self.n += 1
+
+    def merge(self, other: Histogram) -> None:
+        """Add all that ``other`` holds."""
+        self.counts += other.counts
+        self.n += other.n
+        self.negative += other.negative
+        self.over += other.over
+
+    @property
+    def min(self) -> int:
+        """The lowest value of the first bucket in use, ns; raises ValueError when empty."""
+        return lowest(self._used()[0])
+
+    @property
+    def max(self) -> int:
+        """The highest value of the last bucket in use, ns (as the reference has it); raises ValueError when empty."""
+        last = self._used()[-1]
+        return highest(last) if last else 0
+
+    def _used(self) -> list[int]:
+        if not self.n:
+            raise ValueError("an empty histogram has no smallest and no largest value: look at n first")
+        used = np.flatnonzero(self.counts)
+        return [int(used[0]), int(used[-1])]
+
+    def _target(self, q: float) -> int:
+        # Written as the reference writes it, with percentages: other roundings differ by one sample now and then.
+        return max(int(min(q * 100.0, 100.0) * self.n / 100 + 0.5), 1)
+
+    def quantile(self, q: float) -> int:
+        """The value in ns that a share ``q`` (0..1) of all values does not exceed, within 0.1%; raises ValueError when empty."""
+        if not 0.0 <= q <= 1.0:
+            raise ValueError(f"a quantile lies in 0..1, not {q}")
+        if not self.n:
+            raise ValueError("an empty histogram has no quantiles: look at n first")
+        index = int(np.searchsorted(np.cumsum(self.counts), self._target(q)))
+        return highest(index) if q else lowest(index)
+
+    def supported(self, q: float) -> bool:
+        """Whether at least 10 samples lie beyond quantile ``q``: with fewer it is a report of single events."""
+        return self.n > 0 and self.n - self._target(q) >= BEYOND_MIN
+
+    def encode(self) -> str:
+        """HDR V2 compressed encoding, base64."""
+        words = bytearray()
+        expected = 0
+        for index in np.flatnonzero(self.counts).tolist():
+            if gap := index - expected:
+                _put(words, -gap if gap > 1 else 0)  # a single zero stands as itself, as the reference writes it
+            _put(words, self._view[index])
+            expected = index + 1
+        inner = _INNER.pack(_COOKIE, len(words), 0, DIGITS, LOWEST_NS, HIGHEST_NS, 1.0)
+        deflated = zlib.compress(inner + words)
+        return base64.b64encode(_OUTER.pack(_COOKIE_DEFLATED, len(deflated)) + deflated).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Histogram:
+        """The inverse of encode(), without ``negative`` and ``over``; raises Incompatible for damaged text and other layouts."""
+        histogram = cls()
+        index = 0
+        for word in _words(_payload(text)):
+            if word < 0:
+                index -= word
+                continue
+            if index >= LENGTH:
+                raise Incompatible(f"damaged HdrHistogram encoding: more than {LENGTH} counters")
+            histogram.counts[index] = word
+            index += 1
+        histogram.n = int(histogram.counts.sum())
+        return histogram
+
+    def summary(self) -> dict[str, int | None]:
+        """SUMMARY of results/README.md; null = no samples, or fewer than 10 beyond the quantile."""
+        quantiles = {name: self.quantile(q) if self.supported(q) else None for name, q in _SUMMARY.items()}
+        return {
+            "n": self.n,
+            "min_ns": self.min if self.n else None,
+            **quantiles,
+            "max_ns": self.max if self.n else None,
+            "negative": self.negative,
+        }
+
+
+_SUMMARY: Final = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
+
+
+def indices(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The counter of each value; values in 0..HIGHEST_NS."""
+    # frexp's exponent is the bit length: exact, as every value up to an hour fits a double's 53 bits.
+    bucket = np.frexp(values)[1].astype(np.int64)
+    bucket -= HALF_BITS + 1
+    np.maximum(bucket, 0, out=bucket)
+    index: npt.NDArray[np.int64] = values >> bucket
+    bucket <<= HALF_BITS
+    index += bucket
+    return index
+
+
+def lowest(index: int) -> int:
+    """The lowest value in ns that counter ``index`` stands for."""
+    bucket = max((index >> HALF_BITS) - 1, 0)
+    return (index - (bucket << HALF_BITS)) << bucket
+
+
+def highest(index: int) -> int:
+    """The highest value in ns that counter ``index`` stands for."""
+    bucket = max((index >> HALF_BITS) - 1, 0)
+    return lowest(index) + (1 << bucket) - 1
+
+
+def _payload(text: str) -> bytes:
+    """The coded counters in ``text``, after its two headers."""
+    try:
+        packed = base64.b64decode(text, validate=True)
+        cookie, length = _OUTER.unpack_from(packed)
+        if cookie != _COOKIE_DEFLATED or length != len(packed) - _OUTER.size:
+            raise Incompatible("not an HdrHistogram V2 encoding, or cut off")
+        body = zlib.decompress(packed[_OUTER.size :])
+        cookie, length, offset, digits, low, high, ratio = _INNER.unpack_from(body)
+    except (ValueError, struct.error, zlib.error) as error:
+        raise Incompatible(f"damaged HdrHistogram encoding: {error}") from error
+    if (cookie, length, offset, ratio) != (_COOKIE, len(body) - _INNER.size, 0, 1.0):
+        raise Incompatible("not an HdrHistogram V2 encoding of whole numbers without offset")
+    if (digits, low, high) != (DIGITS, LOWEST_NS, HIGHEST_NS):
+        raise Incompatible(f"histogram of {digits} digits, {low}..{high}: brokerbench writes {DIGITS} digits, {LOWEST_NS}..{HIGHEST_NS}")
+    return body[_INNER.size :]
+
+
+def _put(out: bytearray, value: int) -> None:
+    """ZigZag LEB128 in at most 9 bytes: the ninth carries 8 bits."""
+    word = (value << 1) ^ (value >> 63)
+    for _ in range(8):
+        if word < 0x80:
+            out.append(word)
+            return
+        out.append(word & 0x7F | 0x80)
+        word >>= 7
+    out.append(word)
+
+
+def _words(data: bytes) -> list[int]:
+    found = []
+    word = shift = 0
+    for byte in data:
+        if shift == 56:
+            word |= byte << shift
+        else:
+            word |= (byte & 0x7F) << shift
+            if byte & 0x80:
+                shift += 7
+                continue
+        found.append((word >> 1) ^ -(word & 1))
+        word = shift = 0
+    if shift:
+        raise Incompatible("damaged HdrHistogram encoding: ends inside a number")
+    return found
+
+
+def write_log(path: Path, histograms: Mapping[str, Histogram], start_s: float, duration_s: float) -> None:
+    """Write an HdrHistogram log: one line a tag, all over [start_s, start_s + duration_s) (seconds since the epoch).
+
+    Counts of negative values and of values over an hour stand in comments, which other tools skip. Raises ValueError for a
+    tag that the format cannot hold, OSError where the file cannot be written.
+    """
+    lines = ["#[Histogram log format version 1.3]", f"#[StartTime: {start_s:.3f} (seconds since epoch)]"]
+    lines.append('"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"')
+    for tag, histogram in histograms.items():
+        if not re.fullmatch(r"[^,\s]+", tag):
+            raise ValueError(f"tag {tag!r}: a tag of a histogram log is not empty and has no comma and no white space")
+        if histogram.negative or histogram.over:
+            lines.append(f"#[Aside Tag={tag}, negative={histogram.negative}, over={histogram.over}]")
+        max_ms = histogram.max / 1e6 if histogram.n else 0.0  # the format's own unit for this column
+        lines.append(f"Tag={tag},{start_s:.3f},{duration_s:.3f},{max_ms:.3f},{histogram.encode()}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_log(path: Path) -> dict[str, Histogram]:
+    """The histograms of a log by tag ("" = untagged), lines of one tag merged.
+
+    Raises Incompatible (with file and line) for what is damaged or of another layout, OSError for a missing file.
+    """
+    histograms: dict[str, Histogram] = {}
+    asides: list[tuple[Any, ...]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if aside := _ASIDE.fullmatch(line):
+            asides.append(aside.groups())
+        elif line and not line.startswith(("#", '"')):
+            interval = _LINE.fullmatch(line)
+            if not interval:
+                raise Incompatible(f"{path}:{number}: not a line of an HdrHistogram log (Tag=NAME,start,length,max,histogram)")
+            try:
+                histogram = Histogram.decode(interval[5])
+            except Incompatible as error:
+                raise Incompatible(f"{path}:{number}: {error}") from error
+            histograms.setdefault(interval[1] or "", Histogram()).merge(histogram)
+    for tag, negative, over in asides:
+        if tag in histograms:
+            histograms[tag].negative += int(negative)
+            histograms[tag].over += int(over)
+    return histograms
