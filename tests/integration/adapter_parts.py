@@ -1,0 +1,103 @@
+"""What the adapters' own tests send and count: a block whose payloads carry their id, and a ledger of outcomes."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from adapters.base import Consumer, Event, Status
+
+ID = struct.Struct("<Q")
+
+
+class TestBlock:
+    """Rows of one size, row i with id first_id + i at its front."""
+
+    __test__ = False  # pytest: not a test class
+
+    def __init__(self, first_id: int, partitions: Sequence[int], keys: Sequence[bytes] | None = None, size: int = 100) -> None:
+        self.first_id = first_id
+        self.count = len(partitions)
+        self.size = size
+        self.partitions = partitions
+        self.keys = keys
+
+    def messages(self, lo: int, hi: int) -> Sequence[bytes]:
+        return [ID.pack(self.first_id + row).ljust(self.size, b"\xa5") for row in range(lo, hi)]
+
+    def raw(self, lo: int, hi: int) -> memoryview:
+        return memoryview(b"".join(self.messages(lo, hi)))
+
+
+class Ledger:
+    """Outcomes by id; an id that is resolved twice is an error that the test sees."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, Status] = {}
+        self.twice: list[int] = []
+        self._lock = threading.Lock()
+
+    def run(self, first_id: int, count: int, status: Status, group: int = -1, step: int = 1) -> None:
+        self.some(range(first_id, first_id + count * step, step), status, group)
+
+    def some(self, ids: Sequence[int], status: Status, group: int = -1) -> None:
+        with self._lock:
+            for ident in ids:
+                if ident in self.of:
+                    self.twice.append(ident)
+                self.of[ident] = status
+
+    def id_of(self, payload: bytes) -> int:
+        return id_of(payload)
+
+    def count(self, status: Status) -> int:
+        with self._lock:
+            return sum(each is status for each in self.of.values())
+
+
+def id_of(payload: bytes) -> int:
+    return int(ID.unpack_from(payload)[0])
+
+
+def send_all(producer: Any, block: TestBlock, timeout_s: float = 20.0) -> None:
+    """Everything, and every confirm of it."""
+    end = time.monotonic() + timeout_s
+    sent = 0
+    while sent < block.count:
+        assert time.monotonic() < end, f"only {sent} of {block.count} were accepted"
+        sent += producer.send(block, sent, block.count, 0.2)
+        producer.pump(0.0)
+    assert producer.flush(timeout_s) == 0
+
+
+def drain(consumer: Consumer, want: int, *, ack: bool = True, timeout_s: float = 20.0) -> list[bytes]:
+    """Payloads until ``want`` of them are there, acknowledged."""
+    end = time.monotonic() + timeout_s
+    got: list[bytes] = []
+    while len(got) < want:
+        assert time.monotonic() < end, f"only {len(got)} of {want} came"
+        batch = consumer.poll(100, 0.2)
+        if batch is not None:
+            assert batch.payloads is not None
+            assert batch.count == len(batch.payloads)
+            got += batch.payloads
+            if ack:
+                consumer.ack(batch, batch.count)
+    return got
+
+
+def wait_event(parts: Sequence[Any], kind: str, turn: Callable[[], object], timeout_s: float = 20.0) -> Event:
+    """The first event of that kind, serving the client with ``turn`` meanwhile."""
+    end = time.monotonic() + timeout_s
+    seen: list[Event] = []
+    while time.monotonic() < end:
+        turn()
+        for part in parts:
+            seen += part.events()
+        for event in seen:
+            if event.kind == kind:
+                return event
+    raise AssertionError(f"no {kind!r} within {timeout_s} s, only {seen}")
