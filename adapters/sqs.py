@@ -1,0 +1,630 @@
+"""Amazon SQS, standard queues, through boto3; also what speaks its protocol (ElasticMQ, moto: emulators).
+
+SQS has no consumer groups: a queue a group, and the producer sends a copy to each (``send_per_group``). Bodies are
+base64, since SQS takes only some Unicode characters: of the limit of 1 MiB three quarters are left for the payload.
+
+Threads, as boto3 has no other way to keep several calls under way (its clients may be shared by threads):
+
+* a producer: ``threads`` that send batches of 10. send() only queues; a window (messages without an answer, a group)
+  bounds the queue. An entry of "Failed" is FAILED where SenderFault says that the request was wrong, else INDETERMINATE;
+  so is a call that ends without an answer. A connection that was refused sent nothing: FAILED.
+* a consumer: ``receivers`` that poll into a buffer of at most ``prefetch`` messages, places being taken before a call
+  is made; SQS waits whole seconds, so poll() waits on the buffer instead. ``deleters`` carry out the acks in batches
+  of 10. What waits in the buffer is already invisible to others: close() gives back, with a visibility of 0, all that
+  was not acknowledged.
+
+Departures from boto3's defaults, all printed in effective(): a producer makes no retries (the default of four writes
+twice and hides the first outcome); time-outs of 5 s to connect and 10 s to read (60) so that a lost call is known
+within a trial; ``tuned`` leaves out the signature where the server is an emulator, which checks none (a third of the
+CPU of a call).
+
+Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html ,
+.../sqs-visibility-timeout.html , .../sqs-short-and-long-polling.html , .../quotas-messages.html ,
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
+"""
+# ruff: noqa: ARG002  # the signatures are the contract's; this system needs not every argument
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import queue
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+
+from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
+from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
+from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
+from adapters.options import check_profile, choose_mode
+from adapters.settings import Value, typed_settings
+
+CALL_MESSAGES = 10  # most that SQS takes or gives in one call
+CALL_BYTES = 1 << 20  # of one message, and of all in one call, after base64
+PAYLOAD_BYTES_MAX = CALL_BYTES // 4 * 3
+
+CAPABILITIES = Capabilities(
+    system="Amazon SQS",
+    client="boto3",
+    architecture="broker",
+    intermediary=True,
+    stores=True,
+    fan_out=Support.EMULATED,
+    work_sharing=Support.NATIVE,
+    partitions=Support.UNSUPPORTED,
+    modes=(
+        Mode(
+            name="standard",
+            delivery=Delivery.AT_LEAST_ONCE,
+            ordering="best effort",
+            # The weaker of two: AWS documents copies on several servers, an emulator holds one in its memory.
+            persistence=Persistence.MEMORY,
+            copies=1,
+            late_subscriber="the backlog of its group's queue (4 days by default)",
+            slow_consumer="its queue grows; about 120,000 messages may be received and not yet deleted",
+            source="https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html",
+        ),
+    ),
+    confirms=True,
+    acks=True,
+    assignment=Assignment.SHARED,
+    payload_bytes_max=PAYLOAD_BYTES_MAX,
+    send_per_group=True,
+    threads=True,
+    order_delivered=False,
+    quotas="10 messages and 1 MiB a call, after base64; about 120,000 in flight a queue; AWS bills each call, empty receives too",
+)
+
+# botocore's and SQS' own names; threads, window, receivers, deleters and prefetch are this adapter's.
+_SETTINGS: dict[str, Value] = {
+    "threads": 4,
+    "window": 0,  # messages a group; 0 = by threads and batch, see __init__
+    "receivers": 2,
+    "deleters": 2,
+    "prefetch": 40,
+    "MaxNumberOfMessages": CALL_MESSAGES,
+    "WaitTimeSeconds": 1,  # also how long close() may wait for calls under way
+    "VisibilityTimeout": 30,
+    "connect_timeout": 5.0,
+    "read_timeout": 10.0,
+    "total_max_attempts": 1,
+    "retry_mode": "standard",
+    "region_name": "",
+    "signature_version": "",
+}
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "threads": (1, 64),
+    "window": (0, 120_000),
+    "receivers": (1, 64),
+    "deleters": (1, 64),
+    "prefetch": (CALL_MESSAGES, 10_000),
+    "MaxNumberOfMessages": (1, CALL_MESSAGES),
+    "WaitTimeSeconds": (0, 20),
+    "VisibilityTimeout": (1, 43_200),
+    "connect_timeout": (0.1, 3600),
+    "read_timeout": (0.1, 3600),
+    "total_max_attempts": (1, 20),
+}
+_JOIN_S = 5.0  # longest that close() waits for calls under way beyond their own long poll
+
+
+class Sqs:
+    """The adapter. ``wiring["servers"]``: ["aws"], ["host:port"] or ["http://..."] of an emulator."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, options: Options) -> None:
+        self._tuned = check_profile("sqs", options) == "tuned"
+        self.mode = choose_mode(CAPABILITIES, options)
+        self._settings: dict[str, Any] = dict(typed_settings("sqs", options, _SETTINGS, _BOUNDS))
+        if self._settings["retry_mode"] not in ("legacy", "standard", "adaptive"):
+            raise BadSetting(f"sqs: retry_mode = {self._settings['retry_mode']!r} is not one of legacy, standard, adaptive")
+        if self._settings["signature_version"] not in ("", "v4", "unsigned"):
+            raise BadSetting(f"sqs: signature_version = {self._settings['signature_version']!r} is not one of v4, unsigned")
+        if not self._settings["window"]:
+            # Two calls for each thread, so that none waits for the next send; at least two of the scenario's batches.
+            self._settings["window"] = max(2 * CALL_MESSAGES * self._settings["threads"], 2 * options.batch)
+
+    def wire(self, topology: Topology, run_id: str) -> Wiring:
+        """A queue name a group, with the run's id in it."""
+        names = {group.name: _queue_name(run_id, group.name) for group in topology.groups}
+        if len(set(names.values())) < len(names):
+            raise BadSetting(f"sqs: groups {', '.join(names)} give the same queue name; use letters, digits, - and _")
+        return {"groups": list(names), "queues": names, "urls": {}, "unsigned": False}
+
+    def prepare(self, wiring: Wiring) -> Wiring:
+        """Makes the queues that are missing and adds their URLs. Raises Unreachable, Refused, BadSetting."""
+        with _translated(wiring):
+            unsigned = self._may_be_unsigned(wiring)
+            client = self._client(wiring, threads=1, unsigned=unsigned)
+            urls = {group: client.create_queue(QueueName=name)["QueueUrl"] for group, name in wiring["queues"].items()}
+            return {**wiring, "urls": urls, "unsigned": unsigned}
+
+    def _may_be_unsigned(self, wiring: Wiring) -> bool:
+        """Whether calls go without a signature: asked for (or `tuned`), an emulator, and it takes them."""
+        wanted = self._settings["signature_version"] or ("unsigned" if self._tuned else "v4")
+        if wanted != "unsigned":
+            return False
+        if not _emulated(wiring):
+            if self._settings["signature_version"] == "unsigned":
+                raise BadSetting("sqs: signature_version = unsigned is for emulators; AWS refuses unsigned calls")
+            return False
+        try:
+            self._client(wiring, threads=1, unsigned=True).list_queues(MaxResults=1)
+        except ClientError:
+            return False  # moto tells services apart by the signature
+        return True
+
+    def cleanup(self, wiring: Wiring) -> None:
+        """Deletes this wiring's queues, by name; others stay. Raises Unreachable, Refused."""
+        with _translated(wiring):
+            client = self._client(wiring, threads=1)
+            for name in wiring["queues"].values():
+                try:
+                    client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
+                except ClientError as error:
+                    if "NonExistentQueue" not in _code(error) and "QueueDoesNotExist" not in _code(error):
+                        raise
+
+    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
+        """A pool of sending threads over all groups' queues. Raises BadSetting."""
+        with _translated(wiring):
+            client = self._client(wiring, threads=self._settings["threads"], unsigned=wiring["unsigned"])
+            return SqsProducer(client, [_url(wiring, group) for group in wiring["groups"]], self._settings, outcomes)
+
+    def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer:
+        """A member of a group: it shares the group's queue. Raises Unreachable, Refused, BadSetting."""
+        with _translated(wiring):
+            url = _url(wiring, group)
+            threads = self._settings["receivers"] + self._settings["deleters"] + 1
+            client = self._client(wiring, threads=threads, unsigned=wiring["unsigned"])
+            client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])  # reachable, and there
+            return SqsConsumer(client, url, self._settings)
+
+    def effective(self) -> Mapping[str, Mapping[str, Any]]:
+        """The settings in force for each side, and what retries and leases mean here."""
+        own = self._settings
+        signed = own["signature_version"] or ("unsigned where the emulator takes it" if self._tuned else "v4")
+        both = {
+            "client": f"boto3 {boto3.__version__}",
+            **{name: own[name] for name in ("connect_timeout", "read_timeout", "total_max_attempts", "retry_mode")},
+            "signature_version": signed,
+            "body": "base64",
+        }
+        return {
+            "producer": {**both, "threads": own["threads"], "window": own["window"], "messages_a_call": CALL_MESSAGES},
+            "consumer": {
+                **both,
+                **{n: own[n] for n in ("receivers", "deleters", "prefetch", "MaxNumberOfMessages", "WaitTimeSeconds", "VisibilityTimeout")},
+                "lease_extension": "while idle, each third of VisibilityTimeout",
+            },
+        }
+
+    def _client(self, wiring: Wiring, *, threads: int, unsigned: bool = False) -> Any:
+        own = self._settings
+        config = Config(
+            connect_timeout=own["connect_timeout"],
+            read_timeout=max(own["read_timeout"], own["WaitTimeSeconds"] + 2.0),
+            retries={"total_max_attempts": own["total_max_attempts"], "mode": own["retry_mode"]},
+            max_pool_connections=threads,
+            signature_version=botocore.UNSIGNED if unsigned else None,
+        )
+        more: dict[str, Any] = {"region_name": own["region_name"]} if own["region_name"] else {}
+        if _emulated(wiring):
+            # Emulators check no credentials, but a signature needs some; the user's own must not go there.
+            more = {"region_name": "us-east-1", "aws_access_key_id": "emulator", "aws_secret_access_key": "emulator", **more}
+        if wiring["servers"][0] != "aws":
+            more["endpoint_url"] = _endpoint(wiring)
+        # A session of its own: boto3's default one is shared by the process and not safe to make clients with in threads.
+        return boto3.session.Session().client("sqs", config=config, **more)
+
+
+def _queue_name(run_id: str, group: str) -> str:
+    """At most 80 of the characters that SQS takes."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", f"brokerbench-{run_id}-{group}")
+    if len(name) <= 80:
+        return name
+    return f"{name[:63]}-{hashlib.sha256(f'{run_id}/{group}'.encode()).hexdigest()[:16]}"
+
+
+def _endpoint(wiring: Wiring) -> str:
+    text = str(wiring["servers"][0])
+    return text if "://" in text else f"http://{text}"
+
+
+def _emulated(wiring: Wiring) -> bool:
+    if wiring["servers"][0] == "aws":
+        return False
+    host = urlsplit(_endpoint(wiring)).hostname or ""
+    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def _url(wiring: Wiring, group: str) -> str:
+    if group not in wiring["groups"]:
+        raise Refused(f"sqs: no group {group!r} in this run; it has: {', '.join(wiring['groups'])}")
+    if group not in wiring["urls"]:
+        raise Unreachable(f"sqs: the queue of group {group!r} has no URL: prepare() has not run")
+    return str(wiring["urls"][group])
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextlib.contextmanager
+def _translated(wiring: Wiring) -> Iterator[None]:
+    """The one place where botocore's errors become ours."""
+    where = wiring["servers"][0]
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
+        raise BadSetting(f"sqs: {error} Set AWS_REGION and credentials as boto3 documents, or name an emulator's host:port") from error
+    except ClientError as error:
+        raise Refused(f"SQS at {where} refused: {error}") from error
+    except (BotoCoreError, OSError) as error:
+        raise Unreachable(f"no SQS answers at {where}: {error}") from error
+    except ValueError as error:  # botocore's word for an endpoint that is no URL
+        raise BadSetting(f"sqs: server address {where!r}: {error}") from error
+
+
+class _Events:
+    """Events of several threads: equal ones are counted, for a dead server would give one a call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: Counter[tuple[str, str]] = Counter()
+
+    def add(self, kind: str, detail: str = "", count: int = 1) -> None:
+        with self._lock:
+            self._found[kind, detail] += count
+
+    def take(self) -> list[Event]:
+        with self._lock:
+            found, self._found = self._found, Counter()
+        return [Event(kind, detail if n == 1 else f"{detail} ({n} times)") for (kind, detail), n in found.items()]
+
+
+@dataclass
+class _Job:
+    """One call of send_message_batch."""
+
+    queue: int  # index of the group
+    group: int  # as send() was told: what outcomes are reported for
+    first_id: int
+    rows: Sequence[bytes]
+
+
+class SqsProducer:
+    """Batches of 10, sent by a pool of threads, which also report the outcomes."""
+
+    def __init__(self, client: Any, urls: Sequence[str], settings: Mapping[str, Any], outcomes: Outcomes) -> None:
+        self._client = client
+        self._urls = urls
+        self._window = settings["window"]
+        self._retries = settings["total_max_attempts"] > 1
+        self._outcomes = outcomes
+        self._events = _Events()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._outstanding = [0] * len(urls)
+        self._closed = False
+        self._threads = [threading.Thread(target=self._work, name=f"sqs-send-{n}", daemon=True) for n in range(settings["threads"])]
+        for thread in self._threads:
+            thread.start()
+
+    def ready(self, timeout_s: float) -> bool:
+        """True when every queue answers; the client's own time-outs hold."""
+        try:
+            for url in self._urls:
+                self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+        except (BotoCoreError, ClientError, OSError) as error:
+            self._events.add("error", f"not ready: {error}")
+            return False
+        self._events.add("ready")
+        return True
+
+    def room(self) -> int:
+        """Of the group that is furthest behind: so many fit for each."""
+        with self._changed:
+            return 0 if self._closed else self._window - max(self._outstanding)
+
+    def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:
+        """Queues what the window takes for the pool. Raises Refused for messages over the limit."""
+        if block.size > PAYLOAD_BYTES_MAX:
+            raise Refused(f"sqs: {block.size} bytes is over the limit of {PAYLOAD_BYTES_MAX} bytes a message (1 MiB after base64)")
+        if group < 0 and len(self._urls) > 1:
+            raise Refused("sqs: the producer makes the copies: send() needs a group (capabilities.send_per_group)")
+        index = max(group, 0)
+        with self._changed:
+            if self._outstanding[index] >= self._window and timeout_s > 0:
+                self._changed.wait(timeout_s)
+            count = 0 if self._closed else min(hi - lo, self._window - self._outstanding[index])
+            if count <= 0:
+                return 0
+            self._outstanding[index] += count
+        rows = block.messages(lo, lo + count)
+        a_call = max(1, min(CALL_MESSAGES, CALL_BYTES // ((block.size + 2) // 3 * 4)))
+        for at in range(0, count, a_call):
+            self._jobs.put(_Job(index, group, block.first_id + lo + at, rows[at : at + a_call]))
+        return count
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            statuses = [Status.INDETERMINATE] * len(job.rows)
+            try:
+                if self._closed:
+                    continue  # the harness has marked it already
+                self._call(job, statuses)
+            finally:  # whatever happened, each message has its outcome once
+                self._report(job, statuses)
+
+    def _call(self, job: _Job, statuses: list[Status]) -> None:
+        """One call; ``statuses`` becomes what it did, by row."""
+        entries = [{"Id": str(at), "MessageBody": base64.b64encode(row).decode("ascii")} for at, row in enumerate(job.rows)]
+        try:
+            answer = self._client.send_message_batch(QueueUrl=self._urls[job.queue], Entries=entries)
+        except (EndpointConnectionError, ConnectTimeoutError) as error:
+            # Never connected, so never sent; with retries an earlier attempt may have been.
+            self._fail(statuses, Status.INDETERMINATE if self._retries else Status.FAILED, str(error))
+        except ClientError as error:
+            http = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+            self._fail(statuses, Status.FAILED if 400 <= http < 500 else Status.INDETERMINATE, str(error))
+        except (BotoCoreError, OSError) as error:
+            self._fail(statuses, Status.INDETERMINATE, str(error))
+        else:
+            for entry in answer.get("Successful", ()):
+                statuses[int(entry["Id"])] = Status.CONFIRMED
+            for entry in answer.get("Failed", ()):
+                statuses[int(entry["Id"])] = Status.FAILED if entry.get("SenderFault") else Status.INDETERMINATE
+                self._events.add("error", f"entry refused: {entry.get('Code')}: {entry.get('Message', '')}")
+
+    def _fail(self, statuses: list[Status], status: Status, why: str) -> None:
+        statuses[:] = [status] * len(statuses)
+        self._events.add("error", why)
+
+    def _report(self, job: _Job, statuses: Sequence[Status]) -> None:
+        if not self._closed:
+            start = 0
+            for at in range(1, len(statuses) + 1):
+                if at == len(statuses) or statuses[at] is not statuses[start]:
+                    self._outcomes.run(job.first_id + start, at - start, statuses[start], job.group)
+                    start = at
+        with self._changed:
+            self._outstanding[job.queue] -= len(job.rows)
+            self._changed.notify_all()
+
+    def pump(self, timeout_s: float) -> None:
+        """A plain wait: the pool does the work."""
+        if timeout_s > 0:
+            time.sleep(timeout_s)
+
+    def flush(self, timeout_s: float) -> int | None:
+        """Waits until every call has its outcome; the messages that have none (a group each)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(self._outstanding), timeout_s)
+            return sum(self._outstanding)
+
+    def events(self) -> Sequence[Event]:
+        """ready; what calls and entries failed of, counted."""
+        return self._events.take()
+
+    def close(self) -> None:
+        """Drops what is queued and waits a moment for calls under way; nothing is reported after it."""
+        if self._closed:
+            return
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(1.0)
+        self._client.close()
+
+
+@dataclass
+class _Held:
+    """A message received and not yet deleted."""
+
+    receipt: str
+    payload: bytes
+    redelivered: bool
+
+
+class SqsConsumer:
+    """One member: receiving threads, a bounded buffer, deleting threads. ``_lock`` guards all that they share."""
+
+    def __init__(self, client: Any, url: str, settings: Mapping[str, Any]) -> None:
+        self._client = client
+        self._url = url
+        self._visibility_s: int = settings["VisibilityTimeout"]
+        self._wait_s: int = settings["WaitTimeSeconds"]
+        self._call_messages: int = settings["MaxNumberOfMessages"]
+        self._prefetch: int = settings["prefetch"]
+        self._events = _Events()
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._space = threading.Condition(self._lock)
+        self._acknowledged = threading.Condition(self._lock)
+        self._buffer: deque[_Held] = deque()  # received, not polled
+        self._reserved = 0  # places for what calls under way may bring
+        self._polled: deque[_Held] = deque()  # polled, not acknowledged
+        self._first = 0  # number of the first of them, over all that was polled
+        self._deletes: deque[str] = deque()  # acknowledged, not yet handed to a call
+        self._closing = False
+        self._idled_s = 0.0
+        self._stop = threading.Event()
+        self._receivers = [
+            threading.Thread(target=self._receive, name=f"sqs-receive-{n}", daemon=True) for n in range(settings["receivers"])
+        ]
+        self._deleters = [threading.Thread(target=self._delete, name=f"sqs-delete-{n}", daemon=True) for n in range(settings["deleters"])]
+        for thread in (*self._receivers, *self._deleters):
+            thread.start()
+        self._events.add("ready")
+
+    def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
+        """What is in the buffer, at most max_messages; waits for the first message only."""
+        with self._lock:
+            if not self._buffer and timeout_s > 0 and not self._closing:
+                self._arrived.wait_for(lambda: self._buffer or self._closing, timeout_s)
+            if not self._buffer or self._closing:
+                return None
+            taken = [self._buffer.popleft() for _ in range(min(max_messages, len(self._buffer)))]
+            token = self._first + len(self._polled)
+            self._polled.extend(taken)
+            self._space.notify_all()
+        return Batch(
+            payloads=[held.payload for held in taken],
+            count=len(taken),
+            redelivered=[held.redelivered for held in taken],
+            token=token,
+        )
+
+    def ack(self, batch: Batch, upto: int) -> None:
+        """Queues the deletion of all that was polled before and ``upto`` messages of this batch."""
+        with self._lock:
+            while self._polled and self._first < batch.token + upto:
+                self._deletes.append(self._polled.popleft().receipt)
+                self._first += 1
+            self._acknowledged.notify_all()
+
+    def settle(self, batch: Batch, index: int, how: str) -> None:
+        """Raises Unsupported: acks are cumulative here."""
+        raise Unsupported("this adapter acknowledges SQS messages in the order they were polled, not one by one")
+
+    def idle(self, seconds: float) -> None:
+        """Waits, and extends the visibility of all that is held each time a third of it has gone by idle."""
+        third_s = self._visibility_s / 3
+        while seconds > 0:
+            nap_s = min(seconds, third_s - self._idled_s)
+            time.sleep(nap_s)
+            seconds -= nap_s
+            self._idled_s += nap_s
+            if self._idled_s >= third_s - 1e-6:
+                self._idled_s = 0.0
+                self._change_visibility(self._held(), self._visibility_s, "lease not extended")
+
+    def events(self) -> Sequence[Event]:
+        """ready, ack-failed (with SQS' reason), error; counted."""
+        return self._events.take()
+
+    def close(self) -> None:
+        """Carries out the acks, then gives back what was not acknowledged; within seconds also where the server is dead."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            for condition in (self._arrived, self._space, self._acknowledged):
+                condition.notify_all()
+        self._stop.set()
+        for thread in self._receivers:  # a call under way may still bring messages: they must go back too
+            thread.join(self._wait_s + _JOIN_S)
+        for thread in self._deleters:
+            thread.join(_JOIN_S)
+        if self._deletes:
+            self._events.add("ack-failed", "closed before the call was made", len(self._deletes))
+        self._change_visibility(self._held(), 0, "not given back before its visibility time-out")
+        self._client.close()
+
+    def _held(self) -> list[str]:
+        with self._lock:
+            return [held.receipt for held in (*self._polled, *self._buffer)]
+
+    def _receive(self) -> None:
+        """A receiving thread: takes places in the buffer, then asks SQS for as many messages."""
+        while True:
+            with self._lock:
+                self._space.wait_for(lambda: self._closing or len(self._buffer) + self._reserved + self._call_messages <= self._prefetch)
+                if self._closing:
+                    return
+                self._reserved += self._call_messages
+            found: list[_Held] = []
+            try:
+                found = self._received()
+            finally:
+                with self._lock:
+                    self._reserved -= self._call_messages
+                    self._buffer.extend(found)
+                    if found:
+                        self._arrived.notify_all()
+
+    def _received(self) -> list[_Held]:
+        """The messages of one call; none where it failed (an event, and a pause before the next)."""
+        try:
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=self._call_messages,
+                WaitTimeSeconds=self._wait_s,
+                VisibilityTimeout=self._visibility_s,
+                AttributeNames=["ApproximateReceiveCount"],
+            )
+        except (BotoCoreError, ClientError, OSError) as error:
+            self._events.add("error", f"receive: {error}")
+            self._stop.wait(0.2)  # a dead server refuses at once: do not spin
+            return []
+        return [
+            _Held(
+                receipt=message["ReceiptHandle"],
+                payload=_decoded(message["Body"]),
+                redelivered=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)) > 1,
+            )
+            for message in answer.get("Messages", ())
+        ]
+
+    def _delete(self) -> None:
+        """A deleting thread: batches of 10, or what there is."""
+        while True:
+            with self._lock:
+                self._acknowledged.wait_for(lambda: self._closing or self._deletes)
+                if not self._deletes:
+                    return
+                receipts = [self._deletes.popleft() for _ in range(min(CALL_MESSAGES, len(self._deletes)))]
+            entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(receipts)]
+            try:
+                answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            except (BotoCoreError, ClientError, OSError) as error:
+                self._events.add("ack-failed", f"delete: {error}", len(receipts))
+                continue
+            for entry in answer.get("Failed", ()):
+                self._events.add("ack-failed", f"delete: {entry.get('Code')}: {entry.get('Message', '')}")
+
+    def _change_visibility(self, receipts: Sequence[str], seconds: int, failure: str) -> None:
+        left = iter(receipts)
+        while part := list(islice(left, CALL_MESSAGES)):
+            entries = [{"Id": str(at), "ReceiptHandle": receipt, "VisibilityTimeout": seconds} for at, receipt in enumerate(part)]
+            try:
+                answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+            except (BotoCoreError, ClientError, OSError) as error:
+                self._events.add("error", f"{failure}: {error}", len(receipts))
+                return  # the server is away: the visibility time-out will do it
+            for entry in answer.get("Failed", ()):
+                self._events.add("error", f"{failure}: {entry.get('Code')}")
+
+
+def _decoded(body: str) -> bytes:
+    """A body that is not ours (no base64) is handed on as it is: the audit calls it corrupted or unexpected."""
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError:
+        return body.encode()
+
+
+ADAPTER = Sqs
