@@ -19,9 +19,22 @@ from bench.histogram import Histogram
 Json = Mapping[str, Any]
 
 RATE_NOT_REACHED = "rate-not-reached"
-NOTES = frozenset({"client-bound", "server-bound", "not-steady", "collections", "stolen-time", "too-few-samples", "quick"})
-"""Findings that are printed and leave the rank alone. Any other finding keeps a variant out of the ranking: what this
-release does not know is not taken for harmless."""
+NOTES = frozenset(
+    {
+        "saturated",
+        "client-bound",
+        "server-bound",
+        "machine-busy",
+        "connection",
+        "collections",
+        "not-steady",
+        "stolen-time",
+        "too-few-samples",
+        "quick",
+    }
+)
+"""Findings that are printed and leave the rank alone. Any other one (bench.analysis.findings.INVALID, and what this release
+does not know, which is not taken for harmless) keeps a variant out of the ranking."""
 REFERENCES = frozenset({"tcp", "memory"})
 """Systems that show the harness's own floor; they are not messaging systems and take no rank."""
 LATENCIES = {"e2e": "end_to_end_intended", "e2e-sent": "end_to_end_sent", "publish": "publish", "lateness": "lateness"}
@@ -430,15 +443,15 @@ def _merged(parts: Sequence[Histogram]) -> Percentiles:
     n = total.n
 
     def at(q: float) -> float | None:
-        return float(total.quantile(q)) if n and supported(n, q) else None
+        return float(total.quantile(q)) if total.supported(q) else None
 
     # 24 points a decade of 1/(1-p): smooth at any size of a chart, and it ends where ten samples are left.
     curve: list[tuple[float, float]] = []
     step = 0
-    while n and supported(n, q := 1 - 10 ** (-step / 24)):
+    while total.supported(q := 1 - 10 ** (-step / 24)):
         curve.append((10 ** (step / 24), float(total.quantile(q))))
         step += 1
-    return Percentiles(n, len(parts), at(0.5), at(0.9), at(0.99), at(0.999), float(total.quantile(1.0)) if n else None, tuple(curve))
+    return Percentiles(n, len(parts), at(0.5), at(0.9), at(0.99), at(0.999), float(total.max) if n else None, tuple(curve))
 
 
 def _from_summary(summary: Json) -> Percentiles:

@@ -27,11 +27,19 @@ def promises(points: Sequence[PointSummary]) -> Table | None:
     builder = Builder(
         "What each promises",
         (
-            ("System (client)", False), ("Delivery", False), ("Order kept in", False), ("Acknowledged means", False),
-            ("Intermediary", False), ("Stores", False), ("Fan-out", False), ("Sharing", False),
-            ("Late subscriber", False), ("Slow consumer", False), ("Source", False),
+            ("System (client)", False),
+            ("Delivery", False),
+            ("Order kept in", False),
+            ("Acknowledged means", False),
+            ("Intermediary", False),
+            ("Stores", False),
+            ("Fan-out", False),
+            ("Sharing", False),
+            ("Late subscriber", False),
+            ("Slow consumer", False),
+            ("Source", False),
         ),
-    )  # fmt: skip
+    )
     rows: list[tuple[str | Cell, ...]] = []
     for result in variants(points):
         variant = result.variant
@@ -116,10 +124,18 @@ def versions(points: Sequence[PointSummary], started: str) -> Table | None:
     builder = Builder(
         "Versions",
         (
-            ("System", False), ("Server", False), ("Version", False), ("Released", False), ("End of life", False), ("Server kind", False),
-            ("Nodes", False), ("Client", False), ("Client version", False), ("Profile", False),
+            ("System", False),
+            ("Server", False),
+            ("Version", False),
+            ("Released", False),
+            ("End of life", False),
+            ("Server kind", False),
+            ("Nodes", False),
+            ("Client", False),
+            ("Client version", False),
+            ("Profile", False),
         ),
-    )  # fmt: skip
+    )
     rows: list[tuple[str | Cell, ...]] = []
     for result in variants(points):
         variant, server = result.variant, result.server or {}

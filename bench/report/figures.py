@@ -18,6 +18,20 @@ def name(result: VariantPoint) -> str:
     return f"{base} [emulator: {(result.server or {}).get('product')}]" if result.emulator else base
 
 
+def label(result: VariantPoint) -> str:
+    """A short name for a chart; an emulator is still called one."""
+    base = str(result.variant.get("title") or result.variant.get("system") or result.id)
+    profile = result.variant.get("profile", "defaults")
+    # A variant with settings of its own is told apart by its spec.
+    own = str(result.variant.get("spec") or result.id)
+    if "," in own:
+        base = own
+    elif profile != "defaults":
+        base = f"{base}, {profile}"
+    base = base if len(base) <= 26 else f"{base[:25]}\u2026"
+    return f"{base} [emulator]" if result.emulator else base
+
+
 def latency_cell(result: VariantPoint, tag: str, which: str) -> str:
     """One percentile: a figure, or why there is none."""
     found = result.latency.get(tag)
@@ -34,13 +48,21 @@ def ranking(point: PointSummary) -> Table | None:
     builder = Builder(
         text.point_name(point.point),
         (
-            ("Rank", False), ("System (client)", False), ("Delivered /s", True), ("p50", True), ("p99", True), ("p99.9", True),
-            (f"{'Rate' if point.by == 'rate' else 'p99'} ÷ best", True), ("CPU µs/msg", True),
-            ("Lost", True), ("Repeated", True), ("Audit", False),
+            ("Rank", False),
+            ("System (client)", False),
+            ("Delivered /s", True),
+            ("p50", True),
+            ("p99", True),
+            ("p99.9", True),
+            (f"{'Rate' if point.by == 'rate' else 'p99'} ÷ best", True),
+            ("CPU µs/msg", True),
+            ("Lost", True),
+            ("Repeated", True),
+            ("Audit", False),
         ),
         row_header=1,
         note=f"Ranked by {by}, within the same delivery promise. {spread}; ranks that overlap are too close to call.",
-    )  # fmt: skip
+    )
     for board in point.boards:
         builder.add(_board_label(board), [_ranked(place) for place in board.places])
     builder.add("Measured, not ranked", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if r.rate])
@@ -102,10 +124,18 @@ def emulators(point: PointSummary) -> Table | None:
     builder = Builder(
         text.point_name(point.point),
         (
-            ("System (client)", False), ("Delivered /s", True), ("p50", True), ("p99", True), ("p99.9", True), ("CPU µs/msg", True),
-            ("Lost", True), ("Repeated", True), ("Audit", False), ("State", False),
+            ("System (client)", False),
+            ("Delivered /s", True),
+            ("p50", True),
+            ("p99", True),
+            ("p99.9", True),
+            ("CPU µs/msg", True),
+            ("Lost", True),
+            ("Repeated", True),
+            ("Audit", False),
+            ("State", False),
         ),
-    )  # fmt: skip
+    )
     # The same cells without rank and ratio: an emulator has neither.
     rows = [tuple(c for i, c in enumerate(_row(r, "", "")) if i not in {0, 6}) for r in point.emulators]
     states = [text.listed(sorted({f.code for f in r.findings})) or "no finding" for r in point.emulators]
@@ -118,14 +148,26 @@ def latency(point: PointSummary) -> Table | None:
     builder = Builder(
         text.point_name(point.point),
         (
-            ("System (client)", False), ("n", True), ("p50", True), ("p90", True), ("p99", True), ("p99.9", True), ("max", True),
-            ("from send p50", True), ("from send p99", True), ("lateness p50", True), ("lateness p99", True),
-            ("of p99", True), ("publish p50", True), ("publish p99", True), ("acknowledged means", False),
+            ("System (client)", False),
+            ("n", True),
+            ("p50", True),
+            ("p90", True),
+            ("p99", True),
+            ("p99.9", True),
+            ("max", True),
+            ("from send p50", True),
+            ("from send p99", True),
+            ("lateness p50", True),
+            ("lateness p99", True),
+            ("of p99", True),
+            ("publish p50", True),
+            ("publish p99", True),
+            ("acknowledged means", False),
         ),
         note="n and the first five: end to end from the intended send time. Lateness: how far behind its schedule the "
         "sender was; it is part of the latency from intended time: above a tenth of its p99, that latency is partly our own. "
         "n/a: fewer than ten samples lie beyond the percentile.",
-    )  # fmt: skip
+    )
     rows: list[tuple[str | Cell, ...]] = []
     for result in point.results:
         if result.rate is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.summary import Board, PointSummary, RunLike, VariantPoint, summarise
+from bench.analysis.summary import RATE_NOT_REACHED, Board, PointSummary, RunLike, Spread, VariantPoint, summarise
 from bench.report import text
 
 STANDING = {
@@ -68,9 +68,16 @@ def _board(board: Board, by: str) -> str:
         told = f"{text.listed(f'{text.variant_name(r.variant)} {figure(r, by)}' for r in close)} too close to call at {what}"
     else:
         told = f"{text.variant_name(best.variant)} leads with {what} {figure(best, by)}"
-    behind = ", ".join(f"{text.variant_name(p.result.variant)} {figure(p.result, by)} ({text.times(p.ratio)})" for p in rest)
+    behind = ", ".join(f"{text.variant_name(p.result.variant)} {figure(p.result, by)} {_ratio(p.ratio)}".rstrip() for p in rest)
     label = "" if board.same_acknowledgement else " (their acknowledgements mean different things)"
     return f"{name}{label}: {told}{f', then {behind}' if behind else ''}"
+
+
+def _ratio(ratio: Spread | None) -> str:
+    if ratio is None:
+        return ""
+    between = f", range {text.number(ratio.low)} to {text.number(ratio.high)}" if ratio.rounds > 1 else ""
+    return f"({text.number(ratio.median)} times the best{between})"
 
 
 def _audit(results: Sequence[VariantPoint]) -> str:
@@ -95,11 +102,15 @@ def _apart(point: PointSummary) -> list[str]:
     if out:
         said.append("Not ranked: " + "; ".join(f"{text.variant_name(r.variant)}, {STANDING[r.standing]} ({r.why})" for r in out))
     if point.emulators:
-        names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}" for r in point.emulators)
+        names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}{_slow(r)}" for r in point.emulators)
         said.append(f"Apart, because the server only imitates the service: {names}")
     return said
 
 
+def _slow(emulated: VariantPoint) -> str:
+    return " (rate not reached)" if any(f.code == RATE_NOT_REACHED for f in emulated.findings) else ""
+
+
 def _not_run(run: RunLike) -> str:
     rows = run.run.get("not_run") or ()
-    return "" if not rows else "; not run: " + "; ".join(f"{row.get('variant')} ({row.get('reason')})" for row in rows)
+    return "" if not rows else ", not run: " + "; ".join(f"{row.get('variant')} ({row.get('reason')})" for row in rows)

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -14,11 +15,20 @@ from matplotlib.figure import Figure
 INK, QUIET, GRID, PAPER = "#1b1f24", "#5b6470", "#d5d9de", "#fffffe"
 # Okabe and Ito's palette, the two lightest darkened for white paper; told apart also by marker and dash.
 SERIES = ("#0072b2", "#d55e00", "#008f6b", "#b04f8a", "#9a6a00", "#3a86c8", "#6b5bb5", "#55606b")
-DASHES: tuple[tuple[int, tuple[float, ...]] | str, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-", (0, (5, 2)), (0, (1, 1.4)))
+DASHES: tuple[tuple[int, tuple[float, ...]] | str, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.4)),
+    (0, (6, 2, 1, 2)),
+    (0, (3, 1)),
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.4)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # The page's variables for the same colours: inline, a chart follows light and dark.
 _VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper"} | {c: f"--s{i}" for i, c in enumerate(SERIES)}
-_STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # real text: small, selectable; laid out with DejaVu, which is wider than what pages use
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -50,18 +60,11 @@ class Chart:
     standalone: str
 
 
-def style() -> mpl.RcParams:
-    """The settings to draw under, as ``with mpl.rc_context(style())``."""
-    known = mpl.rcParams.copy()
-    known.update(_STYLE)
-    return known
-
-
 def render(figure: Figure, name: str, title: str, alt: str) -> Chart:
     """The figure as SVG: no metadata, no reference outside, ids that carry the chart's name (several share one page)."""
     buffer = io.StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):  # equal input, equal bytes
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):  # equal input, equal bytes
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]  # matplotlib leaves its backends untyped
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -75,5 +78,6 @@ def render(figure: Figure, name: str, title: str, alt: str) -> Chart:
     text = text.replace("<svg ", f'<svg {label} width="{float(width[1]) * 4 / 3:.0f}" ' if width else f"<svg {label} ", 1)
     inline = text
     for colour, variable in _VARIABLES.items():
+        inline = re.sub(rf'fill="{colour}"', f'style="fill: {colour}"', inline)
         inline = re.sub(rf"(?<=: ){colour}", f"var({variable})", inline)
     return Chart(name, title, alt, inline.strip(), text.strip() + "\n")

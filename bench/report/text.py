@@ -59,8 +59,10 @@ def ranged(spread: Spread | None, form: Any = number) -> str:
 
 
 def times(spread: Spread | None) -> str:
-    """A ratio: 1.31 times (1.22 to 1.40)."""
-    return "" if spread is None else ranged(spread, lambda v: f"{number(v)}{TIMES}")
+    """A ratio: 1.31x (1.22 to 1.40), with the sign once."""
+    if spread is None:
+        return ""
+    return ranged(spread).replace(" (", f"{TIMES} (", 1) if spread.rounds > 1 else f"{number(spread.median)}{TIMES}"
 
 
 def point_name(point: Mapping[str, Any]) -> str:

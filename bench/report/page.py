@@ -1,0 +1,167 @@
+"""Writes the report of one run: the page, the Markdown, the charts. Nothing is read but the results folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bench.analysis.summary import PointSummary, RunLike, summarise
+from bench.errors import EnvironmentProblem
+from bench.report import background, chart_cost, chart_percentiles, figures, text
+from bench.report.headline import place, sentence
+from bench.report.svg import Chart
+from bench.report.table import Table
+from bench.store import open_run
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written."""
+
+    html: Path
+    markdown: Path
+    charts: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class PointView:
+    """One point's tables and charts; the emulators' own apart."""
+
+    name: str
+    ranking: Table | None
+    latency: Table | None
+    audit: Table | None
+    cost: Table | None
+    charts: tuple[Chart, ...]
+    emulators: Table | None
+    emulator_charts: tuple[Chart, ...]
+
+
+def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
+    """Write report.html, report.md and charts/*.svg into ``out`` (the run's folder where not given).
+
+    Raises:
+        UsageError: the folder is no run, or a file in it cannot be read.
+        Incompatible: it was written by a newer release.
+        EnvironmentProblem: ``out`` cannot be written.
+    """
+    run = open_run(run_folder)
+    page = view(run)
+    folder = run_folder if out is None else out
+    charts = [chart for point in page["points"] for chart in (*point.charts, *point.emulator_charts)]
+    try:
+        (folder / "charts").mkdir(parents=True, exist_ok=True)
+        html, markdown = folder / "report.html", folder / "report.md"
+        html.write_text(_environment(autoescape=True).get_template("report.html.j2").render(page), encoding="utf-8")
+        markdown.write_text(_environment(autoescape=False).get_template("report.md.j2").render(page), encoding="utf-8")
+        paths = []
+        for chart in charts:
+            paths.append(folder / "charts" / f"{chart.name}.svg")
+            paths[-1].write_text(chart.standalone, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
+    return ReportFiles(html, markdown, tuple(paths))
+
+
+def view(run: RunLike) -> dict[str, Any]:
+    """All that the templates print: text, tables and charts, no logic left."""
+    points = summarise(run)
+    scenario = str(run.run.get("scenario") or "scenario")
+    colours = {result.id: index for index, result in enumerate(background.variants(points))}
+    results = [r for p in points for r in p.results]
+    return {
+        "title": scenario,
+        "place": place(results),
+        "sentences": [sentence(scenario, p) for p in points],
+        "warnings": _warnings(run),
+        "facts": _facts(run),
+        "points": [_point(p, number, colours) for number, p in enumerate(points, 1)],
+        "states": background.states(points),
+        "findings": figures.findings(points),
+        "not_run": background.not_run(run, points),
+        "promises": background.promises(points),
+        "brokerless": background.brokerless(points),
+        "settings": background.settings(points),
+        "versions": background.versions(points, str(run.run.get("started") or "")),
+        "execution": background.execution(run),
+        "environment": background.environment(run),
+        "command": background.reproduce(run),
+        "scenario_text": run.scenario_text,
+    }
+
+
+def _point(point: PointSummary, number: int, colours: dict[str, int]) -> PointView:
+    real = [r for r in point.results if not r.emulator]
+    charts = (chart_percentiles.draw(point, real, f"percentiles-{number}", colours), chart_cost.draw(point, real, f"cost-{number}"))
+    apart = (
+        chart_percentiles.draw(point, point.emulators, f"percentiles-emulated-{number}", colours),
+        chart_cost.draw(point, point.emulators, f"cost-emulated-{number}"),
+    )
+    return PointView(
+        name=text.point_name(point.point),
+        ranking=figures.ranking(point),
+        latency=figures.latency(point),
+        audit=figures.audit(point),
+        cost=figures.cost(point),
+        charts=tuple(c for c in charts if c),
+        emulators=figures.emulators(point),
+        emulator_charts=tuple(c for c in apart if c),
+    )
+
+
+def _warnings(run: RunLike) -> list[str]:
+    said = []
+    status = run.run.get("status")
+    if status != "complete":
+        said.append(f"This run's status is {status or 'not known'}: what follows is what was measured until then.")
+    planned = {entry.get("trial") for entry in run.plan}
+    missing = len(planned - {t.get("trial") for t in run.trials})
+    if missing:
+        said.append(f"{missing} of {len(planned)} planned trials are not in the folder.")
+    if not run.trials:
+        said.append("No trial was measured.")
+    return said
+
+
+def _facts(run: RunLike) -> list[tuple[str, str]]:
+    rounds = {(t.get("point") and str(t["point"]), t.get("series"), t.get("round")) for t in run.trials}
+    known = [("run", "id"), ("started", "started"), ("ended", "ended"), ("seed", "seed"), ("brokerbench", "brokerbench")]
+    facts = [(name, str(run.run[key])) for name, key in known if run.run.get(key) is not None]
+    return [*facts, ("trials", str(len(run.trials))), ("rounds over all points", str(len(rounds)))]
+
+
+def _markdown(value: str) -> str:
+    """Text for a table cell or a line of Markdown: no markup of the results folder takes effect."""
+    flat = " ".join(str(value).split())
+    for sign in "\\`*_[]|":
+        flat = flat.replace(sign, f"\\{sign}")
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _fenced(value: str) -> str:
+    """A fence longer than any run of backticks inside."""
+    longest = max((len(part) for part in "".join(c if c == "`" else " " for c in value).split()), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{value.rstrip()}\n{fence}"
+
+
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,  # noqa: S701  # off for Markdown only, whose own filter escapes
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["md"] = _markdown
+    environment.filters["fenced"] = _fenced
+    # The only text that is not escaped: our own charts, whose names matplotlib escaped.
+    environment.filters["svg"] = lambda chart: Markup(chart.inline)  # noqa: S704
+    environment.globals["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
+    return environment
