@@ -39,6 +39,7 @@ class Account:
         self.in_window = 0
         self.corrupted = 0
         self.late = 0
+        self.foreign = 0  # sound, but of another run: never attempted here
         self.seconds: Counter[int] = Counter()
         self.end_to_end = Histogram()
         self.from_sent = Histogram()
@@ -156,6 +157,9 @@ class Account:
                 self.corrupted += 1
                 self._writer.corrupt(trial=self.trial, group=self._group, t=now_ns)
                 continue
+            if words[0] != self._first_word:
+                self.foreign += 1
+                continue
             trial = words[1] & _U32
             row = (words[1] >> 32 & _U16, words[1] >> 48, words[2] & _U32, words[2] >> 32 & _U16, words[2] >> 48, words[3])
             if row[4] & header.CANARY:
@@ -176,12 +180,12 @@ class Account:
             self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=times[-1])
 
     def _sound(self, payload: bytes) -> tuple[int, ...] | None:
-        """Return the header's words, or None when header or body is not what a producer of this run sent."""
+        """Return the header's words, or None when header or body is damaged."""
         if len(payload) < header.SIZE:
             return None
         words = header.words_of(payload)
-        if words[0] != self._first_word or not header.holds(words) or words[6] & _U32 != len(payload):
+        if words[0] & _U32 != header.MAGIC or not header.holds(words) or words[6] & _U32 != len(payload):
             return None
-        if words[1] & _U32 != self.trial or words[2] >> 48 & header.CANARY:
+        if words[0] != self._first_word or words[1] & _U32 != self.trial or words[2] >> 48 & header.CANARY:
             return words  # another size, another pool: its header is all that can be checked
         return words if payload[header.SIZE :] == self._pool.bodies[words[3] & 0xFF] else None

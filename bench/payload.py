@@ -111,6 +111,10 @@ class Block:
         partial += self._constant
         self._partial = partial
 
+    def intended(self, now_ns: int) -> NDArray[np.int64]:
+        """Return ``now_ns`` for every row: the intended times of messages that follow no schedule."""
+        return np.full(self.count, now_ns, dtype=np.int64)
+
     def stamp(self, lo: int, hi: int, sent_ns: int) -> None:
         """Write the send time of rows lo ... hi - 1 and complete their checks."""
         self._sent[lo:hi] = sent_ns

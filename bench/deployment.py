@@ -1,0 +1,127 @@
+"""The servers of one run: which variants share one, started together, restarted when one died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import servers
+from bench.errors import ServerError
+from bench.guard import Guard
+from bench.servers.base import Request, Server
+from bench.spec import AUTO, Variant
+
+
+@dataclass(frozen=True)
+class Place:
+    """What variants must agree in to share a server."""
+
+    system: str
+    kind: str
+    address: str
+
+    @property
+    def name(self) -> str:
+        """Folder name: "kafka", or "kafka-embedded" where a variant asks for a kind."""
+        return self.system if self.kind == AUTO else f"{self.system}-{self.kind}"
+
+
+def place_of(variant: Variant) -> Place | None:
+    """Return where a variant's server stands; None for a broker-less system.
+
+    BROKERBENCH_<SYSTEM>_ADDRESS makes an external server of "auto".
+    """
+    if servers.recipe(variant.system) is None:
+        return None
+    kind, address = variant.server_kind, variant.server_address
+    given = os.environ.get(f"BROKERBENCH_{variant.system.upper()}_ADDRESS", "")
+    if given and (kind == AUTO or (kind == "external" and not address)):
+        kind, address = "external", given
+    return Place(variant.system, kind, address)
+
+
+class Deployment:
+    """Starts, watches, restarts and stops the servers of a run."""
+
+    def __init__(self, guard: Guard, folder: Path, run_id: str) -> None:
+        self._guard = guard
+        self._folder = folder
+        self._run_id = run_id
+        self._running: dict[Place, Server] = {}
+        self._starts = 0
+
+    def start(self, places: Iterable[Place], told: Callable[[str], None]) -> dict[Place, str]:
+        """Start servers side by side; return the reason of each that cannot be had."""
+        wanted = [place for place in dict.fromkeys(places) if place not in self._running]
+        failed: dict[Place, str] = {}
+        if not wanted:
+            return failed
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            for place, result in zip(wanted, pool.map(self._try, wanted), strict=True):
+                if isinstance(result, Started):
+                    self._running[place] = result.server
+                    product = result.server.product
+                    told(f"{place.name}: {product.name} {product.version} ({result.server.kind}) answers")
+                else:
+                    failed[place] = result
+                    told(f"{place.name}: not run: {result}")
+        return failed
+
+    def _try(self, place: Place) -> Started | str:
+        try:
+            return Started(self._start(place))
+        except ServerError as error:
+            return str(error)
+
+    def _start(self, place: Place) -> Server:
+        self._starts += 1
+        kind = servers.choose(place.system, place.kind)
+        folder = self._folder / place.name
+        if folder.exists():  # a restart: the first server's log is evidence
+            folder = self._folder / f"{place.name}-{self._starts}"
+        folder.mkdir(parents=True)
+        return servers.start(place.system, Request(kind, folder, self._run_id, self._guard, address=place.address))
+
+    def server(self, place: Place | None) -> Server | None:
+        """Return a place's server, started anew where it has died; None for a broker-less system. Raises ServerError."""
+        if place is None:
+            return None
+        server = self._running.get(place)
+        if server is None or server.dead() is not None:
+            if server is not None:
+                server.stop()
+                del self._running[place]
+            server = self._running[place] = self._start(place)
+        return server
+
+    def running(self, place: Place | None) -> Server | None:
+        """Return a place's server as it is, dead or alive; None when there is none."""
+        return None if place is None else self._running.get(place)
+
+    def dead(self, place: Place | None) -> str | None:
+        """Say why a place's server is dead; None when it lives or there is none."""
+        server = self.running(place)
+        return None if server is None else server.dead()
+
+    def stop(self) -> None:
+        """Stop all; idempotent."""
+        running, self._running = list(self._running.values()), {}
+        if running:
+            with ThreadPoolExecutor(len(running)) as pool:
+                list(pool.map(_stop, running))
+
+
+@dataclass
+class Started:
+    """A server that started."""
+
+    server: Server
+
+
+def _stop(server: Server) -> None:
+    with contextlib.suppress(ServerError):
+        server.stop()

@@ -1,0 +1,265 @@
+"""One producer or consumer process: ``python -m bench.endpoint SPEC.json``.
+
+The SPEC says which adapter, with which options and wiring, in which role, and where the runner listens. The endpoint
+connects there, says hello, and does what it is told (bench.control). It lives for a series of trials. End of file
+on the control connection ends it: nothing outlives the runner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Adapter, Event, Options
+from adapters.errors import AdapterError
+from bench.clock import now_ns, sharpen_sleep
+from bench.consuming import ConsumerLoop
+from bench.control import PROTOCOL, Channel, Closed, Message
+from bench.header import CANARY, run_number
+from bench.journal import Writer
+from bench.keys import Router
+from bench.outcomes import Outcomes
+from bench.payload import Block, Pool
+from bench.producing import ALIGN, CANARY_ID, ProducerTrial
+from bench.usage import quiet_collector
+from bench.workload import Workload
+
+_IDLE_S = 0.1
+_CANARY_NS = 20_000_000
+_LEAD_NS = 5_000_000
+
+
+def _adapter(spec: dict[str, Any]) -> Adapter:
+    """Make the adapter that the runner made: by its module, so that a third party's is found the same way."""
+    sys.path.extend(entry for entry in spec["sys_path"] if entry not in sys.path)
+    module, _, name = spec["adapter"].partition(":")
+    made: Adapter = getattr(importlib.import_module(module), name)(Options(**spec["options"]))
+    return made
+
+
+def _events(events: list[tuple[int, Event]]) -> list[dict[str, Any]]:
+    return [{"t_ns": t, **dataclasses.asdict(event)} for t, event in events]
+
+
+class _Role:
+    """What producer and consumer have in common: events, the verbs' default answers."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, Event]] = []
+
+    def note(self, events: object) -> None:
+        now = now_ns()
+        self.noted += [(now, event) for event in events]  # type: ignore[attr-defined]  # a Sequence[Event]
+
+    def taken(self) -> list[dict[str, Any]]:
+        events, self.noted = self.noted, []
+        return _events(events)
+
+
+class ProducerRole(_Role):
+    """A producer endpoint: canaries, trials."""
+
+    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer) -> None:
+        super().__init__()
+        self._index = int(spec["index"])
+        self._run = run_number(spec["run_id"])
+        self._capabilities = adapter.capabilities
+        self._writer = writer
+        self._outcomes = Outcomes()
+        self._producer = adapter.producer(spec["wiring"], self._index, self._outcomes)
+        self._ready = False
+        self._canaries: Block | None = None
+        self._next_canary_ns = 0
+        self._next_id = 0
+        self._groups = range(len(spec["groups"])) if adapter.capabilities.send_per_group else (-1,)
+        self.trial: ProducerTrial | None = None
+
+    def do(self, message: Message) -> Message | None:
+        """Carry out one verb; return the answer."""
+        verb = message["do"]
+        if verb == "state":
+            self._ready = self._ready or self._producer.ready(0.0)
+            self.note(self._producer.events())
+            return {"is": "state", "ready": self._ready, "events": self.taken()}
+        if verb == "canaries":
+            self._canaries = self._canary_block(message) if message["on"] else None
+        elif verb == "prepare":
+            self._prepare(message)
+            return {"is": "prepared", "position": self._writer.position}
+        elif verb == "go" and self.trial is not None:
+            quiet_collector()
+            self.trial.go(int(message["at"]))
+        elif verb == "stop" and self.trial is not None:
+            self.trial.stop()
+        elif verb == "progress":
+            sent = self.trial.next_id - self.trial.first_id if self.trial else 0
+            return {"is": "progress", "count": sent}
+        elif verb == "report" and self.trial is not None:
+            self.note(self._producer.events())
+            report = self.trial.report()
+            self._next_id = -(-(self.trial.next_id + 2 * ALIGN) // ALIGN) * ALIGN
+            self.trial = None
+            return {"is": "report", "position": self._writer.position, "events": self.taken(), **report}
+        return None
+
+    def _canary_block(self, message: Message) -> Block:
+        load = Workload.from_json(message["workload"])
+        block = Block(
+            Pool(load.seed, 64), Router("round-robin", load.partitions), 64, run=self._run, trial=0, producer=self._index, flags=CANARY
+        )
+        self._lanes = min(load.partitions, block.count)
+        return block
+
+    def _prepare(self, message: Message) -> None:
+        self._outcomes.take()
+        self.trial = ProducerTrial(
+            self._producer, self._capabilities, self._outcomes, self._writer, Workload.from_json(message["workload"]),
+            run=self._run, trial=int(message["trial"]), index=self._index, first_id=self._next_id,
+        )  # fmt: skip
+
+    def turn(self) -> tuple[float, Message | None]:
+        """Do what is to be done now; return how long the control connection may be waited on, and a word to the runner."""
+        trial = self.trial
+        if trial is not None and not trial.finished:
+            if trial.waits(now_ns() + _LEAD_NS):
+                self._producer.pump(0.0)
+                return 0.002, None
+            trial.turn()
+            return 0.0, {"is": "done"} if trial.finished else None
+        if self._canaries is not None and now_ns() >= self._next_canary_ns:
+            self._send_canaries(self._canaries)
+        self._producer.pump(0.0)
+        self._outcomes.take()
+        return (0.01 if self._canaries is not None else _IDLE_S), None
+
+    def _send_canaries(self, block: Block) -> None:
+        now = now_ns()
+        self._next_canary_ns = now + _CANARY_NS
+        block.fill(CANARY_ID, block.intended(now))
+        block.stamp(0, self._lanes, now)
+        for group in self._groups:
+            self._producer.send(block, 0, self._lanes, 0.0, group)
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+class ConsumerRole(_Role):
+    """A consumer endpoint."""
+
+    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+        self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
+        self._active = False
+        self._loop = ConsumerLoop(
+            self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]), run=run_number(spec["run_id"]), group=spec["groups"].index(spec["group"]),
+            name=spec["group"], member=int(spec["member"]),
+        )  # fmt: skip
+
+    def do(self, message: Message) -> Message | None:
+        """Carry out one verb; return the answer."""
+        verb = message["do"]
+        if verb == "state":
+            self._loop.flush()
+            self.note(self._consumer.events())
+            return {"is": "state", "ready": True, "seen": sorted(self._loop.account.canaries), "events": self.taken()}
+        if verb == "canaries":
+            self._active = bool(message["on"])
+        elif verb == "prepare":
+            self._loop.prepare(Workload.from_json(message["workload"]), int(message["trial"]))
+            self._active = True
+            return {"is": "prepared", "position": self._writer.position}
+        elif verb == "go":
+            quiet_collector()
+            self._loop.go(int(message["at"]))
+        elif verb == "progress":
+            return {"is": "progress", "count": self._loop.account.received}
+        elif verb == "report":
+            self._loop.flush()
+            self.note(self._consumer.events())
+            return {"is": "report", "position": self._writer.position, "events": self.taken(), **self._loop.report()}
+        return None
+
+    def turn(self) -> tuple[float, Message | None]:
+        """Poll; an idle endpoint polls ten times a second, so that leases and heartbeats go on."""
+        if self._active:
+            self._loop.turn()
+            return 0.0, None
+        self._loop.turn(0.0)
+        return _IDLE_S, None
+
+    def close(self) -> None:
+        self._loop.flush()
+        self._consumer.close()
+
+
+def serve(channel: Channel, role: ProducerRole | ConsumerRole) -> None:
+    """Do what the runner says until it says quit or has gone."""
+    wait_s = 0.0
+    while True:
+        for message in channel.receive(wait_s):
+            if message["do"] == "quit":
+                return
+            answer = role.do(message)
+            if answer is not None:
+                channel.send(answer)
+        wait_s, word = role.turn()
+        if word is not None:
+            channel.send(word)
+
+
+def run(spec: dict[str, Any]) -> int:
+    """Connect, make the adapter's side, serve. Return the exit code."""
+    host, port = spec["control"]
+    channel = Channel(socket.create_connection((host, port), timeout=10))
+    role: ProducerRole | ConsumerRole | None = None
+    writer: Writer | None = None
+    try:
+        sharpen_sleep()
+        adapter = _adapter(spec)
+        writer = Writer(Path(spec["evidence"]), spec["name"], segment_b=16 << 20)
+        role = (ProducerRole if spec["role"] == "producer" else ConsumerRole)(spec, adapter, writer)
+        channel.send({"is": "hello", "protocol": PROTOCOL, "name": spec["name"], "pid": os.getpid()})
+        serve(channel, role)
+    except Closed:
+        return 0
+    except (AdapterError, OSError) as error:
+        _fail(channel, spec["name"], f"{type(error).__name__}: {error}")
+        return 3
+    except Exception as error:  # noqa: BLE001  # the runner must learn the reason of whatever ends an endpoint
+        traceback.print_exc()
+        _fail(channel, spec["name"], f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        if role is not None:
+            role.close()
+        if writer is not None:
+            writer.close()
+        channel.close()
+    return 0
+
+
+def _fail(channel: Channel, name: str, reason: str) -> None:
+    try:
+        channel.send({"is": "failed", "name": name, "reason": reason})
+    except Closed:
+        print(reason, file=sys.stderr)
+
+
+def main() -> int:
+    """Entry of ``python -m bench.endpoint SPEC.json``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's; it ends its endpoints in order
+    return run(json.loads(Path(sys.argv[1]).read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Endpoints as child processes of the runner on this machine, each with a control connection on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.clock import now_ns
+from bench.control import PROTOCOL, Channel, Closed, Message
+from bench.errors import BenchError, EnvironmentProblem, Incompatible
+from bench.guard import Guard
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_LOG_LINES = 8
+
+
+class EndpointFailed(BenchError):
+    """An endpoint ended or did not answer; the text says which and why."""
+
+
+class Silent(EndpointFailed):
+    """It lives and has not answered in the time given."""
+
+
+@dataclass
+class Endpoint:
+    """A running endpoint."""
+
+    name: str
+    role: str
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    log: Path
+
+    def send(self, message: Message) -> None:
+        """Send one message; EndpointFailed when it has gone."""
+        try:
+            self.channel.send(message)
+        except Closed as error:
+            raise EndpointFailed(self.why()) from error
+
+    def expect(self, kind: str, timeout_s: float) -> Message:
+        """Return the next message of a kind; EndpointFailed when it fails, ends, or does not answer in time."""
+        try:
+            message = self.channel.expect((kind, "failed"), timeout_s)
+        except Closed as error:
+            raise EndpointFailed(self.why()) from error
+        if message is None:
+            raise Silent(f"{self.name} did not answer within {timeout_s:.0f} s")
+        if message["is"] == "failed":
+            raise EndpointFailed(f"{self.name}: {message['reason']}")
+        return message
+
+    def ask(self, message: Message, kind: str, timeout_s: float = 10.0) -> Message:
+        """Send a message and return its answer."""
+        self.send(message)
+        return self.expect(kind, timeout_s)
+
+    def why(self) -> str:
+        """Say how the process ended, with its last words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        with contextlib.suppress(Closed):  # it may have said why before it went
+            failed = self.channel.expect(("failed",), 0.0)
+            if failed is not None:
+                return f"{self.name}: {failed['reason']}"
+        code = self.process.poll()
+        how = "closed its control connection" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if self.log.exists() else []
+        return f"{self.name} {how}" + ("".join(f"\n    {line}" for line in lines))
+
+
+class LocalEngine:
+    """Starts endpoints through the run's guard and takes up their control connections. A context manager."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._waiting: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
+
+    def start(self, spec: dict[str, Any], folder: Path) -> None:
+        """Start an endpoint from its SPEC (``name`` and ``role`` in it); ``arrivals`` takes up its connection."""
+        name = spec["name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        path, log = folder / f"{name}.spec.json", folder / f"{name}.log"
+        path.write_text(json.dumps(spec | {"control": self._listener.getsockname()[:2], "sys_path": sys.path}))
+        env = dict(os.environ)
+        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
+        env["PYTHONUNBUFFERED"] = "1"
+        env.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here: its threads would only cost memory
+        process = self._guard.spawn([sys.executable, "-m", "bench.endpoint", path], env=env, stdout=log, name=name)
+        self._waiting[name] = (spec["role"], process, log)
+
+    def arrivals(self, names: Iterable[str], timeout_s: float) -> list[Endpoint]:
+        """Return the endpoints of ``names`` once they have said hello; EndpointFailed when one does not in time."""
+        wanted = list(names)
+        found: dict[str, Endpoint] = {}
+        deadline = now_ns() + int(timeout_s * 1e9)
+        while len(found) < len(wanted):
+            if select.select([self._listener], [], [], 0.2)[0]:
+                endpoint = self._greet(Channel(self._listener.accept()[0]))
+                found[endpoint.name] = endpoint
+                continue
+            for name in wanted:
+                if name in self._waiting and self._waiting[name][1].poll() is not None:
+                    role, process, log = self._waiting.pop(name)
+                    raise EndpointFailed(Endpoint(name, role, process, Channel(socket.socket()), log).why())
+            if now_ns() > deadline:
+                missing = ", ".join(name for name in wanted if name not in found)
+                raise EndpointFailed(f"{missing} did not start within {timeout_s:.0f} s")
+        return [found[name] for name in wanted]
+
+    def _greet(self, channel: Channel) -> Endpoint:
+        try:
+            hello = channel.expect(("hello", "failed"), 20.0)
+        except Closed as error:
+            raise EndpointFailed("an endpoint ended before it said hello") from error
+        if hello is None:
+            raise EndpointFailed("an endpoint connected and said nothing")
+        name = hello["name"]
+        if name not in self._waiting:
+            raise EnvironmentProblem(f'an endpoint called "{name[:80]}" connected that this run did not start')
+        role, process, log = self._waiting.pop(name)
+        if hello["is"] == "failed":
+            raise EndpointFailed(f"{name}: {hello['reason']}")
+        if hello["protocol"] != PROTOCOL:
+            raise Incompatible(f"{name} speaks control protocol {hello['protocol']}, this runner {PROTOCOL}")
+        return Endpoint(name, role, process, channel, log)
+
+    def stop(self, endpoints: Sequence[Endpoint], timeout_s: float = 3.0) -> None:
+        """End endpoints: quit, then end of file, then SIGKILL. Idempotent."""
+        for endpoint in endpoints:
+            with contextlib.suppress(EndpointFailed):
+                endpoint.send({"do": "quit"})
+        deadline = now_ns() + int(timeout_s * 1e9)
+        for endpoint in endpoints:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                endpoint.process.wait(max(0.0, (deadline - now_ns()) / 1e9))
+            endpoint.channel.close()
+            self._guard.stop(endpoint.process, 0.2)
+
+    def abandon(self) -> None:
+        """End what was started and has not said hello."""
+        for _, process, _ in self._waiting.values():
+            self._guard.stop(process, 0.2)
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.abandon()
+        self._listener.close()

@@ -1,0 +1,306 @@
+"""The producer's loop: sends what is due, waits in the client, accounts outcomes. One trial each.
+
+Open loop: the schedule says when a message was due, whatever the system does; a system that blocks makes the sender
+late, and the lateness is recorded. At each wake-up all that is due is sent, then the loop waits at least one tick:
+wake-ups, not messages, are the cost at a set rate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapters.base import Producer, Status
+from adapters.capabilities import Capabilities
+from bench import header
+from bench.clock import now_ns, sleep_until
+from bench.histogram import Histogram, encode
+from bench.journal import ALL, Kind, Writer
+from bench.keys import Router
+from bench.outcomes import Ledger, Outcomes
+from bench.pacing import Constant
+from bench.payload import Block, Pool
+from bench.usage import Meter
+from bench.workload import Workload
+
+ALIGN = 512  # trials begin at multiples of it, so that blocks keep their bodies
+CANARY_ID = 1 << 48
+_CONTROL_NS = 2_000_000  # how long a turn may keep the control connection waiting while messages are due
+_QUIET_NS = 20_000_000  # the same while none is
+_RETRY_S = 0.001
+_FEW = 8
+_NEVER = 1 << 62
+_KIND = {Status.CONFIRMED: Kind.OK, Status.FAILED: Kind.FAIL, Status.INDETERMINATE: Kind.INFO}
+
+
+class ProducerTrial:
+    """Sends one trial's messages. ``turn()`` until ``finished``; then ``report()``."""
+
+    def __init__(
+        self, producer: Producer, capabilities: Capabilities, outcomes: Outcomes, writer: Writer, workload: Workload, *,
+        run: int, trial: int, index: int, first_id: int,
+    ) -> None:  # fmt: skip
+        self.finished = False
+        self.first_id = first_id
+        self.next_id = first_id
+        self.planned: int | None = None  # None: as many as there is room for ("max")
+        self._producer = producer
+        self._capabilities = capabilities
+        self._outcomes = outcomes
+        self._writer = writer
+        self._workload = workload
+        self._trial = trial
+        self._index = index
+        self._groups = tuple(range(len(workload.groups))) if capabilities.send_per_group else (-1,)
+        self._pool = Pool(workload.seed, workload.size_b)
+        router = Router(
+            workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=index
+        )
+        self._block = Block(self._pool, router, workload.size_b, run=run, trial=trial, producer=index)
+        self._schedule = Constant(workload.rate_per_s, workload.producers, index) if workload.rate_per_s else None
+        if self._schedule is not None:
+            self.planned = self._schedule.due(int((workload.warmup_s + workload.measure_s) * 1e9) - 1)
+        self._lateness = Histogram()
+        self._publish = Histogram()
+        self._meter = Meter()
+        self._sent_in_second: dict[int, int] = {}
+        self._part: tuple[int, int, list[int]] | None = None  # rows lo, hi and how far each group has got
+        self._go_ns = self._end_ns = self._deadline_ns = _NEVER
+        self._window_ns = (_NEVER, _NEVER)
+        self._tick_ns = int(workload.tick_s * 1e9)
+        self._wake_ns = 0
+        self._blocked_since = 0
+        self._blocked_ns = 0
+        self._flush_after_ns = _NEVER
+        self.unresolved: int | None = 0
+
+    def go(self, at_ns: int) -> None:
+        """Start the schedule at monotonic ``at_ns``."""
+        load = self._workload
+        self._go_ns = at_ns
+        start = at_ns + int(load.warmup_s * 1e9)
+        self._end_ns = start + int(load.measure_s * 1e9)
+        self._deadline_ns = self._end_ns + int(load.drain_s * 1e9)
+        self._window_ns = (start, self._end_ns)
+        self._meter.window(start, self._end_ns)
+        last = _NEVER if self.planned is None else self.first_id + self.planned
+        self.ledger = Ledger(
+            self._publish, groups=len(self._groups), capacity=max(1024, load.window + 2 * load.batch), window_ns=self._window_ns,
+            first_id=self.first_id, last_id=last,
+        )  # fmt: skip
+        self._fill(self.first_id)
+        self._wake_ns = at_ns
+
+    def _fill(self, first_id: int) -> None:
+        if self._schedule is None:
+            intended = np.zeros(self._block.count, dtype=np.int64)
+        else:
+            intended = self._schedule.block(first_id - self.first_id, self._block.count) + self._go_ns
+        self._intended = intended
+        self._block.fill(first_id, intended)
+
+    def turn(self) -> None:
+        """Run for at most a control tick: send what is due, account outcomes, wait."""
+        now = now_ns()
+        until = now + _CONTROL_NS
+        while now < until and not self.finished:
+            self._meter.turn(now)
+            if now >= self._wake_ns:
+                self._send_due(now)
+            self._account()
+            now = now_ns()
+            if self._over(now):
+                self._end(now)
+                return
+            until = self._wait(now, until)
+            now = now_ns()
+
+    def waits(self, until_ns: int) -> bool:
+        """Say whether there is nothing to do before monotonic ``until_ns``."""
+        return self._go_ns > until_ns
+
+    def stop(self) -> None:
+        """Send no more; flush and finish at the next turn."""
+        self._deadline_ns = 0
+
+    def _due(self, now: int) -> int:
+        """Return the first id that is not due yet."""
+        if self._schedule is None:
+            return _NEVER if now < self._end_ns else self.next_id
+        return self.first_id + min(self._schedule.due(now - self._go_ns), self.planned or 0)
+
+    def _send_due(self, now: int) -> None:
+        """Send all that is due, as far as there is room, for at most a control tick."""
+        until = now + _CONTROL_NS
+        while now < until:
+            if self._part is None and not self._next_part(now):
+                break
+            if not self._send_part():
+                self._blocked_since = self._blocked_since or now
+                self._wake_ns = now  # try again after the next pump
+                return
+            now = now_ns()
+            if self._blocked_since:
+                self._blocked_ns += now - self._blocked_since
+                self._blocked_since = 0
+            if self._schedule is None:
+                self._account()
+        next_due = self._go_ns + self._schedule.at(self.next_id - self.first_id) if self._schedule else now
+        self._wake_ns = max(next_due, now + self._tick_ns) if self._schedule else now
+
+    def _next_part(self, now: int) -> bool:
+        """Stamp and journal the next rows to send; False when none is due or there is no room."""
+        due = self._due(now) - self.next_id
+        if due <= 0:
+            return False
+        block = self._block
+        if self.next_id >= block.first_id + block.count:
+            self._fill(self.next_id)
+        lo = self.next_id - block.first_id
+        room = self._producer.room()
+        if self._capabilities.confirms:
+            room = min(room, self._workload.window - self.ledger.open // self.ledger.copies)
+        n = min(due, self._workload.batch, block.count - lo, room)
+        if n <= 0:
+            self._blocked_since = self._blocked_since or now
+            return False
+        now = now_ns()
+        if self._schedule is None:
+            block.stamp_intended(lo, lo + n, now)
+            self._intended[lo : lo + n] = now
+        else:
+            block.stamp(lo, lo + n, now)
+        self._writer.span(Kind.ATTEMPT, trial=self._trial, producer=self._index, first=self.next_id, count=n, t_first=now, t_last=now)
+        self._part = (lo, lo + n, [lo] * len(self._groups))
+        self._stamp_ns = now
+        self._note_lateness(lo, lo + n, now)
+        return True
+
+    def _note_lateness(self, lo: int, hi: int, now: int) -> None:
+        start, end = self._window_ns
+        late = now - self._intended[lo:hi]
+        if hi - lo <= _FEW:
+            for value in late.tolist():
+                if start <= now - value < end:
+                    self._lateness.add_one(value)
+        else:
+            due = self._intended[lo:hi]
+            self._lateness.add(late[(due >= start) & (due < end)])
+
+    def _send_part(self) -> bool:
+        """Hand the current rows to the client, to each group; False while some are not accepted."""
+        assert self._part is not None
+        lo, hi, reached = self._part
+        wait_s = _RETRY_S if self._blocked_since else 0.0
+        done = True
+        for i, group in enumerate(self._groups):
+            at = reached[i]
+            if at >= hi:
+                continue
+            n = self._producer.send(self._block, at, hi, wait_s, group)
+            if n:
+                first = self._block.first_id + at
+                self.ledger.sent(first, n, self._stamp_ns, self._intended[at : at + n], group)
+                if not self._capabilities.confirms:
+                    self._accepted(first, n, group)
+                reached[i] = at + n
+            done = done and reached[i] >= hi
+        if done:
+            n = hi - lo
+            self.next_id += n
+            second = (self._stamp_ns - self._go_ns) // 1_000_000_000
+            self._sent_in_second[second] = self._sent_in_second.get(second, 0) + n
+            self._part = None
+        return done
+
+    def _accepted(self, first: int, n: int, group: int) -> None:
+        """Without confirmations "acknowledged" means: the client library took it."""
+        self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += n
+        self._writer.span(
+            Kind.OK, trial=self._trial, producer=self._index, first=first, count=n, group=ALL if group < 0 else group,
+            t_first=self._stamp_ns, t_last=self._stamp_ns,
+        )  # fmt: skip
+
+    def _account(self) -> None:
+        taken = self._outcomes.take()
+        if not taken:
+            return
+        first, last = taken[0][0], taken[-1][0]
+        for status, group, ids in self.ledger.settle(taken):
+            kind, where = _KIND[status], ALL if group < 0 else group
+            if isinstance(ids, int):
+                self._writer.span(kind, trial=self._trial, producer=self._index, first=ids, count=1, group=where, t_first=first, t_last=last)
+                continue
+            columns = np.zeros(len(ids), dtype=header.DTYPE)
+            columns["producer"] = self._index
+            columns["sequence"] = ids
+            self._writer.batch(kind, columns, trial=self._trial, group=where, t_first=first, t_last=last)
+
+    def _over(self, now: int) -> bool:
+        if now < self._end_ns and self._deadline_ns:
+            return False
+        if self._part is not None and now < self._deadline_ns:
+            return False
+        left = 0 if self.planned is None else self.first_id + self.planned - self.next_id
+        return left <= 0 or now >= self._deadline_ns
+
+    def _wait(self, now: int, until: int) -> int:
+        """Wait for the next wake-up in the client; return how long this turn may last now."""
+        if self._wake_ns - now > _CONTROL_NS:  # nothing to send for long: the control connection can wait longer too
+            until = max(until, min(self._wake_ns, now + _QUIET_NS))
+        deadline = min(self._wake_ns, until, self._end_ns if now < self._end_ns else _NEVER)
+        if self._blocked_since:
+            deadline = now + 1_000_000
+        left = deadline - now
+        resolution = int(self._capabilities.pump_resolution_s * 1e9)
+        if left <= 0:
+            if self._blocked_since or self._capabilities.confirms:
+                self._producer.pump(0.0)
+            return until
+        quanta = left if resolution == 0 else left // resolution * resolution
+        if quanta > 0:
+            self._producer.pump(quanta / 1e9)
+        else:
+            sleep_until(deadline)
+            self._producer.pump(0.0)
+        return until
+
+    def _end(self, now: int) -> None:
+        """Give up what was not accepted, flush the rest, account it all."""
+        if self._part is not None:
+            lo, hi, reached = self._part
+            for group, at in zip(self._groups, reached, strict=True):
+                if at < hi:
+                    self._writer.span(
+                        Kind.FAIL, trial=self._trial, producer=self._index, first=self._block.first_id + at, count=hi - at,
+                        group=ALL if group < 0 else group, t_first=now, t_last=now,
+                    )  # fmt: skip
+            self._part = None
+        if self._blocked_since:
+            self._blocked_ns += now - self._blocked_since
+            self._blocked_since = 0
+        limit = max(1.0, (self._deadline_ns - now) / 1e9)
+        self.unresolved = self._producer.flush(min(limit, max(1.0, self._workload.drain_s)))
+        self._account()
+        self._meter.turn(max(now_ns(), self._end_ns))
+        self.finished = True
+
+    def report(self) -> dict[str, Any]:
+        """Return what is to be known of this trial: counts, usage, histograms (HDR V2, base64)."""
+        resolved = self.ledger.resolved
+        return {
+            "index": self._index,
+            "planned": self.planned,
+            "sent": self.next_id - self.first_id,
+            "confirmed": int(resolved[Status.CONFIRMED].min()),
+            "confirmed_by_group": resolved[Status.CONFIRMED].tolist(),
+            "failed": int(resolved[Status.FAILED].sum()),
+            "indeterminate": int(resolved[Status.INDETERMINATE].sum()) + max(self.ledger.open, 0),
+            "blocked_s": self._blocked_ns / 1e9,
+            "late_outcomes": self.ledger.foreign,
+            "seconds": self._sent_in_second,
+            "lateness": encode(self._lateness),
+            "publish": encode(self._publish) if self._capabilities.confirms else None,
+            **self._meter.report(),
+        }

@@ -1,0 +1,334 @@
+"""One variant made ready: its adapter, its wiring, its endpoints. Lives for a series; runs its trials.
+
+wire -> (servers are up) -> prepare -> consumers -> producers -> canaries until the way is open -> trials -> close.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Adapter, Group, Options, Topology, Wiring
+from adapters.capabilities import Assignment
+from adapters.errors import AdapterError
+from bench.clock import cpu_of_process_ns, now_ns, sleep_until
+from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
+from bench.spec import Variant
+from bench.workload import Workload
+
+_START_S = 40.0
+_READY_S = 40.0
+_STEADY_NS = 1_000_000_000  # assignments unchanged for so long count as settled
+_LEAD_NS = 40_000_000  # between "go" and the start: every endpoint has heard of it
+_FLUSH_SLACK_S = 8.0
+_QUIET_NS = 20_000_000
+_PROGRESS_NS = 20_000_000
+
+
+class NotReady(EndpointFailed):
+    """Canaries did not come through; the text says from whom to whom."""
+
+
+@dataclass
+class Raw:
+    """What one trial gave, before it is made into figures."""
+
+    go_ns: int
+    producers: list[dict[str, Any]]
+    consumers: list[dict[str, Any]]
+    nodes: list[dict[str, Any]]
+    before: dict[str, int]  # journal positions by endpoint name
+    after: dict[str, int]
+    drained_s: float | None  # None: the deadline passed
+    still_moving: bool  # messages were still arriving at the deadline
+    machine_busy: float | None
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Nodes:
+    """CPU and memory of a server's processes at the edges of the window."""
+
+    def __init__(self, nodes: Sequence[Any]) -> None:
+        self._nodes = nodes
+        self._start = self._cpu()
+
+    def _cpu(self) -> list[int | None]:
+        found: list[int | None] = []
+        for node in self._nodes:
+            try:
+                found.append(None if node.pid is None else cpu_of_process_ns(node.pid))
+            except ProcessLookupError:
+                found.append(None)
+        return found
+
+    def end(self) -> list[dict[str, Any]]:
+        """Return name, role, CPU since the start (ns) and memory now (bytes) of each node; null where unknown."""
+        rows = []
+        for node, before, after in zip(self._nodes, self._start, self._cpu(), strict=True):
+            used = None if before is None or after is None else after - before
+            rows.append({"name": node.name, "role": node.role, "cpu_ns": used, "rss_b": _rss_b(node.pid)})
+        return rows
+
+
+def _rss_b(pid: int | None) -> int | None:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _machine() -> tuple[int, int]:
+    """Return the machine's busy and total CPU time, in ticks, all cores (proc(5), /proc/stat)."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+class Session:
+    """A variant with its endpoints. ``open`` once, ``trial`` many times, ``close`` always."""
+
+    def __init__(
+        self, adapter_class: type[Adapter], variant: Variant, workload: Workload, *,
+        run_id: str, engine: LocalEngine, evidence: Path, number: int, payload_bytes_max: int,
+    ) -> None:  # fmt: skip
+        self.variant = variant
+        options = Options(
+            profile=variant.profile, mode=variant.mode, batch=workload.batch, ack_every=workload.ack_every,
+            payload_bytes_max=payload_bytes_max, settings=dict(variant.settings),
+        )  # fmt: skip
+        self.adapter = adapter_class(options)
+        self._spec = {
+            "adapter": f"{adapter_class.__module__}:{adapter_class.__qualname__}",
+            "options": asdict(options), "run_id": run_id, "evidence": str(evidence), "groups": [name for name, _ in workload.groups],
+            "workload": workload.to_json(),
+        }  # fmt: skip
+        self._workload = workload
+        self._engine = engine
+        self._evidence = evidence
+        self._prefix = f"{number:03d}-{variant.id}"
+        self._wiring: Wiring | None = None
+        self._prepared = False
+        topology = Topology(
+            workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions
+        )
+        self._wire = lambda: self.adapter.wire(topology, run_id)
+        self.producers: list[Endpoint] = []
+        self.consumers: list[Endpoint] = []
+        self.members: list[tuple[str, int]] = [(name, member) for name, count in workload.groups for member in range(count)]
+        self.events: list[dict[str, Any]] = []
+
+    # ---- opening
+
+    def wire(self) -> None:
+        """Ask the adapter for addresses and names; raises Unsupported where the topology is beyond the system."""
+        self._wiring = self._wire()
+
+    def open(self, servers: Sequence[str]) -> None:
+        """Prepare topics and queues, start the endpoints, wait until canaries of every producer have come through."""
+        if self._wiring is None:
+            self.wire()
+        assert self._wiring is not None
+        self._wiring["servers"] = list(servers)
+        self._wiring = self.adapter.prepare(self._wiring)
+        self._prepared = True
+        for name, member in self.members:
+            self._start("consumer", f"{name}-{member}", group=name, member=member)
+        if self.adapter.capabilities.consumer_listens:  # else both sides start at once
+            self.consumers = self._arrivals("consumer")
+        for index in range(self._workload.producers):
+            self._start("producer", str(index), index=index)
+        self.consumers = self.consumers or self._arrivals("consumer")
+        self.producers = self._arrivals("producer")
+        self._await_ready()
+
+    def _name(self, role: str, rest: str) -> str:
+        return f"{self._prefix}-{role}-{rest}"
+
+    def _start(self, role: str, rest: str, **more: object) -> None:
+        spec = self._spec | {"role": role, "name": self._name(role, rest), "wiring": self._wiring} | more
+        self._engine.start(spec, self._evidence)
+
+    def _arrivals(self, role: str) -> list[Endpoint]:
+        rests = [f"{name}-{member}" for name, member in self.members] if role == "consumer" else [str(i) for i in range(self._workload.producers)]
+        return self._engine.arrivals([self._name(role, rest) for rest in rests], _START_S)
+
+    def _await_ready(self) -> None:
+        deadline = now_ns() + int(_READY_S * 1e9)
+        while not all(self._state(producer)["ready"] for producer in self.producers):
+            if now_ns() > deadline:
+                raise NotReady(f"{self.variant.id}: a producer was not connected after {_READY_S:.0f} s{self._last_events()}")
+            sleep_until(now_ns() + 20_000_000)
+        for endpoint in self.consumers:
+            endpoint.send({"do": "canaries", "on": True})
+        for endpoint in self.producers:
+            endpoint.send({"do": "canaries", "on": True, "workload": self._workload.to_json()})
+        watch = _Readiness(self._workload, self.members, self.adapter.capabilities.assignment)
+        while not watch.open([self._state(consumer) for consumer in self.consumers], now_ns()):
+            if now_ns() > deadline:
+                raise NotReady(f"{self.variant.id}: after {_READY_S:.0f} s {watch.missing()}{self._last_events()}")
+            sleep_until(now_ns() + 25_000_000)
+        for endpoint in (*self.producers, *self.consumers):
+            endpoint.send({"do": "canaries", "on": False})
+
+    def _state(self, endpoint: Endpoint) -> dict[str, Any]:
+        state = endpoint.ask({"do": "state"}, "state", 30.0)
+        self._note(endpoint.name, state["events"])
+        return state
+
+    def _note(self, who: str, events: Sequence[dict[str, Any]]) -> None:
+        self.events += [{"who": who.removeprefix(f"{self._prefix}-"), **event} for event in events]
+
+    def _last_events(self) -> str:
+        told = [f"{event['who']}: {event['kind']} {event['detail']}".strip() for event in self.events if event["detail"]][-3:]
+        return "".join(f"\n    {line}" for line in told)
+
+    # ---- one trial
+
+    def trial(self, number: int, workload: Workload, nodes: Sequence[Any], watch: Callable[[], None]) -> Raw:
+        """Run one trial; ``watch`` is called several times a second and may raise to end it (a dead server, Ctrl-C)."""
+        self.events = []
+        everybody = [*self.producers, *self.consumers]
+        before = {}
+        for endpoint in everybody:
+            endpoint.send({"do": "prepare", "trial": number, "workload": workload.to_json()})
+        for endpoint in everybody:
+            before[endpoint.name] = endpoint.expect("prepared", 30.0)["position"]
+        go = now_ns() + _LEAD_NS
+        for endpoint in everybody:
+            endpoint.send({"do": "go", "at": go})
+        start = go + int(workload.warmup_s * 1e9)
+        end = start + int(workload.measure_s * 1e9)
+        _sleep(start, watch)
+        used, machine = Nodes(nodes), _machine()
+        _sleep(end, watch)
+        node_rows, (busy, total) = used.end(), _machine()
+        busy_share = (busy - machine[0]) / (total - machine[1]) if total > machine[1] else None
+        deadline = end + int(workload.drain_s * 1e9)
+        for producer in self.producers:
+            _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
+        reports = [producer.ask({"do": "report"}, "report") for producer in self.producers]
+        drained_ns, moving = self._drain(self._confirmed(reports), max(deadline, now_ns() + 500_000_000), watch)
+        received = [consumer.ask({"do": "report"}, "report") for consumer in self.consumers]
+        after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
+        for endpoint, report in zip(everybody, [*reports, *received], strict=True):
+            self._note(endpoint.name, report.pop("events"))
+        for consumer in self.consumers:
+            consumer.send({"do": "rest"})
+        drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
+        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, busy_share, self.events)
+
+    def check(self) -> None:
+        """Raise EndpointFailed when one of the endpoints has ended."""
+        for endpoint in (*self.producers, *self.consumers):
+            if endpoint.process.poll() is not None:
+                raise EndpointFailed(endpoint.why())
+
+    def _confirmed(self, reports: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return how many messages were confirmed to each group: what a drain waits for."""
+        sums = [sum(column) for column in zip(*(report["confirmed_by_group"] for report in reports), strict=True)]
+        return sums if len(sums) > 1 else sums * len(self._workload.groups)
+
+    def _drain(self, confirmed: Sequence[int], deadline_ns: int, watch: Callable[[], None]) -> tuple[int | None, bool]:
+        """Wait until every group has received what was confirmed to it.
+
+        Return when (None: not by the deadline) and whether messages still came in the last second before the deadline.
+        Counts are a hint (a duplicate hides a loss); the journals decide afterwards.
+        """
+        moved_ns, last = now_ns(), -1
+        while True:
+            counts = dict.fromkeys((name for name, _ in self._workload.groups), 0)
+            for (group, _), consumer in zip(self.members, self.consumers, strict=True):
+                counts[group] += int(consumer.ask({"do": "progress"}, "progress", 30.0)["count"])
+            now = now_ns()
+            if all(count >= wanted for count, wanted in zip(counts.values(), confirmed, strict=True)):
+                sleep_until(now + _QUIET_NS)  # a duplicate that follows closely belongs to this trial
+                return now, False
+            if sum(counts.values()) != last:
+                moved_ns, last = now, sum(counts.values())
+            if now > deadline_ns:
+                return None, now - moved_ns < 1_000_000_000
+            watch()
+            sleep_until(now + _PROGRESS_NS)
+
+    # ---- closing
+
+    def close(self) -> None:
+        """End the endpoints and remove what was made on the server. Idempotent; errors of a dead server are left alone."""
+        self._engine.stop([*self.producers, *self.consumers])
+        self._engine.abandon()
+        self.producers, self.consumers = [], []
+        if self._prepared and self._wiring is not None:
+            self._prepared = False
+            with contextlib.suppress(AdapterError, OSError):
+                self.adapter.cleanup(self._wiring)
+
+
+def _sleep(until_ns: int, watch: Callable[[], None]) -> None:
+    while (now := now_ns()) < until_ns:
+        watch()
+        sleep_until(min(until_ns, now + 100_000_000))
+
+
+def _expect(endpoint: Endpoint, kind: str, deadline_ns: int, watch: Callable[[], None]) -> None:
+    while True:
+        watch()
+        try:
+            endpoint.expect(kind, 0.1)
+        except Silent:
+            if now_ns() >= deadline_ns:
+                raise
+        else:
+            return
+
+
+class _Readiness:
+    """Decides from the consumers' states when the way is open (design.md, Readiness)."""
+
+    def __init__(self, workload: Workload, members: Sequence[tuple[str, int]], assignment: Assignment) -> None:
+        self._producers = set(range(workload.producers))
+        self._partitions = set(range(workload.partitions))
+        self._members = members
+        self._assignment = assignment
+        self._owned: list[tuple[int, ...] | None] = [None] * len(members)
+        self._changed_ns = 0
+        self._seen: list[set[tuple[int, int]]] = [set() for _ in members]
+
+    def open(self, states: Sequence[Mapping[str, Any]], now: int) -> bool:
+        """Take the members' states; say whether every producer reaches every group as it should."""
+        for i, state in enumerate(states):
+            self._seen[i] |= {(producer, lane) for producer, lane in state["seen"]}
+            for event in state["events"]:
+                if event["kind"] == "assigned" and event["partitions"] is not None and self._owned[i] != tuple(event["partitions"]):
+                    self._owned[i] = tuple(event["partitions"])
+                    self._changed_ns = now
+        if self._assignment is Assignment.PARTITIONS:
+            return self._owned_well() and now - self._changed_ns > _STEADY_NS and not self.missing()
+        return not self.missing()
+
+    def _owned_well(self) -> bool:
+        for group in {name for name, _ in self._members}:
+            owned = [self._owned[i] for i, (name, _) in enumerate(self._members) if name == group]
+            parts = [part for some in owned if some is not None for part in some]
+            if None in owned or len(parts) != len(set(parts)) or set(parts) != self._partitions:
+                return False
+        return True
+
+    def missing(self) -> str:
+        """Say what has not come through yet; empty when all has."""
+        if self._assignment is Assignment.SHARED:
+            for group in dict(self._members):
+                seen = {producer for i, (name, _) in enumerate(self._members) if name == group for producer, _ in self._seen[i]}
+                if seen != self._producers:
+                    return f'group "{group}" has seen canaries of producers {sorted(seen)} of {sorted(self._producers)}'
+            return ""
+        for i, (group, member) in enumerate(self._members):
+            if self._owned[i] == ():
+                continue  # more members than partitions: this one has nothing to see
+            seen = {producer for producer, _ in self._seen[i]}
+            if seen != self._producers:
+                return f'member {member} of group "{group}" has seen canaries of producers {sorted(seen)} of {sorted(self._producers)}'
+        return ""

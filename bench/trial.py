@@ -1,0 +1,197 @@
+"""From what endpoints, server and journals said to trial.json: sums, merges and verdicts, no measuring (pure but for the journals)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Adapter
+from adapters.capabilities import Capabilities, Mode
+from bench.analysis import findings
+from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
+from bench.histogram import Histogram, decode
+from bench.keys import Router
+from bench.plan import Planned
+from bench.servers.base import Server
+from bench.session import Raw, Session
+from bench.spec import Variant
+from bench.workload import Workload
+
+FORMAT = 1
+
+
+def described_mode(mode: Mode) -> dict[str, Any]:
+    """Return a mode as trial.json has it."""
+    return asdict(mode) | {"delivery": mode.delivery.value, "persistence": mode.persistence.value}
+
+
+def described_variant(variant: Variant, capabilities: Capabilities, mode: Mode, effective: Mapping[str, Any]) -> dict[str, Any]:
+    """Return "variant" of trial.json."""
+    return {
+        "id": variant.id, "spec": variant.spec, "system": variant.system, "title": capabilities.system, "client": capabilities.client,
+        "client_version": _version(capabilities.client), "profile": variant.profile,
+        "settings": {side: {key: _plain(value) for key, value in values.items()} for side, values in effective.items()},
+        "mode": described_mode(mode), "architecture": capabilities.architecture, "intermediary": capabilities.intermediary,
+        "stores": capabilities.stores, "confirms": capabilities.confirms, "fan_out": capabilities.fan_out.value,
+        "work_sharing": capabilities.work_sharing.value, "partitions": capabilities.partitions.value,
+    }  # fmt: skip
+
+
+def _version(client: str) -> str:
+    try:
+        return metadata.version(client) if client else ""
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def described_server(server: Server | None) -> dict[str, Any] | None:
+    """Return "server" of trial.json; None for a broker-less system."""
+    if server is None:
+        return None
+    product = server.product
+    return {
+        "kind": server.kind, "product": product.name, "version": product.version, "released": product.released, "end_of_life": product.end_of_life,
+        "emulator": product.emulator, "settings": {key: _plain(value) for key, value in server.settings.items()},
+        "nodes": [node.name for node in server.nodes],
+    }  # fmt: skip
+
+
+def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: str, scenario: str, started: str) -> dict[str, Any]:
+    """Return trial.json with every key, all that is measured empty: what a failed trial keeps."""
+    load = planned.point.workload
+    return {
+        "format": FORMAT, "trial": planned.trial, "run": run_id, "scenario": scenario, "point": planned.point.values(),
+        "workload": load.described(),
+        "variant": described_variant(planned.variant, adapter.capabilities, adapter.mode, adapter.effective()),
+        "server": described_server(server), "series": planned.series, "round": planned.round, "position": planned.position,
+        "status": "failed", "reason": None, "started": started, "go_ns": None, "window_s": load.measure_s, "drained_s": None,
+        "producers": [], "consumers": [], "nodes": [],
+        "rates": {"offered_per_s": load.rate_per_s, "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
+        "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", "lateness")),
+        "cost": dict.fromkeys(("deliveries", "producers_ns", "intermediary_ns", "consumers_ns", "total_ns", "machine_busy")),
+        "audit": {}, "findings": [], "events": [], "evidence": [],
+    }  # fmt: skip
+
+
+def complete(trial: dict[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> tuple[dict[str, Histogram], list[dict[str, Any]]]:
+    """Fill ``trial`` with what was measured; return the histograms by tag and the rows of series.csv."""
+    histograms = _histograms(raw)
+    trial |= {"status": "ok", "go_ns": raw.go_ns, "drained_s": raw.drained_s, "nodes": raw.nodes}
+    kept = ("index", "planned", "sent", "confirmed", "failed", "indeterminate", "blocked_s", "cpu_ns", "rss_b", "collections")
+    trial["producers"] = [{key: report[key] for key in kept} for report in raw.producers]
+    kept = ("group", "member", "received", "in_window", "cpu_ns", "rss_b", "collections")
+    trial["consumers"] = [{key: report[key] for key in kept} for report in raw.consumers]
+    trial["rates"] |= _rates(raw, workload)
+    trial["latency"] = {
+        "end_to_end_intended": histograms["e2e"].summary(),
+        "end_to_end_sent": histograms["e2e-sent"].summary(),
+        "publish": histograms["publish"].summary() if "publish" in histograms else None,
+        "lateness": histograms["lateness"].summary(),
+    }
+    trial["cost"] = _cost(raw, trial["server"])
+    trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
+    trial["events"] = [
+        {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, "who": event["who"], "kind": event["kind"], "detail": event["detail"]} for event in raw.events
+    ]
+    trial["audit"] = _audits(trial, raw, session, workload, evidence)
+    trial["findings"] = findings.of_trial(trial)
+    return histograms, _series(raw, workload)
+
+
+def _histograms(raw: Raw) -> dict[str, Histogram]:
+    merged: dict[str, Histogram] = {"e2e": Histogram()}
+    for report in raw.consumers:
+        one = decode(report["end_to_end_intended"])
+        merged["e2e"].merge(one)
+        merged.setdefault(f"e2e-{report['group']}", Histogram()).merge(one)
+        merged.setdefault("e2e-sent", Histogram()).merge(decode(report["end_to_end_sent"]))
+    for report in raw.producers:
+        merged.setdefault("lateness", Histogram()).merge(decode(report["lateness"]))
+        if report["publish"] is not None:
+            merged.setdefault("publish", Histogram()).merge(decode(report["publish"]))
+    return merged
+
+
+def _rates(raw: Raw, workload: Workload) -> dict[str, Any]:
+    delivered = dict.fromkeys((name for name, _ in workload.groups), 0)
+    for report in raw.consumers:
+        delivered[report["group"]] += report["in_window"]
+    groups = {name: count / workload.measure_s for name, count in delivered.items()}
+    published = sum(_within(report["seconds"], workload) for report in raw.producers)
+    return {"published_per_s": published, "groups": groups, "slowest_group_per_s": min(groups.values())}
+
+
+def _within(seconds: Mapping[str, int], workload: Workload) -> float:
+    """Return messages a second over the whole seconds of the load (seconds are counted from go, warm-up included)."""
+    whole = int(workload.warmup_s + workload.measure_s)
+    first = min(int(-(-workload.warmup_s // 1)), max(whole - 1, 0))
+    span = max(whole - first, 1)
+    return sum(count for second, count in seconds.items() if first <= int(second) < first + span) / span
+
+
+def _cost(raw: Raw, server: Mapping[str, Any] | None) -> dict[str, Any]:
+    deliveries = sum(report["in_window"] for report in raw.consumers)
+
+    def each(values: Sequence[int | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / deliveries if deliveries and len(known) == len(values) else None
+
+    producers, consumers = each([r["cpu_ns"] for r in raw.producers]), each([r["cpu_ns"] for r in raw.consumers])
+    nodes = each([node["cpu_ns"] for node in raw.nodes]) if server is not None and raw.nodes else None
+    parts = [producers, consumers, nodes if server is not None else 0.0]
+    total = None if None in parts else sum(part for part in parts if part is not None)
+    return {
+        "deliveries": deliveries, "producers_ns": producers, "intermediary_ns": nodes, "consumers_ns": consumers, "total_ns": total,
+        "machine_busy": raw.machine_busy,
+    }  # fmt: skip
+
+
+def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> dict[str, Any]:
+    capabilities = session.adapter.capabilities
+    routers = [
+        Router(workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=i)
+        for i in range(workload.producers)
+    ]
+    names = [name for name, _ in workload.groups]
+    senders = [Source(evidence, e.name, raw.before[e.name], raw.after[e.name]) for e in session.producers]
+    receivers = [
+        ConsumerSource(evidence, e.name, raw.before[e.name], raw.after[e.name], group=names.index(group), member=member)
+        for e, (group, member) in zip(session.consumers, session.members, strict=True)
+    ]
+    found = audit(
+        senders, receivers, trial=trial["trial"], groups=names, per_group_outcomes=capabilities.send_per_group,
+        lane_of=lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")),
+    )  # fmt: skip
+    foreign = {name: sum(report["foreign"] for report in raw.consumers if report["group"] == name) for name in names}
+    return {name: _audited(one, foreign[name], raw, session) for name, one in found.items()}
+
+
+def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session) -> dict[str, Any]:
+    capabilities, mode = session.adapter.capabilities, session.adapter.mode
+    row = asdict(one)
+    row["unexpected"] += foreign
+    word, reasons = verdict(one, mode.delivery.value, capabilities.order_delivered)
+    if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline
+        word, reasons = "undetermined", ["messages still arrived when the drain deadline passed"]
+        row |= {"undelivered": one.lost, "lost": None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
+    return row | {"verdict": word, "reasons": list(reasons)}
+
+
+def _series(raw: Raw, workload: Workload) -> list[dict[str, Any]]:
+    names = [name for name, _ in workload.groups]
+    columns: dict[str, dict[int, int]] = {name: {} for name in ("published", *names)}
+    for report in raw.producers:
+        for second, count in report["seconds"].items():
+            columns["published"][int(second)] = columns["published"].get(int(second), 0) + count
+    for report in raw.consumers:
+        for second, count in report["seconds"].items():
+            columns[report["group"]][int(second)] = columns[report["group"]].get(int(second), 0) + count
+    last = max((second for column in columns.values() for second in column), default=-1)
+    return [{"second": second, **{name: column.get(second, 0) for name, column in columns.items()}} for second in range(last + 1)]

@@ -1,0 +1,59 @@
+"""What this process used: CPU and memory at the edges of the measured window, garbage collections in it."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from bench.clock import cpu_ns
+
+_PAGE_B = os.sysconf("SC_PAGE_SIZE")
+
+
+def rss_b() -> int:
+    """Return the resident memory of this process, bytes."""
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # open() is a third of Path.read_bytes(), and this runs within a trial
+        return int(file.read().split()[1]) * _PAGE_B
+
+
+def collections() -> int:
+    """Return how many garbage collections there were since the start."""
+    return sum(int(generation["collections"]) for generation in gc.get_stats())
+
+
+class Meter:
+    """CPU between two times, memory at the second; asked on every turn of a loop."""
+
+    def __init__(self) -> None:
+        self.cpu_ns: int | None = None
+        self.rss_b: int | None = None
+        self.collections: int | None = None
+        self._edges = [1 << 62, 1 << 62]
+        self._at_start = (0, 0)
+
+    def window(self, start_ns: int, end_ns: int) -> None:
+        """Measure between these monotonic times."""
+        self._edges = [start_ns, end_ns]
+
+    def turn(self, now_ns: int) -> None:
+        """Take what is due to be taken at ``now_ns``: a comparison when nothing is."""
+        if not self._edges or now_ns < self._edges[0]:
+            return
+        self._edges.pop(0)
+        if self._edges:
+            self._at_start = (cpu_ns(), collections())
+        else:
+            self.cpu_ns = cpu_ns() - self._at_start[0]
+            self.collections = collections() - self._at_start[1]
+            self.rss_b = rss_b()
+
+    def report(self) -> dict[str, int | None]:
+        """Return what was measured, null where the window was not reached."""
+        return {"cpu_ns": self.cpu_ns, "rss_b": self.rss_b, "collections": self.collections}
+
+
+def quiet_collector() -> None:
+    """Collect once, then keep the collector from running in a trial; collections are counted all the same."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
