@@ -141,6 +141,7 @@ class Sqs:
             raise BadSetting(f"sqs: retry_mode = {self._settings['retry_mode']!r} is not one of legacy, standard, adaptive")
         if self._settings["signature_version"] not in ("", "v4", "unsigned"):
             raise BadSetting(f"sqs: signature_version = {self._settings['signature_version']!r} is not one of v4, unsigned")
+        self._signature = "unsigned where the emulator takes it" if self._tuned else "v4"  # known for sure with the wiring
         if not self._settings["window"]:
             # Two calls for each thread, so that none waits for the next send; at least two of the scenario's batches.
             self._settings["window"] = max(2 * CALL_MESSAGES * self._settings["threads"], 2 * options.batch)
@@ -155,9 +156,9 @@ class Sqs:
     def prepare(self, wiring: Wiring) -> Wiring:
         """Makes the queues that are missing and adds their URLs. Raises Unreachable, Refused, BadSetting."""
         with _translated(wiring):
+            client = self._client(wiring, threads=1)
+            urls = {group: _made(client, name) for group, name in wiring["queues"].items()}
             unsigned = self._may_be_unsigned(wiring)
-            client = self._client(wiring, threads=1, unsigned=unsigned)
-            urls = {group: client.create_queue(QueueName=name)["QueueUrl"] for group, name in wiring["queues"].items()}
             return {**wiring, "urls": urls, "unsigned": unsigned}
 
     def _may_be_unsigned(self, wiring: Wiring) -> bool:
@@ -169,11 +170,12 @@ class Sqs:
             if self._settings["signature_version"] == "unsigned":
                 raise BadSetting("sqs: signature_version = unsigned is for emulators; AWS refuses unsigned calls")
             return False
+        # moto tells services apart by the signature: without one this call goes to another, which may even answer.
+        name = next(iter(wiring["queues"].values()))
         try:
-            self._client(wiring, threads=1, unsigned=True).list_queues(MaxResults=1)
+            return "QueueUrl" in self._client(wiring, threads=1, unsigned=True).get_queue_url(QueueName=name)
         except ClientError:
-            return False  # moto tells services apart by the signature
-        return True
+            return False
 
     def cleanup(self, wiring: Wiring) -> None:
         """Deletes this wiring's queues, by name; others stay. Raises Unreachable, Refused."""
@@ -189,7 +191,7 @@ class Sqs:
     def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
         """A pool of sending threads over all groups' queues. Raises BadSetting."""
         with _translated(wiring):
-            client = self._client(wiring, threads=self._settings["threads"], unsigned=wiring["unsigned"])
+            client = self._client(wiring, threads=self._settings["threads"], unsigned=self._is_unsigned(wiring))
             return SqsProducer(client, [_url(wiring, group) for group in wiring["groups"]], self._settings, outcomes)
 
     def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer:
@@ -197,18 +199,21 @@ class Sqs:
         with _translated(wiring):
             url = _url(wiring, group)
             threads = self._settings["receivers"] + self._settings["deleters"] + 1
-            client = self._client(wiring, threads=threads, unsigned=wiring["unsigned"])
+            client = self._client(wiring, threads=threads, unsigned=self._is_unsigned(wiring))
             client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])  # reachable, and there
             return SqsConsumer(client, url, self._settings)
+
+    def _is_unsigned(self, wiring: Wiring) -> bool:
+        self._signature = "unsigned" if wiring["unsigned"] else "v4"
+        return bool(wiring["unsigned"])
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """The settings in force for each side, and what retries and leases mean here."""
         own = self._settings
-        signed = own["signature_version"] or ("unsigned where the emulator takes it" if self._tuned else "v4")
         both = {
             "client": f"boto3 {boto3.__version__}",
             **{name: own[name] for name in ("connect_timeout", "read_timeout", "total_max_attempts", "retry_mode")},
-            "signature_version": signed,
+            "signature_version": self._signature,
             "body": "base64",
         }
         return {
@@ -245,6 +250,13 @@ def _queue_name(run_id: str, group: str) -> str:
     if len(name) <= 80:
         return name
     return f"{name[:63]}-{hashlib.sha256(f'{run_id}/{group}'.encode()).hexdigest()[:16]}"
+
+
+def _made(client: Any, name: str) -> str:
+    answer = client.create_queue(QueueName=name)  # without attributes: idempotent
+    if "QueueUrl" not in answer:
+        raise Refused(f"what answers is no SQS: no URL for the new queue {name}")
+    return str(answer["QueueUrl"])
 
 
 def _endpoint(wiring: Wiring) -> str:
