@@ -118,35 +118,6 @@ class Histogram:
         """Whether at least 10 samples lie beyond quantile ``q``: with fewer it is a report of single events."""
         return self.n > 0 and self.n - self._target(q) >= BEYOND_MIN
 
-    def encode(self) -> str:
-        """HDR V2 compressed encoding, base64."""
-        words = bytearray()
-        expected = 0
-        for index in np.flatnonzero(self.counts).tolist():
-            if gap := index - expected:
-                _put(words, -gap if gap > 1 else 0)  # a single zero stands as itself, as the reference writes it
-            _put(words, self._view[index])
-            expected = index + 1
-        inner = _INNER.pack(_COOKIE, len(words), 0, DIGITS, LOWEST_NS, HIGHEST_NS, 1.0)
-        deflated = zlib.compress(inner + words)
-        return base64.b64encode(_OUTER.pack(_COOKIE_DEFLATED, len(deflated)) + deflated).decode()
-
-    @classmethod
-    def decode(cls, text: str) -> Histogram:
-        """The inverse of encode(), without ``negative`` and ``over``; raises Incompatible for damaged text and other layouts."""
-        histogram = cls()
-        index = 0
-        for word in _words(_payload(text)):
-            if word < 0:
-                index -= word
-                continue
-            if index >= LENGTH:
-                raise Incompatible(f"damaged HdrHistogram encoding: more than {LENGTH} counters")
-            histogram.counts[index] = word
-            index += 1
-        histogram.n = int(histogram.counts.sum())
-        return histogram
-
     def summary(self) -> dict[str, int | None]:
         """SUMMARY of results/README.md; null = no samples, or fewer than 10 beyond the quantile."""
         quantiles = {name: self.quantile(q) if self.supported(q) else None for name, q in _SUMMARY.items()}
@@ -184,6 +155,36 @@ def highest(index: int) -> int:
     """The highest value in ns that counter ``index`` stands for."""
     bucket = max((index >> HALF_BITS) - 1, 0)
     return lowest(index) + (1 << bucket) - 1
+
+
+def encode(histogram: Histogram) -> str:
+    """HDR V2 compressed encoding, base64; without ``negative`` and ``over``, for which it has no place."""
+    words = bytearray()
+    expected = 0
+    for index in np.flatnonzero(histogram.counts).tolist():
+        if gap := index - expected:
+            _put(words, -gap if gap > 1 else 0)  # a single zero stands as itself, as the reference writes it
+        _put(words, int(histogram.counts[index]))
+        expected = index + 1
+    inner = _INNER.pack(_COOKIE, len(words), 0, DIGITS, LOWEST_NS, HIGHEST_NS, 1.0)
+    deflated = zlib.compress(inner + words)
+    return base64.b64encode(_OUTER.pack(_COOKIE_DEFLATED, len(deflated)) + deflated).decode()
+
+
+def decode(text: str) -> Histogram:
+    """The inverse of encode(); raises Incompatible for damaged text and other layouts."""
+    histogram = Histogram()
+    index = 0
+    for word in _words(_payload(text)):
+        if word < 0:
+            index -= word
+            continue
+        if index >= LENGTH:
+            raise Incompatible(f"damaged HdrHistogram encoding: more than {LENGTH} counters")
+        histogram.counts[index] = word
+        index += 1
+    histogram.n = int(histogram.counts.sum())
+    return histogram
 
 
 def _payload(text: str) -> bytes:
@@ -248,7 +249,7 @@ def write_log(path: Path, histograms: Mapping[str, Histogram], start_s: float, d
         if histogram.negative or histogram.over:
             lines.append(f"#[Aside Tag={tag}, negative={histogram.negative}, over={histogram.over}]")
         max_ms = histogram.max / 1e6 if histogram.n else 0.0  # the format's own unit for this column
-        lines.append(f"Tag={tag},{start_s:.3f},{duration_s:.3f},{max_ms:.3f},{histogram.encode()}")
+        lines.append(f"Tag={tag},{start_s:.3f},{duration_s:.3f},{max_ms:.3f},{encode(histogram)}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -267,7 +268,7 @@ def read_log(path: Path) -> dict[str, Histogram]:
             if not interval:
                 raise Incompatible(f"{path}:{number}: not a line of an HdrHistogram log (Tag=NAME,start,length,max,histogram)")
             try:
-                histogram = Histogram.decode(interval[5])
+                histogram = decode(interval[5])
             except Incompatible as error:
                 raise Incompatible(f"{path}:{number}: {error}") from error
             histograms.setdefault(interval[1] or "", Histogram()).merge(histogram)
