@@ -1,0 +1,43 @@
+"""The contract suite's cases: every system of the registry, in each of its profiles, on its real server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Case
+from witness import WITNESSES
+
+import adapters
+from adapters.errors import NotInstalled
+from bench import servers as recipes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With BROKERBENCH_REQUIRE=all a skip in this folder is a failure: a contract that was not tested is not kept."""
+    report = yield
+    if report.skipped and os.environ.get("BROKERBENCH_REQUIRE") == "all" and Path(__file__).parent in item.path.parents:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which BROKERBENCH_REQUIRE=all does not allow here: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
+    """Make the case of one system and profile; starts the system's server when it has one."""
+
+    def make(system: str, profile: str = "defaults") -> Case:
+        try:
+            adapter: Any = adapters.load(system)
+        except NotInstalled as missing:
+            pytest.skip(str(missing))
+        bootstrap: list[str] = []
+        if recipes.recipe(system) is not None:
+            bootstrap = list(request.getfixturevalue("servers")(system).bootstrap)
+        return Case(system, adapter, bootstrap, WITNESSES.get(system), profile)
+
+    return make

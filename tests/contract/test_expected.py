@@ -1,0 +1,45 @@
+"""What the adapters declare is what expected.toml lists: no more, no less."""
+
+import contextlib
+
+import pytest
+from expected import EXPECTED
+from witness import WITNESSES
+
+import adapters
+from adapters.base import Options
+from adapters.capabilities import Support
+from adapters.errors import BadSetting
+
+ABILITIES = {"fan_out", "work_sharing", "partitions", "confirms", "acks", "stores", "settle", "order_delivered"}
+
+
+def declared(capabilities):
+    found = {}
+    for ability in ABILITIES:
+        value = getattr(capabilities, ability)
+        if isinstance(value, bool):
+            value = Support.NATIVE if value else Support.UNSUPPORTED
+        found[ability] = value.value
+    return found
+
+
+def test_every_system_is_listed_and_has_a_witness():
+    assert set(EXPECTED) == set(adapters.names())
+    assert set(WITNESSES) == set(adapters.names())
+
+
+@pytest.mark.parametrize("system", adapters.names())
+def test_abilities_are_as_listed(system):
+    listed = {ability: value for ability, value in EXPECTED[system].items() if ability != "profiles"}
+    assert declared(adapters.load(system).capabilities) == listed
+
+
+@pytest.mark.parametrize("system", adapters.names())
+def test_profiles_are_as_listed(system):
+    taken = []
+    for profile in ("defaults", "tuned"):
+        with contextlib.suppress(BadSetting):
+            adapters.load(system)(Options(profile=profile))
+            taken.append(profile)
+    assert taken == EXPECTED[system]["profiles"]

@@ -1,0 +1,237 @@
+"""For each system an independent look at what was sent: another client, an admin's view, a plain socket. No adapter's code.
+
+A witness is opened before the producer (where there is no broker it takes the consumer's place), collects what is
+there for one group, and is closed. A system of the registry without one fails the suite.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from adapters.base import Wiring
+
+WAIT_S = 30.0
+QUIET_S = 0.3  # after the last: more than was sent would show now
+
+
+class Witness(Protocol):
+    def collect(self, count: int) -> list[bytes]:
+        """Return the payloads that are there: ``count`` of them, or what came in WAIT_S; and any that follow."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def _members(wiring: Wiring, group: str) -> list[Any]:
+    return next(entry["members"] for entry in wiring["groups"] if entry["name"] == group)
+
+
+class MemoryWitness:
+    """The hub's own logs."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        from adapters import memory
+
+        self._hub = memory._hubs[wiring["run_id"]]
+
+    def collect(self, count: int) -> list[bytes]:
+        return [payload for log in self._hub.logs for payload in log.messages]
+
+    def close(self) -> None:
+        pass
+
+
+class TcpWitness:
+    """A plain listener in the consumer's place; takes the frames apart by itself."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        host, port = _members(wiring, group)[0]
+        self._listener = socket.create_server((host, port))
+        self._listener.settimeout(WAIT_S)
+
+    def collect(self, count: int) -> list[bytes]:
+        rows: list[bytes] = []
+        connection, _ = self._listener.accept()
+        with connection:
+            while True:
+                connection.settimeout(WAIT_S if len(rows) < count else QUIET_S)
+                try:
+                    size, many = struct.unpack("<II", _exactly(connection, 8))
+                except (TimeoutError, EOFError):
+                    return rows
+                body = _exactly(connection, size * many)
+                rows += [body[i * size : (i + 1) * size] for i in range(many)]
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class ZeroMqWitness:
+    """A raw PULL socket, bound in the consumer's place."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        import zmq
+
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PULL)
+        self._socket.bind(_members(wiring, group)[0])
+
+    def collect(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        while self._socket.poll((WAIT_S if len(found) < count else QUIET_S) * 1000):
+            found.append(self._socket.recv())
+        return found
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+class KafkaWitness:
+    """A plain consumer without a group: reads every partition from its beginning to its end offset."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        from kafka import KafkaConsumer, TopicPartition
+
+        self._consumer = KafkaConsumer(bootstrap_servers=wiring["servers"], group_id=None, enable_auto_commit=False)
+        self._partitions = [TopicPartition(wiring["topic"], p) for p in sorted(self._consumer.partitions_for_topic(wiring["topic"]) or ())]
+
+    def collect(self, count: int) -> list[bytes]:
+        ends = self._consumer.end_offsets(self._partitions)
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning(*self._partitions)
+        found: list[bytes] = []
+        deadline_s = time.monotonic() + WAIT_S
+        while len(found) < sum(ends.values()) and time.monotonic() < deadline_s:
+            for records in self._consumer.poll(timeout_ms=500).values():
+                found += [record.value for record in records]
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class RabbitMqWitness:
+    """The queues' message counts by a passive declare, then basic.get on a BlockingConnection."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        import pika
+
+        host, _, port = wiring["servers"][0].rpartition(":")
+        self._connection = pika.BlockingConnection(pika.ConnectionParameters(host, int(port)))
+        self._channel = self._connection.channel()
+        self._queues = wiring["groups"][group]["queues"]
+
+    def collect(self, count: int) -> list[bytes]:
+        deadline_s = time.monotonic() + WAIT_S
+        ready = 0
+        while ready < count and time.monotonic() < deadline_s:  # a queue's count lags behind a confirm
+            ready = sum(self._channel.queue_declare(queue, passive=True).method.message_count for queue in self._queues)
+        found: list[bytes] = []
+        for queue in self._queues:
+            while (got := self._channel.basic_get(queue, auto_ack=True))[0] is not None:
+                found.append(got[2])
+        assert ready == len(found), f"the broker counts {ready} messages and hands out {len(found)}"
+        return found
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SqsWitness:
+    """Raw boto3: the queue's attribute, then receive and delete."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        import boto3
+
+        address = wiring["servers"][0]
+        self._client = boto3.client(
+            "sqs",
+            endpoint_url=address if "://" in address else f"http://{address}",
+            region_name="us-east-1",
+            aws_access_key_id="witness",
+            aws_secret_access_key="witness",
+        )
+        self._url = self._client.get_queue_url(QueueName=wiring["queues"][group])["QueueUrl"]
+
+    def collect(self, count: int) -> list[bytes]:
+        name = "ApproximateNumberOfMessages"
+        ready = int(self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])["Attributes"][name])
+        assert ready == count, f"{count} were sent, the queue counts {ready}"
+        found: list[bytes] = []
+        empty = 0
+        while empty < 2:
+            messages = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
+            found += [base64.b64decode(message["Body"], validate=True) for message in messages]
+            empty = 0 if messages else empty + 1
+        return found
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class RedisPubSubWitness:
+    """A subscriber that speaks RESP over a plain socket."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        host, _, port = wiring["servers"][0].rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
+        self._file = self._socket.makefile("rb")
+        channel = wiring["channel"].encode()
+        self._socket.sendall(b"*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n" % (len(channel), channel))
+        assert self._reply() == [b"subscribe", channel, 1]
+
+    def _reply(self) -> Any:
+        """One RESP2 value: an array, a bulk string or an integer, which is all that a subscriber is sent."""
+        line = self._file.readline()
+        if not line.endswith(b"\r\n"):
+            raise EOFError
+        kind, value = line[:1], int(line[1:-2])
+        if kind == b"*":
+            return [self._reply() for _ in range(value)]
+        if kind == b"$":
+            return self._file.read(value + 2)[:-2]
+        assert kind == b":", f"not a reply to a subscriber: {line!r}"
+        return value
+
+    def collect(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        while True:
+            self._socket.settimeout(WAIT_S if len(found) < count else QUIET_S)
+            try:
+                what, _, payload = self._reply()
+            except TimeoutError:
+                return found
+            assert what == b"message"
+            found.append(payload)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._socket.close()
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = connection.recv(min(1 << 16, count - len(parts)))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
+    "memory": MemoryWitness,
+    "tcp": TcpWitness,
+    "zeromq": ZeroMqWitness,
+    "kafka": KafkaWitness,
+    "rabbitmq": RabbitMqWitness,
+    "sqs": SqsWitness,
+    "redis_pubsub": RedisPubSubWitness,
+}
