@@ -1,0 +1,75 @@
+"""How each system's server is obtained and started: one recipe a system, found by name."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from importlib.metadata import entry_points
+
+from bench.errors import ServerError, UsageError
+from bench.servers.base import KINDS, Recipe, Request, Server
+
+GROUP = "brokerbench.servers"
+OWN = ("kafka", "rabbitmq", "redis_pubsub", "sqs")
+
+
+def names() -> list[str]:
+    """Systems that have a server recipe: ours, and those that installed packages register (entry point group brokerbench.servers)."""
+    return sorted({*OWN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def recipe(system: str) -> Recipe | None:
+    """The recipe of a system; None for systems without a server (zeromq, tcp, memory). Raises ServerError for a broken plug-in."""
+    if system in OWN:
+        found: Recipe = importlib.import_module(f"bench.servers.{system}").RECIPE
+        return found
+    for point in entry_points(group=GROUP):
+        if point.name == system:
+            try:
+                registered: Recipe = point.load()
+            except Exception as error:  # somebody else's module: anything can come out of it, and its name must be told
+                raise ServerError(f"{system}: its server recipe {point.value} cannot be loaded: {error!r}") from error
+            return registered
+    return None
+
+
+def choose(system: str, kind: str = "auto") -> str:
+    """The kind of server to use: the one that is asked for, or the first that can be had here for "auto".
+
+    ``external:ADDRESS`` is "external". Raises ServerError with the reason of every kind and how to get it.
+    """
+    found = _needed(system)
+    if kind.startswith("external:"):
+        return "external"
+    if kind != "auto":
+        if kind not in KINDS:
+            raise UsageError(f"{system}: unknown kind of server {kind!r}; it is auto, {', '.join(KINDS)}, or external:HOST:PORT")
+        reason = found.missing(kind)
+        if reason is not None:
+            raise ServerError(f"{system}: no {kind} server: {reason}")
+        return kind
+    reasons = []
+    for candidate in found.default_kinds:
+        reason = found.missing(candidate)
+        if reason is None:
+            return candidate
+        reasons.append(f"  {candidate}: {reason}")
+    raise ServerError(f"{system}: no server can be had here\n" + "\n".join(reasons))
+
+
+def start(system: str, request: Request) -> Server:
+    """Start a server (kind "auto": as choose() says; "external:ADDRESS" too); returns when it answers. Raises ServerError."""
+    kind = request.kind
+    address = kind.removeprefix("external:") if kind.startswith("external:") else request.address
+    if kind == "auto" or ":" in kind:
+        kind = choose(system, kind)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    # Absolute: the servers run in folders of their own.
+    return _needed(system).start(replace(request, kind=kind, address=address, folder=request.folder.resolve()))
+
+
+def _needed(system: str) -> Recipe:
+    found = recipe(system)
+    if found is None:
+        raise ServerError(f"{system} has no server recipe; those that have: {', '.join(names())}")
+    return found

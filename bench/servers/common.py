@@ -1,0 +1,227 @@
+"""What the recipes share: a server of processes, one that runs elsewhere, waiting until it answers, telling why it does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.errors import ServerError, UsageError
+from bench.guard import Guard
+from bench.servers.base import Node, Product, Request
+from bench.servers.ports import LOOPBACK
+from bench.watchdog import start_time
+
+LOG_LINES = 15
+POLL_S = 0.02
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # RabbitMQ writes them into files too
+STOP_TIMEOUT_S = 15.0
+DATA = Path(__file__).resolve().parent.parent / "data"  # templates that ship with the package
+
+T = TypeVar("T")
+
+
+def tail(log: Path | None, lines: int = LOG_LINES) -> str:
+    """The last lines of a log, indented for a message."""
+    if log is None or not log.is_file():
+        return "  (no log)"
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 64 * 1024))  # a log can be huge, its last lines are not
+        text = file.read().decode(errors="replace")
+    last = [line for line in COLOURS.sub("", text).splitlines() if line.strip()][-lines:]
+    return "\n".join(f"  {line[:500]}" for line in last) or "  (its log is empty)"
+
+
+def failure(name: str, reason: str, log: Path | None) -> ServerError:
+    """A ServerError that ends with the server's own last words."""
+    return ServerError(f"{name} {reason}; its last log lines ({log or 'none'}):\n{tail(log)}")
+
+
+def ended(popen: subprocess.Popen[bytes]) -> str | None:
+    """None while a process lives, else how it ended."""
+    code = popen.poll()
+    if code is None:
+        return None
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def wait_ready(name: str, popen: subprocess.Popen[bytes], log: Path | None, probe: Callable[[], T | None], timeout_s: float) -> T:
+    """Call ``probe`` until it gives something; raises ServerError when the process ends or after ``timeout_s``.
+
+    OSError and ValueError of a probe mean "not yet". Also looks whether *our* process lives: somebody else's server on
+    the same port would answer as well.
+    """
+    deadline = time.monotonic() + timeout_s
+    last = "nothing answered"
+    while True:
+        reason = ended(popen)
+        if reason is not None:
+            raise failure(name, f"did not come up: it {reason}", log)
+        try:
+            answer = probe()
+        except (OSError, ValueError) as error:
+            last = str(error)
+            answer = None
+        if answer is not None and ended(popen) is None:
+            return answer
+        if time.monotonic() >= deadline:
+            raise failure(name, f"was not ready within {timeout_s:g} s ({last})", log)
+        time.sleep(POLL_S)
+
+
+def advertised(request: Request, node: str, address: str) -> str:
+    """What clients are told: a proxy's address where wiring["advertise"] names the node, else the address itself."""
+    chosen = request.wiring.get("advertise", {})
+    return str(chosen.get(node, address))
+
+
+def local(port: int) -> str:
+    """host:port on this machine."""
+    return f"{LOOPBACK}:{port}"
+
+
+def node_folder(request: Request, node: str) -> Path:
+    """The folder of one node's data and settings, emptied: a server always starts with nothing."""
+    folder = request.folder / node
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def address_variable(system: str) -> str:
+    """The environment variable that names a server which is there already."""
+    return f"BROKERBENCH_{system.upper()}_ADDRESS"
+
+
+def external_address(system: str, request: Request) -> str:
+    """The address of an external server: the request's, else the environment's. Raises ServerError where there is none."""
+    address = request.address or os.environ.get(address_variable(system), "")
+    if not address:
+        raise ServerError(f"{system}: no address; say server=external:HOST:PORT, or set {address_variable(system)}=HOST:PORT")
+    return address
+
+
+def host_ports(system: str, text: str) -> list[tuple[str, int]]:
+    """``host:port[,host:port...]`` ([v6]:port too). Raises UsageError that names the part that is none."""
+    found = []
+    for part in text.split(","):
+        host, colon, port = part.strip().rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            raise UsageError(
+                f"{system}: {part.strip()!r} is not an address; it is HOST:PORT, such as {LOOPBACK}:9092 (several with commas between)"
+            )
+        found.append((host, int(port)))
+    return found
+
+
+def one_node(request: Request, system: str) -> None:
+    """Refuse a cluster where the recipe has none."""
+    if request.nodes != 1:
+        raise ServerError(f"{system}: {request.kind} gives one node, not {request.nodes}")
+
+
+def refuse_version(request: Request, system: str, have: str) -> None:
+    """Refuse a version that is not the one that can be had."""
+    if request.version and not (have == request.version or have.startswith(request.version + ".")):
+        raise ServerError(f"{system}: {request.kind} gives version {have}, not {request.version}")
+
+
+@dataclass
+class ProcessServer:
+    """A server whose nodes are processes of this machine, started through the request's guard."""
+
+    system: str
+    kind: str
+    guard: Guard
+    product: Product
+    nodes: tuple[Node, ...]
+    bootstrap: tuple[str, ...]
+    settings: Mapping[str, Any]
+    processes: Sequence[subprocess.Popen[bytes]]  # one a node, in the order of the nodes
+    helpers: Sequence[subprocess.Popen[bytes]] = ()  # stopped after the nodes (epmd)
+    scratch: Sequence[Path] = ()  # data, removed when it has stopped; the logs stay
+    stop_timeout_s: float = STOP_TIMEOUT_S
+    _born: dict[int, int | None] = field(init=False)
+    _stopped: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._born = {node.pid: start_time(node.pid) for node in self.nodes if node.pid is not None}
+
+    def dead(self) -> str | None:
+        """None while every node lives; else which does not, how it ended, and its last log lines."""
+        if self._stopped:
+            return f"{self.system} was stopped"
+        for node, popen in zip(self.nodes, self.processes, strict=True):
+            reason = ended(popen)
+            if reason is None and node.pid is not None and start_time(node.pid) != self._born[node.pid]:
+                reason = "has died"
+            if reason is not None:
+                return f"{node.name} {reason}; its last log lines ({node.log or 'none'}):\n{tail(node.log)}"
+        return None
+
+    def stop(self) -> None:
+        """Ask all nodes to end, kill what does not within the limit, then the helpers; removes the data. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        stop_all(self.guard, self.processes, self.stop_timeout_s)
+        stop_all(self.guard, self.helpers, 2.0)
+        for folder in self.scratch:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop_all(guard: Guard, processes: Sequence[subprocess.Popen[bytes]], timeout_s: float) -> None:
+    """Stop several processes at the same time: members of a cluster wait for each other."""
+    for popen in processes:
+        if popen.poll() is None:
+            popen.send_signal(signal.SIGTERM)
+            popen.send_signal(signal.SIGCONT)  # one that a fault has paused would never hear it
+    deadline = time.monotonic() + timeout_s
+    for popen in processes:
+        guard.stop(popen, max(0.1, deadline - time.monotonic()))
+
+
+@dataclass
+class RemoteServer:
+    """A server that runs elsewhere: somebody's own, or in a container. ``check`` asks it by its protocol."""
+
+    system: str
+    kind: str
+    product: Product
+    nodes: tuple[Node, ...]
+    bootstrap: tuple[str, ...]
+    settings: Mapping[str, Any]
+    check: Callable[[], object]  # raises OSError or ValueError where it does not answer
+    on_stop: Callable[[], None] | None = None  # None: it is not ours to stop
+    _stopped: bool = field(init=False, default=False)
+
+    def dead(self) -> str | None:
+        """None when it answers; takes up to two seconds where it does not."""
+        try:
+            self.check()
+        except (OSError, ValueError) as error:
+            return f"{self.system} at {', '.join(self.bootstrap)} does not answer: {error}"
+        return None
+
+    def stop(self) -> None:
+        """Stop it where it is ours. Idempotent."""
+        if not self._stopped:
+            self._stopped = True
+            if self.on_stop is not None:
+                self.on_stop()
+
+
+def answer_of(system: str, address: str, ask: Callable[[], T]) -> T:
+    """The answer of a server that should be there; ServerError that says what is wrong where it is not."""
+    try:
+        return ask()
+    except (OSError, ValueError) as error:
+        raise ServerError(f"{system}: nothing that speaks its protocol answers at {address}: {error}") from error

@@ -1,0 +1,36 @@
+"""Which releases the servers are, with their dates: a report prints them, since an old release against a new one is no fair pair.
+
+A date that is not known for certain is "" and printed as unknown; none is guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.servers.base import Product
+
+AS_OF = "2026-11-22"
+
+
+@dataclass(frozen=True)
+class Dates:
+    """ISO dates of one release; "" = not known."""
+
+    released: str = ""
+    end_of_life: str = ""
+
+
+# Sources: endoflife.date (products/redis.md: 7.0.15 of 2024-01-09, cycle 7.0 ended 2024-07-29) and RabbitMQ's own release
+# notes of the 3.10 series ("end of community support on July 31st, 2023"); 3.10.8 was published on 2022-09-23 (its
+# packages at hex.pm).
+DATES: dict[tuple[str, str], Dates] = {
+    ("RabbitMQ", "3.10.8"): Dates("2022-09-23", "2023-07-31"),
+    ("Redis", "7.0.15"): Dates("2024-01-09", "2024-07-29"),
+}
+EMULATORS = frozenset({"ElasticMQ", "moto"})
+
+
+def product(name: str, version: str) -> Product:
+    """The product with its dates as far as they are known."""
+    dates = DATES.get((name, version), Dates())
+    return Product(name, version, dates.released, dates.end_of_life, name in EMULATORS)

@@ -1,0 +1,208 @@
+"""RabbitMQ: the distribution's own server, started as nodes of ours beside whatever service the package has.
+
+/usr/lib/rabbitmq/bin/rabbitmq-server works as any user; /usr/sbin/rabbitmq-server insists on the account "rabbitmq".
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import ServerError
+from bench.servers.apt import install_packages
+from bench.servers.base import Node, Request, Server
+from bench.servers.common import (
+    ProcessServer,
+    RemoteServer,
+    advertised,
+    answer_of,
+    external_address,
+    host_ports,
+    local,
+    node_folder,
+    refuse_version,
+    stop_all,
+    wait_ready,
+)
+from bench.servers.compose import missing_common, start_service
+from bench.servers.ports import LOOPBACK, choose_port, free_ports
+from bench.servers.probe import amqp_start
+from bench.servers.products import product
+
+NAME = "RabbitMQ"
+SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+READY_TIMEOUT_S = 120.0  # 7 s on an idle machine, a cluster of three 23 s
+CONF = {
+    "disk_free_limit.absolute": "50MB",
+    "vm_memory_high_watermark.absolute": "2GB",
+    # To standard output, which the guard writes to the node's log file.
+    "log.console": "true",
+    "log.console.level": "info",
+    "log.file": "false",
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one node lives."""
+
+    name: str  # rabbitmq.1
+    erlang: str  # bench@localhost
+    port: int
+    dist: int
+    epmd: int
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        d = self.folder
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(d / "home"),
+            "LANG": "C.UTF-8",
+            "RABBITMQ_NODENAME": self.erlang,
+            "RABBITMQ_DIST_PORT": str(self.dist),
+            "RABBITMQ_MNESIA_BASE": str(d / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(d / "log"),
+            "RABBITMQ_CONFIG_FILE": str(d / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(d / "none"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(d / "enabled_plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(d / "gen"),
+            "RABBITMQ_PID_FILE": str(d / "pid"),
+            # The script then becomes the Erlang machine instead of waiting for it: one process, and its pid is ours.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "ERL_EPMD_PORT": str(self.epmd),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_CRASH_DUMP_BYTES": "0",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+
+class RabbitMQRecipe:
+    """External, native (Debian's package; one node or a cluster), compose."""
+
+    system = "rabbitmq"
+    default_kinds = ("external", "native", "compose")
+
+    def missing(self, kind: str) -> str | None:
+        """What is missing for a kind; None = it can be had here."""
+        if kind == "native":
+            if not SCRIPT.is_file():
+                return "RabbitMQ is not installed: apt-get install rabbitmq-server"
+            return None if shutil.which("epmd") else "no epmd on the path: apt-get install erlang-base"
+        return missing_common(self.system, kind, self.default_kinds)
+
+    def start(self, request: Request) -> Server:
+        """Start it, or find it; returns when it opens an AMQP connection."""
+        if request.kind == "external":
+            return self._external(request, external_address(self.system, request))
+        if request.kind == "compose":
+            return start_service(self.system, request, self._external)
+        reason = self.missing(request.kind)
+        if reason is not None:
+            raise ServerError(f"rabbitmq: {reason}")
+        return self._native(request)
+
+    def install(self) -> None:
+        """rabbitmq-server by apt, where it is not there; its service is not started."""
+        if self.missing("native") is not None:
+            install_packages(self.system, ["rabbitmq-server"])
+
+    def _external(self, request: Request, address: str) -> Server:
+        pairs = host_ports(self.system, address)
+        found = [answer_of(self.system, f"{host}:{port}", lambda host=host, port=port: amqp_start(host, port)) for host, port in pairs]  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+        nodes = tuple(Node(f"rabbitmq.{i}", "broker", None, f"{h}:{p}", f"{h}:{p}") for i, (h, p) in enumerate(pairs, 1))
+        what = product(found[0].get("product", NAME), found[0].get("version", ""))
+        bootstrap = tuple(node.advertised for node in nodes)
+        settings = {"platform": found[0].get("platform", ""), "nodes": len(nodes)}
+        return RemoteServer(
+            self.system, request.kind, what, nodes, bootstrap, settings, lambda: [amqp_start(host, port) for host, port in pairs]
+        )
+
+    def _native(self, request: Request) -> Server:
+        places = self._places(request)
+        cookie, cluster_name = secrets.token_hex(20), f"bench-{secrets.token_hex(6)}"
+        cluster = [place.erlang for place in places] if len(places) > 1 else []
+        processes: list[subprocess.Popen[bytes]] = []
+        helpers: list[subprocess.Popen[bytes]] = []
+        nodes: list[Node] = []
+        try:
+            # Ours to start and to stop: the one that Erlang starts by itself outlives the broker.
+            epmd = ["epmd", "-port", str(places[0].epmd), "-address", LOOPBACK]
+            helpers.append(request.guard.spawn(epmd, cwd=request.folder, stdout=request.folder / "epmd.log", name="epmd"))
+            for place in places:
+                _write_settings(place, cookie, cluster_name, cluster)
+                log = request.folder / f"{place.name}.log"
+                popen = request.guard.spawn([SCRIPT], env=place.environment(), cwd=place.folder, stdout=log, name=place.name)
+                processes.append(popen)
+                told = advertised(request, place.name, local(place.port))
+                nodes.append(Node(place.name, "broker", popen.pid, local(place.port), told, log))
+            answers = [
+                wait_ready(node.name, popen, node.log, _ready_probe(place, cluster_name), READY_TIMEOUT_S)
+                for node, popen, place in zip(nodes, processes, places, strict=True)
+            ]
+            what = product(answers[0].get("product", NAME), answers[0].get("version", ""))
+            refuse_version(request, self.system, what.version)
+        except BaseException:  # also Ctrl-C: half a cluster must not stay
+            stop_all(request.guard, processes, 5.0)
+            stop_all(request.guard, helpers, 1.0)
+            raise
+        settings = {**CONF, "platform": answers[0].get("platform", ""), "plugins": [], "nodes": len(nodes)}
+        return ProcessServer(
+            self.system,
+            request.kind,
+            request.guard,
+            what,
+            tuple(nodes),
+            tuple(node.advertised for node in nodes),
+            settings,
+            processes,
+            helpers,
+            [place.folder for place in places],
+        )
+
+    def _places(self, request: Request) -> list[_Place]:
+        count = request.nodes
+        first = choose_port(request.port)
+        ports = [port for port in free_ports(2 * count + 1) if port != first]
+        epmd, dist, rest = ports[0], ports[1 : count + 1], ports[count + 1 :]
+        names = ["bench@localhost"] if count == 1 else [f"bench{i}@localhost" for i in range(1, count + 1)]
+        amqp = [first, *rest[: count - 1]]
+        return [
+            _Place(f"rabbitmq.{i}", erlang, amqp[i - 1], dist[i - 1], epmd, node_folder(request, f"rabbitmq.{i}"))
+            for i, erlang in enumerate(names, 1)
+        ]
+
+
+def _write_settings(place: _Place, cookie: str, cluster_name: str, cluster: list[str]) -> None:
+    for part in ("home", "mnesia", "log", "gen"):
+        (place.folder / part).mkdir()
+    secret = place.folder / "home" / ".erlang.cookie"
+    secret.write_text(cookie, encoding="ascii")
+    secret.chmod(0o400)
+    (place.folder / "enabled_plugins").write_text("[].\n", encoding="ascii")
+    conf = {"listeners.tcp.1": local(place.port), "cluster_name": cluster_name, **CONF}
+    if cluster:
+        conf |= {
+            "cluster_formation.peer_discovery_backend": "classic_config",
+            "cluster_formation.target_cluster_size_hint": str(len(cluster)),
+        }
+        conf |= {f"cluster_formation.classic_config.nodes.{i}": name for i, name in enumerate(cluster, 1)}
+    (place.folder / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in conf.items()), encoding="utf-8")
+
+
+def _ready_probe(place: _Place, cluster_name: str) -> Callable[[], dict[str, str]]:
+    def probe() -> dict[str, str]:
+        found = amqp_start(LOOPBACK, place.port)
+        if found.get("cluster_name") != cluster_name:
+            raise ValueError(f"another broker answers on port {place.port}: {found.get('cluster_name')}")
+        return found
+
+    return probe
+
+
+RECIPE = RabbitMQRecipe()

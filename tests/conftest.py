@@ -1,0 +1,53 @@
+"""Real servers for the tests: one a system for the whole session, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bench.errors import ServerError
+from bench.guard import Guard
+from bench.servers import choose, start
+from bench.servers.base import Request, Server
+
+
+def absent(reason: str) -> None:
+    """A server that cannot be had: a skip on a developer's machine, a failure where all are required."""
+    if os.environ.get("BROKERBENCH_REQUIRE") == "all":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def session_guard() -> Iterator[Guard]:
+    """One guard for everything that the session starts."""
+    with Guard(f"pytest-{uuid.uuid4().hex[:12]}") as guard:
+        yield guard
+
+
+@pytest.fixture(scope="session")
+def servers(session_guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """``servers(system)``: a server that answers, shared by all tests; one that has died is started anew."""
+    started: dict[str, Server] = {}
+
+    def get(system: str) -> Server:
+        server = started.get(system)
+        if server is not None and server.dead() is None:
+            return server
+        if server is not None:
+            server.stop()
+        try:
+            kind = choose(system)
+        except ServerError as error:
+            absent(str(error))
+            raise
+        folder = tmp_path_factory.mktemp(f"server-{system}")
+        started[system] = start(system, Request(kind, folder, session_guard.run_id, session_guard))
+        return started[system]
+
+    yield get
+    for server in started.values():
+        server.stop()
