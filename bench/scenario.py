@@ -1,0 +1,332 @@
+"""Scenarios: a workload in YAML, strictly modelled, whose sweep axes make the points that are measured.
+
+`load` reads one by name or path. Whatever is wrong in a file is told at once, each with file, line, field and what would
+be right. `Scenario.points` resolves it into plain workloads; nothing after that knows YAML.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from bench import marked_yaml, scenario_errors, spec, units
+from bench.errors import UsageError
+from bench.scenario_fields import (
+    AXES,
+    NAME,
+    ROUNDS,
+    SEED,
+    SERIES,
+    TICK,
+    WINDOW,
+    Asks,
+    Batch,
+    Keys,
+    Load,
+    Part,
+    Payload,
+    Quantity,
+    Sweep,
+    Timing,
+    Topology,
+    a_list,
+)
+from bench.workload import Point, Workload
+
+FIVE = ("kafka", "rabbitmq", "sqs", "zeromq", "redis_pubsub")
+"""What is compared where a scenario names no systems."""
+
+PROCESSES_MAX = 128  # endpoints of one variant on one machine
+POINTS_MAX = 1000
+BLOCK_BYTES_MAX = 256 << 20  # a batch is one buffer
+HELD_BYTES_MAX = 2 << 30  # what one producer may hold unresolved
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError(f'"{value}": a scenario\'s name has small letters, digits, - and _, at most 32, as folders are named after it')
+    return value
+
+
+def _systems(value: object) -> tuple[str, ...]:
+    listed = a_list(value)
+    assert isinstance(listed, Sequence)
+    if not listed or not all(isinstance(item, str) for item in listed):
+        raise ValueError("systems are a list of SPECs, such as [kafka, 'zeromq,profile=tuned']")
+    try:
+        return tuple(variant.spec for variant in spec.parse_all(list(listed)))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+class Scenario(Part):
+    """A workload and the systems that it is to run on. Made by `load` and `parse`, which check what spans several fields."""
+
+    name: Annotated[str, BeforeValidator(_name)] = Field(
+        description="short, as folders and commands have it; the file's own name by default"
+    )
+    title: str = Field("", description="one line for a report's headline")
+    description: str = Field("", description="what it stands for, in a few sentences")
+    systems: Annotated[tuple[str, ...], BeforeValidator(_systems)] = Field(
+        FIVE, description="what is compared, each a SPEC: system[,key=value...]"
+    )
+    topology: Topology = Field(default_factory=Topology, description="who talks to whom")
+    keys: Keys = Field(default_factory=Keys, description="the keys of messages")
+    payload: Payload = Field(default_factory=Payload, description="what a message carries")
+    load: Load = Field(default_factory=Load, description="when messages are sent")
+    timing: Timing = Field(default_factory=Timing, description="the phases of one trial")
+    batch: Batch = Field(default_factory=Batch, description="how messages are bundled")
+    tick: Annotated[float, TICK] = Field(
+        0.0005, description="shortest time between two wake-ups of a producer; all that is due is sent at each"
+    )
+    window: Annotated[int, WINDOW] = Field(
+        10_000, description="most messages of a producer without an outcome; a full window blocks the producer"
+    )
+    rounds: Annotated[int, ROUNDS] = Field(3, description="how often each system is measured at each point, in shuffled order")
+    series: Annotated[int, SERIES] = Field(1, description="how often all rounds are repeated on restarted servers")
+    seed: Annotated[int, SEED] = Field(1, description="of keys, payloads and the order of execution")
+    asks: Asks = Field(default_factory=Asks, description="what the workload needs of a system")
+    sweep: Sweep = Field(default_factory=Sweep, description="axes whose values are measured one by one")
+
+    def points(self) -> list[Point]:
+        """One workload for each combination of the axes' values; the rate varies fastest."""
+        axes = {name: values for name in AXES if (values := getattr(self.sweep, name)) is not None}
+        return [self._point(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The largest message of any point: what adapters are made for (adapters.base.Options)."""
+        return max(point.size_b for point in self.points())
+
+    def variants(self) -> list[spec.Variant]:
+        """What is compared, in the scenario's order."""
+        return spec.parse_all(self.systems)
+
+    def load_s(self) -> float:
+        """Seconds under load with all systems: warm-up and measurement of every trial, nothing of starting or draining."""
+        return len(self.points()) * len(self.systems) * self.rounds * self.series * (self.timing.warmup + self.timing.measure)
+
+    def override(
+        self,
+        *,
+        systems: Sequence[str] | None = None,
+        rounds: int | None = None,
+        series: int | None = None,
+        seed: int | None = None,
+        warmup: str | None = None,
+        measure: str | None = None,
+        drain: str | None = None,
+        axes: Mapping[str, Sequence[str]] | None = None,
+    ) -> Scenario:
+        """This scenario with values of the command line; texts with their units. ``axes`` replaces the values of an axis.
+
+        Raises UsageError as a file with these values would, naming the option instead of a line.
+        """
+        data = self.to_data()
+        given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed}
+        data.update({name: value for name, value in given.items() if value is not None})
+        timing = {"warmup": warmup, "measure": measure, "drain": drain}
+        data["timing"].update({name: value for name, value in timing.items() if value is not None})
+        for name, values in (axes or {}).items():
+            if name not in AXES:
+                raise UsageError(f'unknown axis "{name}"; {units.did_you_mean(name, AXES)}')
+            field = AXES[name].field
+            if field:
+                data.get(field[0], {}).pop(field[1], None)
+            data.setdefault("sweep", {})[name] = list(values)
+        return _validated(marked_yaml.Marked(f"{self.name} with the values of the command line", data))
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data with units, every default written out; `parse` reads it back to an equal scenario."""
+        data = {name: _plain(getattr(self, name), field) for name, field in type(self).model_fields.items()}
+        for name, axis in AXES.items():
+            if axis.field and getattr(self.sweep, name) is not None:
+                data[axis.field[0]].pop(axis.field[1], None)  # the axis has the values
+        if self.topology.routing != "key":
+            del data["keys"]
+        elif self.keys.distribution != "zipf":
+            del data["keys"]["exponent"]
+        return {name: value for name, value in data.items() if value not in ({}, "")}
+
+    def to_yaml(self) -> str:
+        """The effective scenario, as a file that reads back."""
+        return yaml.safe_dump(self.to_data(), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+    def _point(self, at: dict[str, Any]) -> Point:
+        names = [f"g{i + 1}" for i in range(at["groups"])] if "groups" in at else list(self.topology.groups or {})
+        members = {name: at.get("members", (self.topology.groups or {}).get(name, 1)) for name in names}
+        keyed = self.topology.routing == "key"
+        batch = at.get("batch", self.batch.send)
+        size = at.get("size", self.payload.size)
+        assert size is not None  # _spanning() saw to it
+        workload = Workload(
+            rate_per_s=at.get("rate", self.load.rate),
+            size_b=size,
+            warmup_s=self.timing.warmup,
+            measure_s=self.timing.measure,
+            drain_s=self.timing.drain,
+            tick_s=self.tick,
+            batch=batch,
+            ack_every=self.batch.ack_every or batch,
+            ack_interval_s=self.batch.ack_interval,
+            window=self.window,
+            producers=at.get("producers", self.topology.producers),
+            groups=tuple(members.items()),
+            partitions=at.get("partitions", self.topology.partitions),
+            routing=self.topology.routing,
+            key_count=self.keys.count if keyed else 0,
+            key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
+            seed=self.seed,
+        )
+        return Point(workload, tuple((name, value) for name, value in at.items() if name not in {"rate", "size"}))
+
+
+def load(path_or_name: str | Path) -> Scenario:
+    """The scenario of a file, or a shipped one by its name; raises UsageError with file, line and field."""
+    path = path_of(path_or_name)
+    try:
+        with path.open("rb") as file:
+            content = file.read(marked_yaml.BYTES_MAX + 1)  # /dev/zero has no end
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; give a scenario file, or one of: {', '.join(names())}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse(content, where=str(path), name=re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).lstrip("-_0123456789")[:32] or "scenario")
+
+
+def parse(content: str | bytes, *, where: str, name: str | None = None) -> Scenario:
+    """The scenario of a YAML text; ``where`` is what errors call it, ``name`` its name unless it has one."""
+    marked = marked_yaml.read(content.encode() if isinstance(content, str) else content, where)
+    if name is not None:
+        marked.data.setdefault("name", name)
+    return _validated(marked)
+
+
+def path_of(path_or_name: str | Path) -> Path:
+    """Where a scenario lies; raises UsageError that says which names there are."""
+    text = str(path_or_name)
+    path = Path(path_or_name)
+    if path.exists() and (isinstance(path_or_name, Path) or "/" in text or path.suffix in {".yaml", ".yml"}):
+        return path
+    name = text.replace("_", "-")
+    if name in names():
+        return folder() / f"{name}.yaml"
+    if text and path.exists():
+        return path
+    if "/" in text or path.suffix in {".yaml", ".yml"}:
+        near = units.nearest(path.stem.replace("_", "-"), names())
+        hint = f'; did you mean the shipped scenario "{near}"?' if near else f"; shipped ones need no path: {', '.join(names())}"
+        raise UsageError(f"{text}: no such file{hint}")
+    raise UsageError(f'no scenario "{text}"; {units.did_you_mean(name, names())}')
+
+
+def names() -> list[str]:
+    """The shipped scenarios."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def folder() -> Path:
+    """Where the shipped scenarios lie: in the wheel beside this module, in a checkout beside its folder."""
+    here = Path(__file__).resolve().parent
+    packed = here / "data" / "scenarios"
+    return packed if packed.is_dir() else here.parent / "scenarios"
+
+
+def explain() -> list[tuple[str, str, str]]:
+    """(field, default, description) of every field, for help texts."""
+    return list(_explained(Scenario, ""))
+
+
+def _explained(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows.append((f"{prefix}{name}", "", field.description or ""))
+            rows.extend(_explained(field.annotation, f"{prefix}{name}."))
+        else:
+            default = "" if field.is_required() or field.default in (None, "") else _plain(field.default, field)
+            shown = ", ".join(default) if isinstance(default, list) else str(default)
+            rows.append((f"{prefix}{name}", shown, field.description or ""))
+    return rows
+
+
+def _plain(value: Any, field: Any) -> Any:
+    """A field's value as YAML has it: with its unit, parts as mappings, what is None left out."""
+    if isinstance(value, Sweep):
+        quantities = {name: axis.quantity for name, axis in AXES.items()}
+        return {name: [_shown(v, quantities[name]) for v in values] for name in AXES if (values := getattr(value, name)) is not None}
+    if isinstance(value, BaseModel):
+        parts = type(value).model_fields
+        return {name: _plain(getattr(value, name), part) for name, part in parts.items() if getattr(value, name) is not None}
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return dict(value)
+    quantity = next((one for one in field.metadata if isinstance(one, Quantity)), None)
+    return _shown(value, quantity) if quantity else value
+
+
+def _shown(value: Any, quantity: Quantity) -> Any:
+    return value if quantity.parse is units.count else quantity.show(value)
+
+
+def _validated(marked: marked_yaml.Marked) -> Scenario:
+    try:
+        scenario = Scenario.model_validate(marked.data)
+    except ValidationError as error:
+        raise UsageError(scenario_errors.told(marked, scenario_errors.of_validation(error, Scenario))) from None
+    problems = _spanning(scenario) or _limits(scenario)
+    if problems or marked.problems:
+        raise UsageError(scenario_errors.told(marked, problems))
+    return scenario
+
+
+def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
+    """What only shows when several fields are seen together."""
+    problems: list[scenario_errors.Problem] = []
+    sweep, load_, topology = scenario.sweep, scenario.load, scenario.topology
+    for name, axis in AXES.items():
+        if axis.field is None or getattr(sweep, name) is None:
+            continue
+        if axis.field[1] in getattr(scenario, axis.field[0]).model_fields_set:
+            problems.append((axis.field, f"sweep.{name} has the values of this field; remove one of the two"))
+    rated = load_.rate is not None or sweep.rate is not None
+    if load_.schedule == "max" and rated:
+        where = ("load", "rate") if load_.rate is not None else ("sweep", "rate")
+        problems.append((where, "schedule: max takes no rate; remove the rate, or write schedule: constant"))
+    if load_.schedule == "constant" and not rated:
+        problems.append((("load",), 'schedule: constant needs a rate, such as "rate: 200/s" (or sweep.rate, or schedule: max)'))
+    if scenario.payload.size is None and sweep.size is None:
+        problems.append((("payload",), 'the size of a message is missing: write "payload: {size: 256 B}" (or sweep.size)'))
+    if not topology.groups and sweep.groups is None:
+        problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
+    if topology.routing != "key" and "keys" in scenario.model_fields_set:
+        problems.append((("keys",), f"no keys are sent with routing: {topology.routing}; remove this part, or write routing: key"))
+    if scenario.keys.distribution == "uniform" and "exponent" in scenario.keys.model_fields_set:
+        problems.append((("keys", "exponent"), "belongs to distribution: zipf; remove it, or write distribution: zipf"))
+    return problems
+
+
+def _limits(scenario: Scenario) -> list[scenario_errors.Problem]:
+    """What a machine cannot hold, judged at every point; each limit is told once."""
+    points = scenario.points()
+    problems: dict[tuple[str, ...], str] = {}
+    if len(points) > POINTS_MAX:
+        return [(("sweep",), f"the axes make {len(points):,} points; at most {POINTS_MAX:,}")]
+    for work in (point.workload for point in points):
+        processes = work.producers + sum(members for _, members in work.groups)
+        if processes > PROCESSES_MAX:
+            problems.setdefault(("topology",), f"{processes} processes at one point; at most {PROCESSES_MAX}, as all share this machine")
+        for field, count, limit in ((("batch", "send"), work.batch, BLOCK_BYTES_MAX), (("window",), work.window, HELD_BYTES_MAX)):
+            if count * work.size_b > limit:
+                held = f"{count:,} messages of {units.show_size(work.size_b)} do not fit in {units.show_size(limit)}"
+                problems.setdefault(field, f"{held}, which is what a producer may hold; at most {limit // work.size_b:,}")
+        if work.window < work.batch:
+            problems.setdefault(("window",), f"{work.window:,} is less than a batch of {work.batch:,}, which could then never be sent")
+    return list(problems.items())

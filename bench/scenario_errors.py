@@ -1,0 +1,77 @@
+"""What is wrong in a scenario, said with file, line, field and what would be right: all of it at once, up to ten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bench.marked_yaml import Marked, Path
+from bench.units import did_you_mean, nearest
+
+MOST = 10
+Problem = tuple[Path, str]
+
+
+def of_validation(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Pydantic's errors in our words, by field path."""
+    return [(tuple(one["loc"]), _text(one, model)) for one in error.errors(include_url=False)]
+
+
+def told(marked: Marked, problems: Sequence[Problem]) -> str:
+    """The message: one line a problem, in the order of the file."""
+    lines = [(line, f"{marked.where}:{line}: {text}") for line, text in marked.problems]
+    for path, text in problems:
+        field = ".".join(str(part) for part in path)
+        line = marked.line(path)
+        where = f"{marked.where}:{line}" if marked.lines else marked.where  # the command line has no lines
+        lines.append((line, f"{where}: {field}: {text}" if field else f"{where}: {text}"))
+    lines.sort(key=lambda one: one[0])
+    texts = [text for _, text in lines[:MOST]]
+    if len(lines) > MOST:
+        texts.append(f"... and {len(lines) - MOST} more")
+    return "\n".join(texts)
+
+
+def _text(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    kind, path, value = error["type"], tuple(error["loc"]), error["input"]
+    if kind == "extra_forbidden":
+        return _unknown_key(str(path[-1]), path[:-1], model)
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        part = _part(model, path)
+        keys = f" with {', '.join(part.model_fields)}" if part else ""
+        return f"{'nothing' if value is None else repr(value)[:60]} where a mapping belongs{keys}"
+    if kind == "string_type":
+        return f'{"nothing" if value is None else repr(value)[:60]} where a text belongs; put it in "quotes"'
+    return str(error["msg"])
+
+
+def _unknown_key(key: str, parents: Path, model: type[BaseModel]) -> str:
+    part = _part(model, parents)
+    known = list(part.model_fields) if part else []
+    if nearest(key, known):
+        return f"unknown key; {did_you_mean(key, known)}"
+    elsewhere = [name for name in model.model_fields if (inner := _part(model, (name,))) and key in inner.model_fields]
+    elsewhere = [name for name in elsewhere if name != "sweep"] or elsewhere
+    if elsewhere:
+        return f'unknown key here; did you mean "{elsewhere[0]}.{key}"?'
+    if key in model.model_fields:
+        return f'unknown key here; did you mean "{key}" at the top level?'
+    return f"unknown key; known: {', '.join(known)}"
+
+
+def _part(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model of the mapping at a path, or None where there is no mapping."""
+    for name in path:
+        field = model.model_fields.get(str(name))
+        if field is None or not _is_part(field.annotation):
+            return None
+        model = field.annotation  # type: ignore[assignment]  # _is_part says so
+    return model
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

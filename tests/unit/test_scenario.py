@@ -1,0 +1,402 @@
+"""Scenarios: what is shipped is sound, and whatever is wrong in a file is told with line, field and what would be right."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bench.scenario
+from bench import scenario
+from bench.errors import UsageError
+from bench.workload import Workload
+
+GOOD = """\
+name: shop
+systems: [zeromq, kafka]
+topology:
+  groups: {inventory: 1}
+payload: {size: 256 B}
+load: {rate: 200/s}
+"""
+
+
+def parse(text):
+    return scenario.parse(text, where="shop.yaml")
+
+
+def refused(text):
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert caught.value.__cause__ is None or not isinstance(caught.value.__cause__, AssertionError)
+    return str(caught.value)
+
+
+# --- what is shipped ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_every_shipped_scenario_loads_and_teaches(name):
+    loaded = scenario.load(name)
+    assert loaded.name == name
+    assert loaded.title
+    assert loaded.description
+    assert loaded.points()
+    assert scenario.path_of(name).read_text().startswith("#"), "begins with what it is for"
+    assert [v.system for v in loaded.variants()] == list(scenario.FIVE)
+
+
+def test_the_six_are_there():
+    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size"} <= set(scenario.names())
+
+
+def test_order_events_fits_in_four_minutes_and_delivers_ten_thousand():
+    shop = scenario.load("order-events")
+    assert [p.values() for p in shop.points()] == [{"rate_per_s": 200.0, "size_b": 256}, {"rate_per_s": 2000.0, "size_b": 256}]
+    busy = shop.points()[1].workload
+    assert busy.groups == (("inventory", 1), ("payment", 1), ("notification", 1))
+    assert (busy.partitions, busy.routing, busy.key_count, busy.key_zipf) == (4, "key", 10_000, 1.1)
+    assert busy.rate_per_s * busy.measure_s * shop.rounds >= 10_000
+    assert shop.load_s() < 180, "a minute of the four is left for starts, readiness and draining"
+
+
+def test_the_first_comment_about_the_busiest_customer_is_true():
+    weights = [k**-1.1 for k in range(1, 10_001)]
+    assert 1 / 8 < weights[0] / sum(weights) < 1 / 6
+
+
+def test_fan_out_and_work_queue_make_their_points():
+    assert [len(p.workload.groups) for p in scenario.load("fan-out").points()] == [1, 2, 4, 8]
+    assert [p.workload.groups for p in scenario.load("work-queue").points()] == [(("workers", n),) for n in (1, 2, 4)]
+    assert scenario.load("fan-out").points()[1].workload.groups == (("g1", 1), ("g2", 1))
+    assert {p.workload.schedule for p in scenario.load("throughput").points()} == {"max"}
+
+
+# --- finding -----------------------------------------------------------------------------------------------------------
+
+
+def test_found_by_name_and_by_path(tmp_path, monkeypatch):
+    assert scenario.load("order_events") == scenario.load("order-events") == scenario.load(scenario.path_of("order-events"))
+    mine = tmp_path / "My Shop.yaml"
+    mine.write_text(GOOD.replace("name: shop\n", ""))
+    assert scenario.load(mine).name == scenario.load(str(mine)).name == "my-shop"
+    monkeypatch.chdir(tmp_path)
+    assert scenario.load("My Shop.yaml").name == "my-shop"
+
+
+def test_found_in_a_wheel(tmp_path, monkeypatch):
+    packed = tmp_path / "bench" / "data" / "scenarios"
+    packed.mkdir(parents=True)
+    (packed / "packed.yaml").write_text(GOOD)
+    monkeypatch.setattr(bench.scenario, "__file__", str(tmp_path / "bench" / "scenario.py"))
+    assert scenario.names() == ["packed"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("order-event", 'no scenario "order-event"; did you mean "order-events"?'),
+        ("xyzzy", "known: fan-out, latency, order-events"),
+        ("nowhere/latency.yaml", 'nowhere/latency.yaml: no such file; did you mean the shipped scenario "latency"?'),
+        ("nowhere/x.yaml", "no such file; shipped ones need no path"),
+        ("/tmp", "/tmp is a folder; give a scenario file"),
+        ("/dev/zero", "a scenario has at most"),
+        ("", "no scenario"),
+    ],
+)
+def test_what_is_not_there(asked, says):
+    with pytest.raises(UsageError) as caught:
+        scenario.load(asked)
+    assert says in str(caught.value)
+
+
+# --- what is wrong in a file -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "shop.yaml: the file is empty"),
+        ("# only a comment\n", "shop.yaml: the file is empty"),
+        ("- a\n- b\n", "shop.yaml:1: a list; a scenario is a mapping"),
+        ("hello", "shop.yaml:1: a single value; a scenario is a mapping"),
+        ("load: {rate: 2", "shop.yaml:1: not valid YAML:"),
+        ('a: 1\nb: "unterminated\n', "not valid YAML: found unexpected end of stream"),
+        ("a:\n\t- b\n", "indent with spaces, not tabs"),
+        ("a: 1\n---\nb: 2\n", "not valid YAML: but found another document"),
+        ("a: *nowhere\n", "shop.yaml:1: not valid YAML: found undefined alias"),
+        ("[" * 5000, "nested too deep"),
+        ("a: " * 3, "shop.yaml:1: not valid YAML"),
+        ("a: &a [*a]\nb: 1\n", "too large once its aliases are expanded"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n",
+            "too large",
+        ),
+        ("x: " + "y" * (1 << 20), "a scenario has at most 1,048,576"),
+        ("a: \x01\n", "shop.yaml:1: holds control characters"),
+    ],
+)
+def test_files_that_are_no_scenario(text, says):
+    assert says in refused(text)
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01\x02\xff\xfe", b"\x7fELF\x02\x01\x01\x00", b"name: caf\xe9\n", b"\xff\xfen\x00a\x00"])
+def test_binary_files(content):
+    with pytest.raises(UsageError, match=r"shop.yaml:1: (not a text file|holds control characters)"):
+        scenario.parse(content, where="shop.yaml")
+
+
+def test_a_byte_order_mark_is_fine():
+    assert scenario.parse(b"\xef\xbb\xbf" + GOOD.encode(), where="x").name == "shop"
+
+
+def changed(old, new):
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (changed("load:", "laod:"), 'shop.yaml:6: laod: unknown key; did you mean "load"?'),
+        (changed("rate: 200/s", "rte: 200/s"), 'shop.yaml:6: load.rte: unknown key; did you mean "rate"?'),
+        (GOOD + "rate: 5/s\n", 'shop.yaml:7: rate: unknown key here; did you mean "load.rate"?'),
+        (GOOD + "timing: {rounds: 3}\n", 'timing.rounds: unknown key here; did you mean "rounds" at the top level?'),
+        (GOOD + "xyzzy: 3\n", "xyzzy: unknown key; known: name, title"),
+        (changed("200/s", "200"), 'shop.yaml:6: load.rate: 200 has no unit: write a rate such as "200/s"'),
+        (changed("256 B", "256 s"), "shop.yaml:5: payload.size:"),
+        (changed("256 B", "63 B"), "payload.size: 63 B: at least 64 B, the header that proves delivery takes 64 B"),
+        (changed("256 B", "1 GiB"), "payload.size: 1 GiB: at most 128 MiB"),
+        (changed("200/s", "0/s"), "load.rate: 0/s: at least 0.1/s"),
+        (changed("200/s", "1e12 /s"), "load.rate: 1,000,000,000,000/s: at most 50,000,000/s"),
+        (changed("200/s", "-5/s"), 'load.rate: "-5/s" is negative'),
+        (GOOD + "timing: {measure: 2 h}\n", "shop.yaml:7: timing.measure: 2 h: at most 1 h"),
+        (GOOD + "timing: {measure: 0 s}\n", "timing.measure: 0 s: at least 100 ms"),
+        (GOOD + "timing: 5 s\n", "timing: '5 s' where a mapping belongs with warmup, measure, drain"),
+        (GOOD + "timing:\n", "timing: nothing where a mapping belongs"),
+        (GOOD + "rounds: 0\n", "rounds: 0: at least 1"),
+        (GOOD + "rounds: many\n", 'rounds: "many" is not a whole number'),
+        (GOOD + "rounds: true\n", "rounds:"),
+        (GOOD + "title: 5\n", 'title: 5 where a text belongs; put it in "quotes"'),
+        (GOOD + "seed: -1\n", "seed: -1: at least 0"),
+        (GOOD + "tick: 1 ns\n", "tick: 1 ns: at least 10 us"),
+        (GOOD + "name: other\n", '"name" is given twice (first in line 1)'),
+        (changed("groups:", "partitions: 5000\n  groups:"), "shop.yaml:4: topology.partitions: 5,000: at most 4,096"),
+        (changed("groups:", "producers: 65\n  groups:"), "topology.producers: 65: at most 64"),
+        (changed("groups:", "routing: random\n  groups:"), 'topology.routing: unknown value "random"; known: key, round-robin'),
+        (changed("groups:", "routing: round_robin\n  groups:"), 'did you mean "round-robin"?'),
+        (changed("{inventory: 1}", "{Inventory: 1}"), "a group's name has small letters"),
+        (changed("{inventory: 1}", "{sent: 1}"), "the name is taken in the result files"),
+        (changed("{inventory: 1}", "{inventory: 0}"), "members of a group: 0: at least 1"),
+        (changed("{inventory: 1}", "[a, a]"), "a group is named twice"),
+        (changed("{inventory: 1}", "{}"), "groups are a mapping of name: members"),
+        (changed("{inventory: 1}", "5"), "groups are a mapping of name: members"),
+        (changed("{inventory: 1}", "{" + ", ".join(f"g{i}: 60" for i in range(3)) + "}"), "181 processes at one point; at most 128"),
+        (changed("kafka", "kafak"), 'shop.yaml:2: systems: unknown system "kafak"; did you mean "kafka"?'),
+        (changed("kafka", "zeromq"), '"zeromq" is named twice'),
+        (changed("[zeromq, kafka]", "[]"), "systems are a list of SPECs"),
+        (changed("[zeromq, kafka]", "[5]"), "systems are a list of SPECs"),
+        (changed("{rate: 200/s}", "{schedule: max, rate: 200/s}"), "load.rate: schedule: max takes no rate; remove the rate"),
+        (changed("{rate: 200/s}", "{schedule: constant}"), 'shop.yaml:6: load: schedule: constant needs a rate, such as "rate: 200/s"'),
+        (changed("{rate: 200/s}", "{schedule: maximum}"), 'did you mean "max"?'),
+        (changed("{rate: 200/s}", "{schedule: max}") + "sweep: {rate: [5/s]}\n", "sweep.rate: schedule: max takes no rate"),
+        (changed("payload: {size: 256 B}\n", ""), "the size of a message is missing"),
+        (changed("topology:\n  groups: {inventory: 1}\n", ""), "the consumer groups are missing"),
+        (GOOD + "sweep: {rate: [5/s, 6/s]}\n", "load.rate: sweep.rate has the values of this field; remove one of the two"),
+        (GOOD + "sweep: {groups: [1, 2]}\n", "topology.groups: sweep.groups has the values"),
+        (GOOD + "sweep: {members: []}\n", "sweep.members: the axis has no value"),
+        (GOOD + "sweep: {members: [1, 2, 1]}\n", "sweep.members: 1 is given twice"),
+        (GOOD + "sweep: {members: [1, 65]}\n", "sweep.members: 65: at most 64"),
+        (GOOD + "sweep: {colour: [1]}\n", "sweep.colour: unknown key; known: groups, members"),
+        (GOOD + "keys: {exponent: 1.2}\n", "keys.exponent: belongs to distribution: zipf"),
+        (GOOD + "keys: {distribution: zipf, exponent: 0}\n", "keys.exponent: 0: a number above 0 and up to 5"),
+        (GOOD + "keys: {count: 1000000}\n", "keys.count: 1,000,000: at most 65,536"),
+        (changed("groups:", "routing: round-robin\n  groups:") + "keys: {count: 5}\n", "keys: no keys are sent with routing: round-robin"),
+        (GOOD + "window: 50\n", "window: 50 is less than a batch of 100"),
+        (
+            changed("256 B", "1 MiB"),
+            "shop.yaml:7: window: 10,000 messages of 1 MiB do not fit in 2 GiB, which is what a producer may hold; at most 2,048",
+        ),
+        (changed("256 B", "16 MiB") + "batch: {send: 100}\nwindow: 100\n", "batch.send: 100 messages of 16 MiB do not fit in 256 MiB"),
+        (GOOD + "asks: {delivery: exactly-onec}\n", 'asks.delivery: unknown value "exactly-onec"; did you mean "exactly-once"?'),
+        (GOOD + "a: &x {b: 1}\nkeys: {<<: *x}\n", "merge keys (<<) are not supported"),
+        (GOOD + "rounds: !!python/object:os.system 3\n", "is not allowed in a scenario"),
+        (GOOD + "? [a, b]\n: 1\n", "a key must be a single word"),
+        (GOOD + "title: 2026-11-22\n", None),
+    ],
+)
+def test_wrong_fields(text, says):
+    if says is None:
+        assert parse(text).title == "2026-11-22", "a date is text"
+        return
+    if says.startswith("shop.yaml:7: window"):
+        says = says.removeprefix("shop.yaml:7: ")  # the default has no line of its own
+    message = refused(text)
+    assert says in message
+    assert re.match(r"shop\.yaml:\d+: ", message)
+
+
+def test_all_problems_at_once_in_the_order_of_the_file_up_to_ten():
+    message = refused("rounds: 0\nseries: 0\nlaod: 1\nkeys: {count: 0, cuont: 1}\n").splitlines()
+    assert [line.split(": ")[0] for line in message] == ["shop.yaml:1"] * 2 + ["shop.yaml:2", "shop.yaml:3", "shop.yaml:4", "shop.yaml:4"]
+    many = refused(GOOD + "".join(f"key{i}: 1\n" for i in range(15))).splitlines()
+    assert len(many) == 11
+    assert many[-1] == "... and 5 more"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode) | st.integers(0, len(GOOD)).map(lambda n: GOOD[:n].encode()))
+def test_any_bytes_are_a_scenario_or_a_usage_error(content):
+    try:
+        scenario.parse(content, where="x.yaml")
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = "x.yaml"
+    assert message.startswith("x.yaml")
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["5 s", "200/s", "key", "max", "64 B", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rate", "size", "groups", "send", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(scenario.Scenario.model_fields)), JUNK)
+def test_junk_in_any_field_is_a_usage_error_at_worst(field, junk):
+    data = yaml.safe_load(GOOD) | {field: junk}
+    try:
+        parse(yaml.safe_dump(data))
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = "shop.yaml:"
+    assert message.startswith("shop.yaml:")
+
+
+# --- points ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_cross_product_of_the_axes():
+    swept = parse(
+        "name: x\ntopology: {groups: [a, b]}\nload: {schedule: constant}\n"
+        "sweep:\n  rate: [5/s, 6/s]\n  size: [64 B, 1 KiB]\n  partitions: [1, 2]\n  producers: [3]\n  members: [1, 4]\n  batch: [7]\n"
+    )
+    points = swept.points()
+    assert len(points) == 2 * 2 * 2 * 2
+    assert len({p.workload for p in points}) == 16
+    assert [p.rate_per_s for p in points[:4]] == [5.0, 6.0, 5.0, 6.0]
+    last = points[-1]
+    assert last.values() == {"rate_per_s": 6.0, "size_b": 1024, "members": 4, "partitions": 2, "producers": 3, "batch": 7}
+    assert last.workload.groups == (("a", 4), ("b", 4))
+    assert (last.workload.batch, last.workload.ack_every, last.workload.producers, last.workload.partitions) == (7, 7, 3, 2)
+    assert last.label == "6/s, 1 KiB, 4 members, 2 partitions, 3 producers, batches of 7"
+    assert swept.payload_bytes_max == 1024
+    assert Workload.from_json(last.workload.to_json()) == last.workload
+
+
+def test_defaults_and_units_resolve_to_plain_numbers():
+    (point,) = parse(GOOD).points()
+    assert point.workload == Workload(
+        rate_per_s=200.0,
+        size_b=256,
+        warmup_s=1.0,
+        measure_s=5.0,
+        drain_s=10.0,
+        tick_s=0.0005,
+        batch=100,
+        ack_every=100,
+        ack_interval_s=0.05,
+        window=10_000,
+        producers=1,
+        groups=(("inventory", 1),),
+        partitions=1,
+        routing="key",
+        key_count=10_000,
+        key_zipf=0.0,
+        seed=1,
+    )
+    assert point.values() == {"rate_per_s": 200.0, "size_b": 256}
+    assert parse(GOOD + "batch: {send: 50, ack_every: 5}\n").points()[0].workload.ack_every == 5
+
+
+def test_too_many_points():
+    axes = "sweep: {partitions: [1,2,3,4,5,6,7,8,9,10,11], members: [1,2,3,4,5,6,7,8,9,10,11], producers: [1,2,3,4,5,6,7,8,9,10,11]}\n"
+    assert "the axes make 1,331 points; at most 1,000" in refused(GOOD + axes)
+
+
+# --- the command line --------------------------------------------------------------------------------------------------
+
+
+def test_values_of_the_command_line():
+    shop = scenario.load("order-events").override(
+        systems=["zeromq", "kafka,profile=tuned"],
+        rounds=2,
+        warmup="100 ms",
+        measure="1 s",
+        drain="2 s",
+        seed=9,
+        axes={"rate": ["500/s"], "members": ["1", "2"]},
+    )
+    assert shop.systems == ("zeromq", "kafka,profile=tuned")
+    assert (shop.rounds, shop.seed, shop.timing.warmup, shop.timing.measure, shop.timing.drain) == (2, 9, 0.1, 1.0, 2.0)
+    assert [p.values() for p in shop.points()] == [{"rate_per_s": 500.0, "size_b": 256, "members": m} for m in (1, 2)]
+    assert scenario.load("latency").override() == scenario.load("latency")
+
+
+def test_an_axis_of_the_command_line_replaces_a_fixed_value():
+    replaced = scenario.load("order-events").override(
+        axes={"size": ["1 KiB"], "groups": ["2"], "batch": ["7"], "producers": ["2"], "partitions": ["1"]}
+    )
+    assert {p.values()["groups"] for p in replaced.points()} == {2}
+    assert replaced.payload_bytes_max == 1024
+
+
+@pytest.mark.parametrize(
+    ("given_", "says"),
+    [
+        ({"rounds": 0}, "order-events with the values of the command line: rounds: 0: at least 1"),
+        ({"measure": "5"}, 'timing.measure: 5 has no unit: write a duration such as "5 s"'),
+        ({"systems": ["kafak"]}, 'did you mean "kafka"?'),
+        ({"axes": {"rat": ["5/s"]}}, 'unknown axis "rat"; did you mean "rate"?'),
+        ({"axes": {"rate": ["5"]}}, "sweep.rate: 5 has no unit"),
+        ({"axes": {"size": ["1 B"]}}, "sweep.size: 1 B: at least 64 B"),
+    ],
+)
+def test_wrong_values_of_the_command_line(given_, says):
+    with pytest.raises(UsageError) as caught:
+        scenario.load("order-events").override(**given_)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_the_effective_scenario_reads_back(name):
+    loaded = scenario.load(name)
+    assert parse(loaded.to_yaml()) == loaded
+    assert parse(loaded.to_yaml()).points() == loaded.points()
+    assert parse(loaded.to_yaml()).to_yaml() == loaded.to_yaml()
+    swept = loaded.override(axes={"partitions": ["1", "8"], "batch": ["3"]})
+    assert parse(swept.to_yaml()).points() == swept.points()
+
+
+def test_every_field_is_explained_with_a_default_that_is_true():
+    rows = {field: (default, text) for field, default, text in scenario.explain()}
+    assert all(text for _, text in rows.values())
+    assert rows["tick"][0] == "500 us"
+    assert rows["timing.drain"][0] == "10 s"
+    assert rows["systems"][0] == "kafka, rabbitmq, sqs, zeromq, redis_pubsub"
+    assert {field for field, *_ in scenario.explain() if field.startswith("sweep.")} == {f"sweep.{axis}" for axis in bench.scenario.AXES}
+
+
+def test_the_workload_imports_nothing_heavy():
+    code = "import sys, bench.workload; print([m for m in ('yaml', 'pydantic', 'pandas', 'psutil') if m in sys.modules])"
+    root = Path(scenario.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
