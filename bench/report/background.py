@@ -30,7 +30,7 @@ def promises(points: Sequence[PointSummary]) -> Table | None:
             ("System (client)", False),
             ("Delivery", False),
             ("Order kept in", False),
-            ("Acknowledged means", False),
+            ("Acknowledgement", False),
             ("Intermediary", False),
             ("Stores", False),
             ("Fan-out", False),
@@ -222,7 +222,8 @@ def states(points: Sequence[PointSummary]) -> str:
         "failed": "no trial ended well",
         "unsupported": "the system cannot do what the scenario asks",
     }
-    return "; ".join(f"{STANDING[s]}: {meaning[s]}" for s in meaning if s in used)
+    told = "; ".join(f"{STANDING[s]}: {meaning[s]}" for s in meaning if s in used)
+    return f"{told[0].upper()}{told[1:]}." if told else ""
 
 
 def reproduce(run: RunLike) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import text
 from bench.report.figures import label
+from bench.report.headline import place
 from bench.report.svg import GRID, INK, QUIET, SERIES, STYLE, Chart, render
 
 _PARTS = (("producers", SERIES[0], ""), ("intermediary", SERIES[1], "////"), ("consumers", SERIES[2], "\\\\\\\\"))
@@ -21,7 +22,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str) -> Cha
     shown = [r for r in results if r.cost.producers or r.cost.consumers or r.cost.intermediary]
     if not shown:
         return None
-    title = f"CPU a delivered message at {text.point_name(point.point)}"
+    title = f"CPU a delivered message at {text.point_name(point.point)}{\' (emulator)\' if shown[0].emulator else \'\'}"
     height = 1.15 + 0.42 * len(shown)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, height))
@@ -31,7 +32,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str) -> Cha
         axes.set_yticks(range(len(shown)), [label(r) for r in shown], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlabel("µs of CPU; whisker: range of the total over rounds")
+        axes.set_xlabel(f"µs of CPU; whisker: range over rounds; {place([])}", fontsize=8)
         axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         figure.text(0.012, 1 - 0.2 / height, title, color=INK, fontweight="bold", fontsize=10, va="center")

@@ -13,17 +13,18 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import text
 from bench.report.figures import label
+from bench.report.headline import place
 from bench.report.svg import DASHES, GRID, INK, MARKERS, QUIET, SERIES, STYLE, Chart, render
 
-_TICKS = ((1, "0"), (2, "50"), (10, "90"), (100, "99"), (1e3, "99.9"), (1e4, "99.99"), (1e5, "99.999"), (1e6, "99.9999"))
+_TICKS = ((2, "50"), (10, "90"), (100, "99"), (1e3, "99.9"), (1e4, "99.99"), (1e5, "99.999"), (1e6, "99.9999"))
 
 
 def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: dict[str, int]) -> Chart | None:
     """One panel for one point; None where no latency can be quoted. ``colours``: variant id -> number of its colour."""
-    shown = [r for r in results if (p := r.latency.get("e2e")) and p.curve]
+    shown = [r for r in results if (p := r.latency.get("e2e")) and p.curve and p.curve[-1][0] > 2]
     if not shown:
         return None
-    title = f"End-to-end latency at {text.point_name(point.point)}"
+    title = f"End-to-end latency at {text.point_name(point.point)}{\' (emulator)\' if shown[0].emulator else \'\'}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.7))
         axes = figure.add_axes((0.105, 0.15, 0.56, 0.74))
@@ -38,7 +39,8 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
 def _points(result: VariantPoint) -> tuple[list[float], list[float]]:
     e2e = result.latency["e2e"]
     curve = e2e.curve if e2e else ()
-    return [x for x, _ in curve], [y / 1e6 for _, y in curve]
+    # From the median up: below it, the one smallest sample would take half of a logarithmic axis.
+    return [x for x, _ in curve if x >= 2], [y / 1e6 for x, y in curve if x >= 2]
 
 
 def _curve(axes: Axes, result: VariantPoint, colour: int) -> None:
@@ -51,7 +53,7 @@ def _axes(axes: Axes, shown: Sequence[VariantPoint]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     last = max(_points(r)[0][-1] for r in shown)
-    axes.set_xlim(1, last * 1.15)
+    axes.set_xlim(2, last * 1.15)
     lowest, highest = min(min(_points(r)[1]) for r in shown), max(max(_points(r)[1]) for r in shown)
     axes.set_ylim(max(lowest, 1e-6) / 1.3, highest * 1.3)
     ticks = [(x, t) for x, t in _TICKS if x <= last * 1.15]
@@ -66,7 +68,7 @@ def _axes(axes: Axes, shown: Sequence[VariantPoint]) -> None:
     )
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel("percentile (%), from the intended send time")
+    axes.set_xlabel(f"percentile (%), from the intended send time; {place([])}", fontsize=8)
     axes.set_ylabel("latency (ms)")
 
 

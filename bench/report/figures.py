@@ -21,13 +21,7 @@ def name(result: VariantPoint) -> str:
 def label(result: VariantPoint) -> str:
     """A short name for a chart; an emulator is still called one."""
     base = str(result.variant.get("title") or result.variant.get("system") or result.id)
-    profile = result.variant.get("profile", "defaults")
-    # A variant with settings of its own is told apart by its spec.
-    own = str(result.variant.get("spec") or result.id)
-    if "," in own:
-        base = own
-    elif profile != "defaults":
-        base = f"{base}, {profile}"
+    base = ", ".join([base, *text.own_settings(result.variant)])
     base = base if len(base) <= 26 else f"{base[:25]}\u2026"
     return f"{base} [emulator]" if result.emulator else base
 
@@ -64,7 +58,7 @@ def ranking(point: PointSummary) -> Table | None:
         note=f"Ranked by {by}, within the same delivery promise. {spread}; ranks that overlap are too close to call.",
     )
     for board in point.boards:
-        builder.add(_board_label(board), [_ranked(place) for place in board.places])
+        builder.add(_board_label(board), [_ranked(place, len(board.places)) for place in board.places])
     builder.add("Measured, not ranked", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if r.rate])
     builder.add("Not measured", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if not r.rate])
     return builder.build()
@@ -73,12 +67,14 @@ def ranking(point: PointSummary) -> Table | None:
 def _board_label(board: Board) -> str:
     label = f"Promise: {text.promise(board.delivery)}"
     if board.same_acknowledgement:
-        return f"{label}; acknowledged means: {text.acknowledged(board.places[0].result.variant)}"
+        return f"{label}; acknowledgement: {text.acknowledged(board.places[0].result.variant)}"
     meanings = "; ".join(f"{text.variant_name(p.result.variant)}: {text.acknowledged(p.result.variant)}" for p in board.places)
     return f"{label}, but acknowledgements are unequal ({meanings})"
 
 
-def _ranked(place: Place) -> tuple[str | Cell, ...]:
+def _ranked(place: Place, among: int) -> tuple[str | Cell, ...]:
+    if among == 1:
+        return _row(place.result, text.DASH, "alone")
     rank = str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}"
     ratio = text.times(place.ratio) or "best"
     return _row(place.result, rank, f"{ratio}, too close to call" if place.close else ratio)
@@ -87,13 +83,15 @@ def _ranked(place: Place) -> tuple[str | Cell, ...]:
 def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
     lost, repeated = (_total(result, key) for key in ("lost", "duplicated"))
     rate = text.ranged(result.rate) if result.rate else text.NONE
+    # A rate that was set and reached is no bound of anything.
+    bound = result.client_bound and result.absent.get("e2e") == "saturated"
     # Saturated: said once; the other percentiles would only repeat it.
     p99 = latency_cell(result, "e2e", "p99_ns")
     others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
     return (
         Cell(rank, "" if result.standing == "ranked" else "quiet"),
         f"{name(result)}: {result.why}" if result.why and result.standing not in {"ranked", "tuned", "emulator"} else name(result),
-        f">= {rate}" if result.client_bound else rate,
+        f">= {rate}" if bound else rate,
         others[0],
         p99,
         others[1],
@@ -116,13 +114,14 @@ def verdict_cell(result: VariantPoint) -> Cell:
         return Cell("none", "quiet")
     order = list(VERDICT_KINDS)
     worst = max((a.verdict for a in result.audit), key=order.index)
-    return Cell(f"{worst}, n = {sum(a.counts.get('processed') or 0 for a in result.audit):,}", VERDICT_KINDS[worst])
+    told = f"{worst}, n = {sum(a.counts.get('processed') or 0 for a in result.audit):,}"
+    return Cell(told.replace(" ", "\u00a0"), VERDICT_KINDS[worst])
 
 
 def emulators(point: PointSummary) -> Table | None:
     """Emulated services: figures of the emulator, in no order of merit."""
     builder = Builder(
-        text.point_name(point.point),
+        f"Emulators, {text.point_name(point.point)}",
         (
             ("System (client)", False),
             ("Delivered /s", True),
@@ -143,54 +142,47 @@ def emulators(point: PointSummary) -> Table | None:
     return builder.build()
 
 
-def latency(point: PointSummary) -> Table | None:
-    """All latencies apart: from intended time, from the actual send, the sender's lateness; publish with its meaning."""
+def latency(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
+    """End to end from the intended time and from the actual send, and the sender's own lateness."""
+    labels = ("n", "p50", "p90", "p99", "p99.9", "max", "from send p50", "from send p99", "lateness p50", "lateness p99", "lateness / p99")
     builder = Builder(
-        text.point_name(point.point),
-        (
-            ("System (client)", False),
-            ("n", True),
-            ("p50", True),
-            ("p90", True),
-            ("p99", True),
-            ("p99.9", True),
-            ("max", True),
-            ("from send p50", True),
-            ("from send p99", True),
-            ("lateness p50", True),
-            ("lateness p99", True),
-            ("of p99", True),
-            ("publish p50", True),
-            ("publish p99", True),
-            ("acknowledged means", False),
-        ),
+        f"End to end, {text.point_name(point.point)}",
+        (("System (client)", False), *((label, True) for label in labels)),
         note="n and the first five: end to end from the intended send time. Lateness: how far behind its schedule the "
         "sender was; it is part of the latency from intended time: above a tenth of its p99, that latency is partly our own. "
         "n/a: fewer than ten samples lie beyond the percentile.",
     )
     rows: list[tuple[str | Cell, ...]] = []
-    for result in point.results:
-        if result.rate is None:
-            continue
+    for result in results:
         e2e = result.latency.get("e2e")
-        publish = ("publish", result.absent["publish"]) if "publish" in result.absent else None
-        rows.append(
-            (
-                name(result),
-                text.count(e2e.n if e2e else None),
-                *(
-                    latency_cell(result, "e2e", k) if e2e or k == "p50_ns" else ""
-                    for k in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
-                ),
-                *(_pair(result, "e2e-sent")),
-                *(_pair(result, "lateness")),
-                _late(result),
-                *((publish[1], "") if publish else _pair(result, "publish")),
-                text.acknowledged(result.variant),
-            )
-        )
+        if e2e is None:
+            rows.append((name(result), "", _why_not(result, "e2e"), *[""] * 9))
+            continue
+        own = (text.duration(getattr(e2e, which)) for which in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"))
+        rows.append((name(result), text.count(e2e.n), *own, *_pair(result, "e2e-sent"), *_pair(result, "lateness"), _late(result)))
     builder.add("", rows)
     return builder.build()
+
+
+def publish(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
+    """From send to acknowledgement, with what the acknowledgement means; n/a where there is none."""
+    builder = Builder(
+        f"Publish, {text.point_name(point.point)}",
+        (("System (client)", False), ("n", True), ("p50", True), ("p99", True), ("p99.9", True), ("Acknowledgement", False)),
+        note="From the send to the acknowledgement. A system without acknowledgements is not fast here: there is nothing to measure.",
+    )
+    rows: list[tuple[str | Cell, ...]] = []
+    for result in results:
+        found = result.latency.get("publish")
+        figures = (text.duration(found.p50_ns), text.duration(found.p99_ns), text.duration(found.p999_ns)) if found else None
+        told = figures or (_why_not(result, "publish"), "", "")
+        rows.append((name(result), text.count(found.n) if found else "", *told, text.acknowledged(result.variant)))
+    builder.add("", rows)
+    return builder.build()
+
+
+def _why_not(result: VariantPoint, tag: str) -> Cell:
+    return Cell(result.absent.get(tag, "not measured"), "quiet")
 
 
 def _pair(result: VariantPoint, tag: str) -> tuple[str, str]:
@@ -199,16 +191,16 @@ def _pair(result: VariantPoint, tag: str) -> tuple[str, str]:
     return latency_cell(result, tag, "p50_ns"), latency_cell(result, tag, "p99_ns")
 
 
-def audit(point: PointSummary) -> Table | None:
+def audit(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
     """Every group's account, with what the mode promises."""
     head = ("sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected", "unknown")
     builder = Builder(
-        text.point_name(point.point),
+        f"Audit, {text.point_name(point.point)}",
         (("System (client), group", False), *((h, True) for h in head), ("lost where", False), ("verdict", False)),
         note="Lost: acknowledged and never processed. Unknown: neither confirmed nor refused, and not delivered. "
         "Repeated and reordered ones are counted even where the mode allows them.",
     )
-    for result in point.results:
+    for result in results:
         mode = result.variant.get("mode") or {}
         label = f"{name(result)}: {text.promise(result.delivery)}; order: {mode.get('ordering', 'not known')}"
         rows: list[tuple[str | Cell, ...]] = [
@@ -224,15 +216,15 @@ def audit(point: PointSummary) -> Table | None:
     return builder.build()
 
 
-def cost(point: PointSummary) -> Table | None:
+def cost(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
     """CPU and memory, of each side and each node, for a delivered message."""
     builder = Builder(
-        text.point_name(point.point),
-        (("System (client), part", False), ("CPU µs/msg", True), ("Memory", True), ("Memory/msg", True)),
+        f"CPU and memory, {text.point_name(point.point)}",
+        (("System (client), part", False), ("CPU µs/msg", True), ("Memory MiB", True), ("Memory KiB/msg", True)),
         note="Median, range over rounds in brackets. CPU: of the process, within the window, for a delivered message. "
         "Memory: resident at its end; what waits in a broker-less system waits in the clients' memory.",
     )
-    for result in point.results:
+    for result in results:
         if result.rate is None:
             continue
         one = result.cost
@@ -243,7 +235,7 @@ def cost(point: PointSummary) -> Table | None:
         rows: list[tuple[str | Cell, ...]] = []
         for label, cpu, memory in parts:
             each = memory.median / one.deliveries.median if memory and one.deliveries and one.deliveries.median else None
-            told = text.NONE if each is None else f"{text.number(each / 1024)} KiB"
+            told = text.NONE if each is None else text.number(each / 1024)
             rows.append((label, text.ranged(cpu, text.micro), text.ranged(memory, text.mebi), told))
         if not one.nodes:
             rows.insert(1, ("intermediary", "not measured" if result.variant.get("intermediary") else "none", "", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bench.analysis.summary import PointSummary, RunLike, summarise
+from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
 from bench.report import background, chart_cost, chart_percentiles, figures, text
 from bench.report.headline import place, sentence
@@ -30,17 +31,24 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class PointView:
-    """One point's tables and charts; the emulators' own apart."""
+class Part:
+    """The tables and charts of a point's systems, or of its emulators."""
 
-    name: str
     ranking: Table | None
     latency: Table | None
+    publish: Table | None
     audit: Table | None
     cost: Table | None
     charts: tuple[Chart, ...]
-    emulators: Table | None
-    emulator_charts: tuple[Chart, ...]
+
+
+@dataclass(frozen=True)
+class PointView:
+    """One point: what it says of systems, and apart from it, what it says of emulators."""
+
+    name: str
+    real: Part
+    emulated: Part | None
 
 
 def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
@@ -54,7 +62,7 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
     run = open_run(run_folder)
     page = view(run)
     folder = run_folder if out is None else out
-    charts = [chart for point in page["points"] for chart in (*point.charts, *point.emulator_charts)]
+    charts = [chart for point in page["points"] for part in (point.real, point.emulated) if part for chart in part.charts]
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
         html, markdown = folder / "report.html", folder / "report.md"
@@ -98,20 +106,20 @@ def view(run: RunLike) -> dict[str, Any]:
 
 def _point(point: PointSummary, number: int, colours: dict[str, int]) -> PointView:
     real = [r for r in point.results if not r.emulator]
-    charts = (chart_percentiles.draw(point, real, f"percentiles-{number}", colours), chart_cost.draw(point, real, f"cost-{number}"))
-    apart = (
-        chart_percentiles.draw(point, point.emulators, f"percentiles-emulated-{number}", colours),
-        chart_cost.draw(point, point.emulators, f"cost-emulated-{number}"),
-    )
-    return PointView(
-        name=text.point_name(point.point),
-        ranking=figures.ranking(point),
-        latency=figures.latency(point),
-        audit=figures.audit(point),
-        cost=figures.cost(point),
+    emulated = _part(point, point.emulators, f"emulated-{number}", colours, figures.emulators(point)) if point.emulators else None
+    return PointView(text.point_name(point.point), _part(point, real, str(number), colours, figures.ranking(point)), emulated)
+
+
+def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: dict[str, int], ranking: Table | None) -> Part:
+    measured = [r for r in results if r.rate]
+    charts = (chart_percentiles.draw(point, measured, f"percentiles-{name}", colours), chart_cost.draw(point, measured, f"cost-{name}"))
+    return Part(
+        ranking=ranking,
+        latency=figures.latency(point, measured),
+        publish=figures.publish(point, measured),
+        audit=figures.audit(point, results),
+        cost=figures.cost(point, measured),
         charts=tuple(c for c in charts if c),
-        emulators=figures.emulators(point),
-        emulator_charts=tuple(c for c in apart if c),
     )
 
 

@@ -39,8 +39,8 @@ def micro(ns: float | None) -> str:
 
 
 def mebi(size_b: float | None) -> str:
-    """Memory in MiB."""
-    return NONE if size_b is None else f"{number(size_b / 2**20)} MiB"
+    """Memory in MiB, without the unit: it stands in the column's head."""
+    return NONE if size_b is None else number(size_b / 2**20)
 
 
 def count(value: float | None) -> str:
@@ -53,7 +53,7 @@ def ranged(spread: Spread | None, form: Any = number) -> str:
     if spread is None:
         return NONE
     middle = str(form(spread.median))
-    if spread.rounds < 2:
+    if spread.rounds < 2 or form(spread.low) == form(spread.high):
         return middle
     return f"{middle} ({form(spread.low)}-{form(spread.high)})".replace("-", DASH)
 
@@ -62,7 +62,8 @@ def times(spread: Spread | None) -> str:
     """A ratio: 1.31x (1.22 to 1.40), with the sign once."""
     if spread is None:
         return ""
-    return ranged(spread).replace(" (", f"{TIMES} (", 1) if spread.rounds > 1 else f"{number(spread.median)}{TIMES}"
+    told = ranged(spread)
+    return told.replace(" (", f"{TIMES} (", 1) if " (" in told else told + TIMES
 
 
 def point_name(point: Mapping[str, Any]) -> str:
@@ -82,8 +83,14 @@ def variant_name(variant: Mapping[str, Any]) -> str:
     """The pair that is compared: system and client, with the profile where it is not the default one."""
     name = str(variant.get("title") or variant.get("system") or variant.get("id"))
     client = variant.get("client")
-    pair = f"{name} ({client})" if client else name
-    return pair if variant.get("profile", "defaults") == "defaults" else f"{pair}, {variant.get('profile')}"
+    return ", ".join([f"{name} ({client})" if client else name, *own_settings(variant)])
+
+
+def own_settings(variant: Mapping[str, Any]) -> list[str]:
+    """What tells a variant from another of its system and client: a profile that is not the default, settings of its SPEC."""
+    profile = str(variant.get("profile") or "defaults")
+    asked = str(variant.get("spec") or "").split(",")[1:]
+    return [*([profile] if profile != "defaults" else []), *(word for word in asked if not word.startswith(("profile=", "client=")))]
 
 
 def acknowledged(variant: Mapping[str, Any]) -> str:
@@ -91,7 +98,7 @@ def acknowledged(variant: Mapping[str, Any]) -> str:
     mode = variant.get("mode") or {}
     where, copies = mode.get("persistence") or "unknown", mode.get("copies")
     if not variant.get("confirms"):
-        return f"none; a send returns at: {where}"
+        return f"none (a send returns at: {where})"
     return f"{where}, {copies} {'copy' if copies == 1 else 'copies'}"
 
 
