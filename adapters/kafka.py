@@ -41,11 +41,12 @@ from kafka import errors as kafka_errors
 
 from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
+from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode
 
 BOOTSTRAP_MS = 9000
 CLOSE_S = 2.0
+PAYLOAD_BYTES_MAX = 1_000_000  # both ends stop at 1 MiB, with key and overhead in it
 
 # What the server refuses whole, however often it is tried: provably not written. All else may have been.
 _NOT_WRITTEN = (
@@ -178,8 +179,11 @@ class Sender:
     def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one topic serves all groups
         """Hands rows lo..hi to the client as far as the window goes; waits at most ``timeout_s`` seconds for room of one.
 
-        A row that the client itself refuses (too large) is accepted and failed: provably not written.
+        A row that the client itself refuses (over its max_request_size) is accepted and failed: provably not written.
+        Raises Refused for messages over the adapter's limit.
         """
+        if block.size > PAYLOAD_BYTES_MAX:
+            raise Refused(f"Kafka takes messages of up to {PAYLOAD_BYTES_MAX} bytes here, not {block.size}")
         most = min(hi - lo, self._room_within(timeout_s))
         if most <= 0:
             return 0
@@ -352,6 +356,9 @@ class Receiver:
 
     def ack(self, batch: Batch, upto: int) -> None:
         """Commits, in the background, the offsets of all polled before and of ``upto`` messages of this batch."""
+        if self._closed:
+            self._events.append(Event("ack-failed", "the consumer is closed"))
+            return
         token: _Polled = batch.token
         lost: set[int] = set()
         while self._unacked and self._unacked[0].serial < token.serial:
@@ -362,8 +369,7 @@ class Receiver:
             self._unacked.popleft()
         if lost:
             self._events.append(Event("ack-failed", f"partitions {sorted(lost)} went to another member: they are delivered again"))
-        if not self._closed:
-            self._commit()
+        self._commit()
 
     def _take(self, polled: _Polled, upto: int, lost: set[int]) -> None:
         listener = self._listener
@@ -391,9 +397,9 @@ class Receiver:
         if isinstance(result, BaseException):
             self._events.append(Event("ack-failed", repr(result)))
 
-    def settle(self, batch: Batch, index: int, how: str) -> None:
+    def settle(self, batch: Batch, index: int, how: str) -> None:  # noqa: ARG002  # the contract's
         """Not there: a log has offsets, no single messages to settle (capabilities.settle is False)."""
-        raise NotImplementedError("Kafka commits offsets; it cannot settle one message")
+        raise Unsupported("Kafka commits offsets: it cannot settle a single message")
 
     def idle(self, seconds: float) -> None:
         """A plain wait: kafka-python's own thread sends the heartbeats (up to max_poll_interval_ms between two polls)."""
@@ -441,7 +447,7 @@ class KafkaAdapter:
         confirms=True,
         acks=True,
         assignment=Assignment.PARTITIONS,
-        payload_bytes_max=1_000_000,
+        payload_bytes_max=PAYLOAD_BYTES_MAX,
         threads=True,
         quotas="max.message.bytes and max_request_size: 1 MiB with the record's overhead; no more members than partitions have work",
     )

@@ -38,11 +38,13 @@ from pika.exceptions import (
 
 from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
+from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
+from adapters.options import check_profile, choose_mode
 
 RECONNECT_S = 0.5
 CLOSE_S = 2.0
 CONNECT_S = 10.0
+PAYLOAD_BYTES_MAX = 16 * 1024 * 1024  # the default of RabbitMQ 4; 128 MiB before
 
 # name: (type, default). These are attributes of pika.ConnectionParameters ...
 _CONNECTION: dict[str, tuple[type, Any]] = {
@@ -378,7 +380,12 @@ class RabbitProducer(_Link):
         return max(0, int(self._window - self._outstanding()))
 
     def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one exchange serves all groups
-        """Publishes rows lo..hi as far as the window goes; waits at most ``timeout_s`` seconds for room of one."""
+        """Publishes rows lo..hi as far as the window goes; waits at most ``timeout_s`` seconds for room of one.
+
+        Raises Refused for messages over the limit: the server would close the channel, and all that is on its way with it.
+        """
+        if block.size > PAYLOAD_BYTES_MAX:
+            raise Refused(f"RabbitMQ takes messages of up to {PAYLOAD_BYTES_MAX} bytes, not {block.size}")
         if self.room() == 0 and timeout_s > 0 and not self._closing:
             self._until(lambda: self.room() > 0, timeout_s)
         count = min(hi - lo, self.room())
@@ -546,7 +553,7 @@ class RabbitAdapter:
         confirms=True,
         acks=True,
         assignment=Assignment.SHARED,
-        payload_bytes_max=16 * 1024 * 1024,
+        payload_bytes_max=PAYLOAD_BYTES_MAX,
         settle=True,
         pump_resolution_s=0.001,  # epoll through pika waits whole milliseconds, rounded up
         poll_resolution_s=0.001,
@@ -556,16 +563,12 @@ class RabbitAdapter:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._settings = _settings(options)
-        self._coalesce = options.profile == "tuned"
-        name = options.mode or "durable"
-        if name == "durable":
-            if "x-quorum-initial-group-size" in options.settings:
-                raise BadSetting("x-quorum-initial-group-size belongs to mode quorum: a classic queue has one copy")
-            self.mode = _DURABLE
-        elif name == "quorum":
-            self.mode = replace(_QUORUM, copies=self._settings["x-quorum-initial-group-size"])
-        else:
-            raise Unsupported(f"RabbitMQ has no mode {name!r} here; it has {', '.join(mode.name for mode in self.capabilities.modes)}")
+        self._coalesce = check_profile("rabbitmq", options) == "tuned"
+        self.mode = choose_mode(self.capabilities, options)
+        if self.mode.name == "quorum":
+            self.mode = replace(self.mode, copies=self._settings["x-quorum-initial-group-size"])
+        elif "x-quorum-initial-group-size" in options.settings:
+            raise BadSetting("x-quorum-initial-group-size belongs to mode quorum: a classic queue has one copy")
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names of the exchange and of each group's queues, unique to this call."""
