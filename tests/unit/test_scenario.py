@@ -25,6 +25,9 @@ load: {rate: 200/s}
 """
 
 
+BOMB = "a: &a0 [x]\n" + "".join(f"b{i}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(9))
+
+
 def parse(text):
     return scenario.parse(text, where="shop.yaml")
 
@@ -105,7 +108,7 @@ def test_found_in_a_wheel(tmp_path, monkeypatch):
         ("nowhere/x.yaml", "no such file; shipped ones need no path"),
         ("/tmp", "/tmp is a folder; give a scenario file"),
         ("/dev/zero", "a scenario has at most"),
-        ("", "no scenario"),
+        ("", 'no scenario ""; known'),
     ],
 )
 def test_what_is_not_there(asked, says):
@@ -132,10 +135,7 @@ def test_what_is_not_there(asked, says):
         ("[" * 5000, "nested too deep"),
         ("a: " * 3, "shop.yaml:1: not valid YAML"),
         ("a: &a [*a]\nb: 1\n", "too large once its aliases are expanded"),
-        (
-            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n",
-            "too large",
-        ),
+        (BOMB, "too large once its aliases are expanded"),
         ("x: " + "y" * (1 << 20), "a scenario has at most 1,048,576"),
         ("a: \x01\n", "shop.yaml:1: holds control characters"),
     ],
@@ -219,7 +219,7 @@ def changed(old, new):
         (GOOD + "window: 50\n", "window: 50 is less than a batch of 100"),
         (
             changed("256 B", "1 MiB"),
-            "shop.yaml:7: window: 10,000 messages of 1 MiB do not fit in 2 GiB, which is what a producer may hold; at most 2,048",
+            "window: 10,000 messages of 1 MiB do not fit in 2 GiB, which is what a producer may hold; at most 2,048",
         ),
         (changed("256 B", "16 MiB") + "batch: {send: 100}\nwindow: 100\n", "batch.send: 100 messages of 16 MiB do not fit in 256 MiB"),
         (GOOD + "asks: {delivery: exactly-onec}\n", 'asks.delivery: unknown value "exactly-onec"; did you mean "exactly-once"?'),
@@ -233,8 +233,6 @@ def test_wrong_fields(text, says):
     if says is None:
         assert parse(text).title == "2026-11-22", "a date is text"
         return
-    if says.startswith("shop.yaml:7: window"):
-        says = says.removeprefix("shop.yaml:7: ")  # the default has no line of its own
     message = refused(text)
     assert says in message
     assert re.match(r"shop\.yaml:\d+: ", message)
