@@ -339,6 +339,7 @@ class SqsProducer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._outstanding = [0] * len(urls)
+        self._told_ready = False
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"sqs-send-{n}", daemon=True) for n in range(settings["threads"])]
         for thread in self._threads:
@@ -352,7 +353,9 @@ class SqsProducer:
         except (BotoCoreError, ClientError, OSError) as error:
             self._events.add("error", f"not ready: {error}")
             return False
-        self._events.add("ready")
+        if not self._told_ready:
+            self._told_ready = True
+            self._events.add("ready")
         return True
 
     def room(self) -> int:
