@@ -25,7 +25,7 @@ def variants(points: Sequence[PointSummary]) -> list[VariantPoint]:
 def promises(points: Sequence[PointSummary]) -> Table | None:
     """What each mode promises, and where its documentation says so."""
     builder = Builder(
-        "What each promises",
+        "Modes and their promises",
         (
             ("System (client)", False),
             ("Delivery", False),
