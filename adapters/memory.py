@@ -121,7 +121,7 @@ class Memory:
     def __init__(self, options: Options) -> None:
         check_profile("memory", options, ("defaults",))
         self.mode: Mode = choose_mode(CAPABILITIES, options)
-        self._settings = integer_settings("memory", options, {"capacity": 10_000}, {"capacity": 1})
+        self._settings = integer_settings("memory", options, {"capacity": 2_000}, {"capacity": 1})
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names only: there is no server."""

@@ -237,12 +237,12 @@ class Stand:
         """The groups that send() is called for: -1 = once for all."""
         return list(range(len(self.topology.groups))) if self.capabilities.send_per_group else [-1]
 
-    def send(self, blocks: Sequence[Rows], *, batch: int = 100, poll: bool = True, timeout_s: float = ARRIVE_S) -> None:
+    def send(self, blocks: Sequence[Rows], *, batch: int = 100, poll: bool = True) -> None:
         """Every block (one a producer) to every group, polling meanwhile, until the adapter has accepted it all."""
         reached = {(index, target): 0 for index in range(len(blocks)) for target in self.targets()}
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + ARRIVE_S
         while any(at < blocks[index].count for (index, _), at in reached.items()):
-            assert time.monotonic() < deadline_s, f"not accepted after {timeout_s:g} s: {reached}"
+            assert time.monotonic() < deadline_s, f"not accepted after {ARRIVE_S:g} s: {reached}"
             for (index, target), at in reached.items():
                 block, producer = blocks[index], self.producers[index]
                 hi = min(block.count, at + min(batch, producer.room()))
@@ -265,9 +265,9 @@ class Stand:
                     reader.consumer.ack(batch, length(batch))
         return taken
 
-    def receive(self, expected: int, *, timeout_s: float = ARRIVE_S, ack: bool = True) -> None:
+    def receive(self, expected: int, *, ack: bool = True) -> None:
         """Poll until every group has ``expected`` messages, and a little longer for what should not come."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + ARRIVE_S
         while any(count < expected for count in self.received().values()) and time.monotonic() < deadline_s:
             self.poll_all(ack=ack)
             for producer in self.producers:
