@@ -245,7 +245,7 @@ class _Order:
     reordered_max: int = 0
 
     def dense(self, first: int, stop: int, lane: int) -> bool:
-        """Take first..stop-1 where nothing in it can be out of order; False = it must be listed."""
+        """Take first..stop-1 where nothing in it can be out of order; False = it must be listed. All are first deliveries."""
         if lane == ANY_LANE and self.lane_of is not None:
             if first <= self.top:
                 return False
@@ -257,8 +257,15 @@ class _Order:
                     self._fold(0)
             self.top = stop - 1
             return True
-        if first <= (self.top if self.pending else self.lanes.get(lane, -1)):
-            return False
+        if self.pending and first <= self.top:
+            self._fold(first)
+        below = self.lanes.get(lane, -1) - first
+        if below > 0:
+            if stop - first > 1:
+                return False
+            self.reordered += 1  # a message alone needs no vectors
+            self.reordered_max = max(self.reordered_max, below)
+            return True
         self.lanes[lane] = stop - 1
         self.top = max(self.top, stop - 1)
         return True
@@ -369,10 +376,9 @@ class _Account:
         sent = self._sent.get(ident)
         if sent is not None and sent.attempted.contains_range(first, stop):
             seen = self._seen[ident]
-            if not seen.range_cardinality(first, stop):
-                if self._order(who).dense(first, stop, lane):
-                    seen.add_range(first, stop)
-                    return
+            if not seen.range_cardinality(first, stop) and self._order(who).dense(first, stop, lane):
+                seen.add_range(first, stop)
+                return
         for start in range(first, stop, _CHUNK):
             self._listed(who, np.arange(start, min(start + _CHUNK, stop), dtype=np.uint64), lane, flags)
 

@@ -1,0 +1,117 @@
+"""The accountant written a second time, with plain dicts and lists: it knows no journal, no range and no bitmap."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, Kind
+
+Row = tuple[int, int, int, int, int, int]  # producer, epoch, lane, attempt, flags, sequence
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call of a writer: messages in order of arrival."""
+
+    kind: Kind
+    rows: tuple[Row, ...]
+    trial: int = 1
+    group: int = ALL
+    t: int = 0
+
+
+def naive(
+    producers: Sequence[Sequence[Event]],
+    consumers: Sequence[tuple[int, Sequence[Event]]],
+    *,
+    trial: int,
+    groups: int,
+    lane_of: Callable[[int, int], int],
+) -> list[dict[str, object]]:
+    return [
+        _group(_fates(producers, trial, group), [events for g, events in consumers if g == group], trial, lane_of)
+        for group in range(groups)
+    ]
+
+
+def _fates(producers, trial, group):
+    attempts, failed, said = defaultdict(set), defaultdict(set), defaultdict(set)
+    for event in [event for events in producers for event in events if event.trial == trial and event.group in (ALL, group)]:
+        for producer, epoch, _, attempt, flags, sequence in event.rows:
+            if flags & CANARY:
+                continue
+            ident = (producer, epoch, sequence)
+            said[ident].add(event.kind)
+            if event.kind == Kind.ATTEMPT:
+                attempts[ident].add(attempt)
+            if event.kind == Kind.FAIL:
+                failed[ident].add(attempt)
+    return {ident: _fate(kinds, attempts[ident] - failed[ident]) for ident, kinds in said.items()}
+
+
+def _fate(kinds, open_attempts):
+    if Kind.OK in kinds:
+        return "ok"
+    return "info" if Kind.INFO in kinds or open_attempts else "fail"
+
+
+def _deliveries(members, trial):
+    merged = []
+    for member, events in enumerate(members):
+        clock = None
+        for position, event in enumerate(events):
+            if event.kind != Kind.PROCESSED or event.trial != trial:
+                continue
+            clock = event.t if clock is None else max(clock, event.t)
+            merged.extend((clock, member, position, i, row) for i, row in enumerate(event.rows) if not row[4] & (CANARY | CORRUPT))
+    return sorted(merged)
+
+
+def _group(fates, members, trial, lane_of):
+    seen, strays, highest, duplicates = [], set(), {}, []
+    redelivered = reordered = worst = 0
+    for _, member, _, _, (producer, epoch, lane, _, flags, sequence) in _deliveries(members, trial):
+        ident = (producer, epoch, sequence)
+        if ident not in fates:
+            strays.add(ident)
+            continue
+        scope = (member, producer, epoch, lane)
+        if ident in seen:
+            duplicates.append(ident)
+            redelivered += bool(flags & REDELIVERED)
+        else:
+            seen.append(ident)
+            if highest.get(scope, -1) > sequence:
+                reordered += 1
+                worst = max(worst, highest[scope] - sequence)
+        highest[scope] = max(highest.get(scope, -1), sequence)
+    lost = sorted(ident for ident, fate in fates.items() if fate == "ok" and ident not in seen)
+    where = {"prefix": 0, "middle": 0, "tail": 0}
+    for producer, epoch, sequence in lost:
+        lane = lane_of(producer, sequence)
+        done = [s for p, e, s in seen if (p, e) == (producer, epoch) and lane_of(p, s) == lane]
+        where["prefix" if not done or sequence < min(done) else "tail" if sequence > max(done) else "middle"] += 1
+    arrived = [(event, row) for events in members for event in events for row in event.rows if not row[4] & CANARY]
+    damaged = [event for event, row in arrived if row[4] & CORRUPT and event.kind in (Kind.RECEIVED, Kind.PROCESSED)]
+    late = [event for event, row in arrived if event.kind == Kind.PROCESSED and event.trial != trial and not row[4] & CORRUPT]
+    return {
+        "sent": len(fates),
+        "acknowledged": sum(fate == "ok" for fate in fates.values()),
+        "processed": len(seen),
+        "lost": len(lost),
+        "lost_where": where,
+        "duplicated": len(duplicates),
+        "redelivered": redelivered,
+        "reordered": reordered,
+        "reordered_max": worst,
+        "corrupted": len(damaged),
+        "unexpected": len(strays),
+        "unknown": sum(fate == "info" and ident not in seen for ident, fate in fates.items()),
+        "recovered": sum(fate == "info" and ident in seen for ident, fate in fates.items()),
+        "failed_delivered": sum(fate == "fail" and ident in seen for ident, fate in fates.items()),
+        "late": len(late),
+        "lost_ids": tuple(lost[:20]),
+        "duplicated_ids": tuple(sorted(set(duplicates))[:20]),
+    }

@@ -1,0 +1,358 @@
+"""The accountant against its naive twin, through real journals; and each anomaly planted alone."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_audit import Event, naive
+
+from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
+from bench.journal import ALL, ANY_LANE, CANARY, CORRUPT, REDELIVERED, EvidenceMissing, Kind, Writer
+
+TRIAL = 7
+SEGMENT_B = 64 * 64  # small, so that journals have several segments
+
+
+def lane_function(lanes):
+    def lane(producer, sequence):
+        return (sequence * 7 + sequence // 5 + producer * 3) % lanes
+
+    return lane
+
+
+def write(writer, event, rng):
+    """Journal one event by one of the ways that fit it."""
+    common = {"trial": event.trial, "group": event.group}
+    producers = {row[:2] + row[3:5] for row in event.rows}
+    sequences = [row[5] for row in event.rows]
+    if len(producers) == 1 and sequences == list(range(sequences[0], sequences[0] + len(sequences))) and rng.random() < 0.5:
+        producer, epoch, lane, attempt, flags, first = event.rows[0]
+        lane = lane if len({row[2] for row in event.rows}) == 1 and rng.random() < 0.5 else ANY_LANE
+        writer.span(
+            event.kind, producer=producer, epoch=epoch, lane=lane, attempt=attempt, flags=flags, first=first, count=len(sequences),
+            t_first=event.t, t_last=event.t, **common,
+        )  # fmt: skip
+    elif len(sequences) <= 8 and rng.random() < 0.5:
+        writer.few(event.kind, event.rows, t=event.t, **common)
+    else:
+        names = ("producer", "epoch", "lane", "attempt", "flags", "sequence")
+        types = ("<u2", "<u2", "<u4", "<u2", "<u2", "<u8")
+        columns = np.array(list(event.rows), dtype=list(zip(names, types, strict=True)))
+        if rng.random() < 0.5:
+            columns = {name: columns[name] for name in names}
+        writer.batch(event.kind, columns, t_first=event.t, t_last=event.t, **common)
+
+
+def journal(folder, name, events, rng, *, crash=False):
+    """A whole journal of these events; with ``crash`` one that was never closed, its next record torn."""
+    writer = Writer(folder, name, SEGMENT_B)
+    for event in events:
+        write(writer, event, rng)
+    if crash:
+        writer.span(Kind.PROCESSED, trial=TRIAL, producer=0, first=0, count=1_000_000, group=0, t_last=-1)
+        writer._map[writer._at - 20 : writer._at] = bytes(20)
+    else:
+        writer.close()
+    return writer
+
+
+def audited(folder, producers, consumers, groups, lane_of, *, rng, crashed=()):
+    senders, receivers, writers = [], [], []
+    for i, events in enumerate(producers):
+        writers.append(journal(folder, f"p{i}", events, rng, crash=("p", i) in crashed))
+        senders.append(Source(folder, f"p{i}"))
+    for i, (group, events) in enumerate(consumers):
+        writers.append(journal(folder, f"c{i}", events, rng, crash=("c", i) in crashed))
+        receivers.append(ConsumerSource(folder, f"c{i}", group=group, member=i))
+
+    def lanes(producer, sequences):
+        return np.array([lane_of(producer, int(s)) for s in sequences], dtype=np.uint32)
+
+    found = audit(senders, receivers, trial=TRIAL, groups=[f"g{i}" for i in range(groups)], lane_of=lanes)
+    for writer in writers:
+        writer.close()
+    return [asdict(found[f"g{i}"]) for i in range(groups)]
+
+
+def pieces(rng, rows, most):
+    """Cut rows into events' worth."""
+    while rows:
+        n = rng.randint(1, most)
+        yield tuple(rows[:n])
+        rows = rows[n:]
+
+
+def produce(rng, producer, lane_of, groups):
+    """A producer's events: attempts, outcomes of every kind, retries, canaries, another trial's outcomes."""
+    events, sent = [], []
+    for epoch in range(rng.choice((1, 1, 2))):
+        start = rng.choice((0, 1000, 1 << 33))
+        ids = range(start, start + rng.randint(1, 80))
+        rows = [(producer, epoch, lane_of(producer, s), 0, 0, s) for s in ids]
+        sent += rows
+        for part in pieces(rng, rows, 30):
+            events.append(Event(Kind.ATTEMPT, part, TRIAL))
+            outcome = rng.choice((Kind.OK, Kind.OK, Kind.OK, Kind.OK, Kind.INFO, Kind.FAIL, None))
+            chosen = part if rng.random() < 0.6 else tuple(row for row in part if rng.random() < 0.7)
+            if outcome is None or not chosen:
+                continue
+            group = rng.choice((ALL, ALL, rng.randrange(groups)))
+            chosen = tuple(rng.sample(chosen, len(chosen))) if rng.random() < 0.2 else chosen
+            events.append(Event(outcome, chosen, TRIAL, group))
+            if rng.random() < 0.3:  # the application tries again
+                again = tuple((*row[:3], 1, *row[4:]) for row in chosen)
+                events.append(Event(Kind.ATTEMPT, again, TRIAL, group))
+                if rng.random() < 0.7:
+                    events.append(Event(rng.choice((Kind.OK, Kind.FAIL, Kind.INFO)), again, TRIAL, group))
+    if rng.random() < 0.3:
+        events.append(Event(Kind.OK, ((producer, 0, 0, 0, 0, 5_000),), TRIAL + 1))
+        events.append(Event(Kind.ATTEMPT, ((producer, 0, 0, 0, CANARY, 6_000),), TRIAL))
+    return events, sent
+
+
+def consume(rng, sent, members, group, lane_of):
+    """Deliveries to one group's members: clean at first, then spoilt in every way."""
+    mishap = rng.choice((0.0, 0.02, 0.2))
+    kept = [row for row in sent if rng.random() >= mishap]
+    if rng.random() < mishap * 2:
+        kept = kept[rng.randint(0, len(kept)) :]
+    kept += [row for row in kept if rng.random() < mishap]
+    if rng.random() < mishap * 2:
+        rng.shuffle(kept)
+    for i in range(len(kept)):
+        if rng.random() < mishap:
+            j = rng.randrange(len(kept))
+            kept[i], kept[j] = kept[j], kept[i]
+    rows = [(*r[:3], rng.choice((0, 1)), REDELIVERED, r[5]) if rng.random() < mishap else r for r in kept]
+    for _ in range(rng.choice((0, 0, 2))):  # phantoms
+        sequence = rng.choice((999_999, 1 << 40, 3_000))
+        rows.insert(rng.randint(0, len(rows)), (rng.choice((0, 9)), 3, lane_of(0, sequence), 0, 0, sequence))
+    if rng.random() < 0.5:  # owned lanes; else shared, one by one
+        shares = [[r for r in rows if r[2] % members == m] for m in range(members)]
+    else:
+        shares = [rows[m::members] for m in range(members)]
+    return [(group, list(_events(rng, share, group))) for share in shares]
+
+
+def _events(rng, rows, group):
+    t = rng.randint(0, 3)
+    for part in pieces(rng, rows, rng.choice((1, 8, 40))):
+        t += rng.choice((0, 1, 5, -1))
+        if rng.random() < 0.3:
+            yield Event(Kind.RECEIVED, part, TRIAL, group, t)
+            if rng.random() < 0.05:
+                continue  # received, never processed
+        yield Event(Kind.PROCESSED, part, TRIAL, group, t)
+        if rng.random() < 0.05:
+            yield Event(Kind.RECEIVED, ((0, 0, 0, 0, CORRUPT, 0),) * rng.randint(1, 3), TRIAL, group, t)
+            yield Event(Kind.PROCESSED, part, TRIAL - 1, group, t)
+            yield Event(Kind.PROCESSED, ((*part[0][:4], CANARY, 1),), TRIAL, group, t)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4))
+def test_any_schedule_is_reported_as_the_naive_accountant_does(seed, producers, groups, members, lanes):
+    rng = random.Random(seed)
+    lane_of = lane_function(lanes)
+    made = [produce(rng, p, lane_of, groups) for p in range(producers)]
+    sent = [row for _, rows in made for row in rows]
+    if rng.random() < 0.5:
+        rng.shuffle(sent) if rng.random() < 0.2 else sent.sort(key=lambda row: row[5])
+    consumers = [one for group in range(groups) for one in consume(rng, sent, members, group, lane_of)]
+    events = [one for one, _ in made]
+    crashed = {("p", i) for i in range(producers) if rng.random() < 0.2} | {("c", i) for i in range(len(consumers)) if rng.random() < 0.2}
+    with tempfile.TemporaryDirectory() as folder:
+        found = audited(Path(folder), events, consumers, groups, lane_of, rng=rng, crashed=crashed)
+    assert found == naive(events, consumers, trial=TRIAL, groups=groups, lane_of=lane_of)
+
+
+N = 3_000
+CLEAN = [(0, 0, s % 4, 0, 0, s) for s in range(N)]
+SENT = [Event(Kind.ATTEMPT, tuple(CLEAN), TRIAL), Event(Kind.OK, tuple(CLEAN), TRIAL)]
+
+
+def polls(rows, size=100):
+    return [Event(Kind.PROCESSED, tuple(rows[i : i + size]), TRIAL, 0, i) for i in range(0, len(rows), size)]
+
+
+def account(tmp_path, rows, sent=SENT, extra=()):
+    (found,) = audited(tmp_path, [sent], [(0, [*polls(rows), *extra])], 1, lambda _, s: s % 4, rng=random.Random(1))
+    return GroupAudit(**found)
+
+
+NOTHING = GroupAudit(
+    sent=N, acknowledged=N, processed=N, lost=0, lost_where={"prefix": 0, "middle": 0, "tail": 0}, duplicated=0, redelivered=0,
+    reordered=0, reordered_max=0, corrupted=0, unexpected=0, unknown=0, recovered=0, failed_delivered=0, late=0,
+)  # fmt: skip
+
+
+def moved(rows, a, b):
+    rows = list(rows)
+    rows.insert(b, rows.pop(a))
+    return rows
+
+
+def test_what_is_clean_is_reported_so(tmp_path):
+    assert account(tmp_path, CLEAN) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("at", "place"), [(slice(0, 8), "prefix"), (slice(1200, 1208), "middle"), (slice(N - 8, N), "tail")], ids=["prefix", "middle", "tail"]
+)
+def test_a_loss_is_named_and_placed(tmp_path, at, place):
+    rows = list(CLEAN)
+    gone = rows[at]
+    del rows[at]
+    found = account(tmp_path, rows)
+    assert found == replace(
+        NOTHING, processed=N - 8, lost=8, lost_where=NOTHING.lost_where | {place: 8}, lost_ids=tuple((0, 0, row[5]) for row in gone)
+    )
+    assert verdict(found, "at-least-once", True).word == "violated"
+    assert verdict(found, "at-most-once", True).word == "as promised"
+
+
+def test_a_lane_of_which_nothing_came_lost_its_prefix(tmp_path):
+    found = account(tmp_path, [row for row in CLEAN if row[2] != 2])
+    assert (found.lost, found.lost_where) == (N // 4, {"prefix": N // 4, "middle": 0, "tail": 0})
+
+
+@pytest.mark.parametrize("flag", [0, REDELIVERED])
+def test_a_duplicate_is_named_and_told_from_a_marked_redelivery(tmp_path, flag):
+    rows = list(CLEAN)
+    rows[1500:1500] = [(*row[:4], flag, row[5]) for row in CLEAN[1480:1500]]
+    found = account(tmp_path, rows)
+    ids = tuple((0, 0, s) for s in range(1480, 1500))
+    assert found == replace(NOTHING, duplicated=20, redelivered=20 if flag else 0, duplicated_ids=ids)
+    assert verdict(found, "at-least-once", True).word == "as promised"
+    for promise in ("at-most-once", "exactly-once"):
+        assert verdict(found, promise, True).word == "violated"
+
+
+@pytest.mark.parametrize("apart", [4, 400])
+def test_a_message_out_of_order_is_named_with_its_distance(tmp_path, apart):
+    found = account(tmp_path, moved(CLEAN, 1000, 1000 + apart))
+    assert found == replace(NOTHING, reordered=1, reordered_max=apart)
+    assert verdict(found, "at-least-once", True).word == "violated"
+    assert verdict(found, "at-least-once", False).word == "as promised"
+
+
+def test_order_is_judged_within_a_lane_only(tmp_path):
+    assert account(tmp_path, moved(CLEAN, 1000, 1003)) == NOTHING  # past 1001 ... 1003, all of other lanes
+
+
+def test_lanes_may_come_one_after_the_other(tmp_path):
+    assert account(tmp_path, sorted(CLEAN, key=lambda row: row[2])) == NOTHING
+
+
+def test_corruption_is_named_and_its_message_lost(tmp_path):
+    extra = [Event(Kind.RECEIVED, ((0, 0, 0, 0, CORRUPT, 0),), TRIAL, 0, N)]
+    found = account(tmp_path, CLEAN[:-1], extra=extra)
+    expected = replace(
+        NOTHING, processed=N - 1, lost=1, lost_where=NOTHING.lost_where | {"tail": 1}, corrupted=1, lost_ids=((0, 0, N - 1),)
+    )
+    assert found == expected
+    assert "corrupted" in " ".join(verdict(found, "none", False).reasons)
+
+
+def test_a_phantom_is_named(tmp_path):
+    found = account(tmp_path, [*CLEAN[:50], (0, 0, 3, 0, 0, 1 << 50), *CLEAN[50:]])
+    assert found == replace(NOTHING, unexpected=1)
+    assert verdict(found, "none", False).word == "violated"
+
+
+def test_what_failed_and_is_delivered_is_named(tmp_path):
+    sent = [SENT[0], Event(Kind.OK, tuple(CLEAN[1:]), TRIAL), Event(Kind.FAIL, tuple(CLEAN[:1]), TRIAL)]
+    found = account(tmp_path, CLEAN, sent)
+    assert found == replace(NOTHING, acknowledged=N - 1, failed_delivered=1)
+    assert verdict(found, "none", False).word == "violated"
+
+
+def test_a_retry_that_succeeds_outweighs_a_failure(tmp_path):
+    again = tuple((*row[:3], 1, *row[4:]) for row in CLEAN[:10])
+    sent = [SENT[0], Event(Kind.OK, tuple(CLEAN[10:]), TRIAL), Event(Kind.FAIL, tuple(CLEAN[:10]), TRIAL)]
+    assert account(tmp_path, CLEAN, [*sent, Event(Kind.ATTEMPT, again, TRIAL), Event(Kind.OK, again, TRIAL)]) == NOTHING
+
+
+def test_what_has_no_outcome_is_unknown_or_recovered_never_lost(tmp_path):
+    sent = [SENT[0], Event(Kind.OK, tuple(CLEAN[20:]), TRIAL), Event(Kind.INFO, tuple(CLEAN[:10]), TRIAL)]
+    found = account(tmp_path, CLEAN[5:12] + CLEAN[20:], sent)
+    assert found == replace(NOTHING, acknowledged=N - 20, processed=N - 13, unknown=13, recovered=7)
+    assert verdict(found, "exactly-once", True).word == "clean"
+
+
+def test_another_trials_deliveries_are_late(tmp_path):
+    late = [replace(event, trial=TRIAL - 1) for event in polls(CLEAN[:30])]
+    assert account(tmp_path, CLEAN, extra=late) == replace(NOTHING, late=30)
+
+
+def test_received_and_never_processed_is_lost(tmp_path):
+    received = [replace(event, kind=Kind.RECEIVED) for event in polls(CLEAN)]
+    found = account(tmp_path, CLEAN[:-100], extra=received)
+    assert (found.lost, found.lost_where["tail"]) == (100, 100)
+
+
+def test_an_outcome_of_one_group_holds_for_it_alone(tmp_path):
+    sent = [SENT[0], Event(Kind.OK, tuple(CLEAN), TRIAL, 0), Event(Kind.FAIL, tuple(CLEAN), TRIAL, 1)]
+    found = audited(tmp_path, [sent], [(0, polls(CLEAN)), (1, [])], 2, lambda _, s: s % 4, rng=random.Random(1))
+    assert [one["acknowledged"] for one in found] == [N, 0]
+    assert [one["lost"] for one in found] == [0, 0]
+
+
+def test_first_delivery_is_judged_over_all_members_of_a_group(tmp_path):
+    again = [replace(event, t=event.t + N) for event in polls(CLEAN[::-1])]  # a second member, later, backwards: all repeated
+    (found,) = audited(tmp_path, [SENT], [(0, polls(CLEAN)), (0, again)], 1, lambda _, s: s % 4, rng=random.Random(1))
+    assert (found["duplicated"], found["reordered"]) == (N, 0)
+
+
+def test_without_lane_of_records_of_one_lane_are_judged_exactly(tmp_path):
+    for lane in (0, ANY_LANE):
+        folder = tmp_path / str(lane)
+        folder.mkdir()
+        rows = [(*row[:2], lane, *row[3:]) for row in moved(CLEAN, 1000, 1400)]
+        journal(folder, "p", SENT, random.Random(1))
+        journal(folder, "c", polls(rows), random.Random(1))
+        found = audit([Source(folder, "p")], [ConsumerSource(folder, "c")], trial=TRIAL, groups=["g"])["g"]
+        assert found == replace(NOTHING, reordered=1, reordered_max=400)
+
+
+def test_only_the_trials_own_part_of_a_journal_is_read(tmp_path):
+    writer = Writer(tmp_path, "p", SEGMENT_B)
+    for _ in range(100):
+        writer.span(Kind.ATTEMPT, trial=TRIAL, producer=0, first=1 << 30, count=5)
+    start = writer.position
+    writer.span(Kind.ATTEMPT, trial=TRIAL, producer=0, first=0, count=10)
+    stop = writer.position
+    writer.span(Kind.ATTEMPT, trial=TRIAL, producer=0, first=1 << 31, count=5)
+    found = audit([Source(tmp_path, "p", start, stop)], [], trial=TRIAL, groups=["g"])["g"]  # the writer is still open
+    writer.close()
+    assert (found.sent, found.unknown) == (10, 10)
+
+
+def test_missing_evidence_is_never_a_clean_account(tmp_path):
+    journal(tmp_path, "p", SENT, random.Random(1))
+    with pytest.raises(EvidenceMissing, match=r"journal c: there is no .*c\.rec\.0000"):
+        audit([Source(tmp_path, "p")], [ConsumerSource(tmp_path, "c")], trial=TRIAL, groups=["g"])
+    with pytest.raises(EvidenceMissing, match="1000 records were reported"):
+        audit([Source(tmp_path, "p", 0, 1000)], [], trial=TRIAL, groups=["g"])
+    with pytest.raises(ValueError, match="group index 1, there are 1 groups"):
+        audit([], [ConsumerSource(tmp_path, "c", group=1)], trial=TRIAL, groups=["g"])
+
+
+def test_a_verdict_needs_a_promise_that_exists():
+    assert verdict(NOTHING, "exactly-once", True) == ("clean", ())
+    with pytest.raises(ValueError, match="one of none, at-most-once"):
+        verdict(NOTHING, "at-least", True)
+
+
+def test_the_dict_has_the_keys_of_the_results_format():
+    text = (Path(__file__).parents[2] / "results" / "README.md").read_text()
+    part = text[text.index('"audit": {') : text.index('"verdict": "clean"')]
+    named = {key for key in part.replace('"', " ").replace(",", " ").split() if key.isidentifier()} - {"audit", "inventory"}
+    assert set(NOTHING.as_dict()) | {"prefix", "middle", "tail"} == named
