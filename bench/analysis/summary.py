@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bench.errors import UsageError
-from bench.histogram import Histogram
+from bench.histogram import BEYOND_MIN, Histogram
 
 Json = Mapping[str, Any]
 
@@ -56,6 +56,10 @@ class RunLike(Protocol):
         """run.json."""
 
     @property
+    def status(self) -> str:
+        """Of the run: "complete", "interrupted", "running"."""
+
+    @property
     def plan(self) -> Sequence[Json]:
         """The order of execution."""
 
@@ -71,8 +75,8 @@ class RunLike(Protocol):
     def trials(self) -> Sequence[Json]:
         """Each trial.json."""
 
-    def histograms(self, n: int, /) -> Mapping[str, Histogram]:
-        """latency.hlog of trial n, by tag; empty where the file is missing."""
+    def histograms(self, number: int) -> Mapping[str, Histogram]:
+        """latency.hlog of a trial, by tag; empty where the file is missing."""
 
 
 @dataclass(frozen=True)
@@ -367,8 +371,8 @@ def _get(trial: Json, *path: str) -> float | None:
 
 
 def supported(n: int, q: float) -> bool:
-    """Whether at least ten of n samples lie beyond the quantile q."""
-    return n * (1 - q) >= 10 - 1e-6
+    """Whether at least ten of n samples lie beyond the quantile q; counted as ``Histogram.supported`` counts."""
+    return n > 0 and n - max(int(q * 100 * n / 100 + 0.5), 1) >= BEYOND_MIN
 
 
 def _round_p99(trial: Json) -> float | None:

@@ -125,9 +125,8 @@ def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colou
 
 def _warnings(run: RunLike) -> list[str]:
     said = []
-    status = run.run.get("status")
-    if status != "complete":
-        said.append(f"This run's status is {status or 'not known'}: what follows is what was measured until then.")
+    if run.status != "complete":
+        said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
     planned = {entry.get("trial") for entry in run.plan}
     missing = len(planned - {t.get("trial") for t in run.trials})
     if missing:

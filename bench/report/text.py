@@ -16,7 +16,7 @@ def number(value: float) -> str:
     """Three significant digits, thousands with commas, no exponent: 0.0123, 1.31, 48.2, 1,234."""
     if value == 0:
         return "0"
-    size = abs(value)
+    size = abs(float(f"{value:.3g}"))  # 99.96 is 100, not 100.0
     if size >= 100:
         return f"{value:,.0f}"
     digits = 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
