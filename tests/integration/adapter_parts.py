@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import struct
 import threading
 import time
@@ -101,3 +103,57 @@ def wait_event(parts: Sequence[Any], kind: str, turn: Callable[[], object], time
             if event.kind == kind:
                 return event
     raise AssertionError(f"no {kind!r} within {timeout_s} s, only {seen}")
+
+
+class Proxy:
+    """A TCP proxy on 127.0.0.1: cut() resets what goes through it, refuse() also turns newcomers away."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.rsplit(":", 1)
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._refusing = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._refusing:
+                near.close()
+                continue
+            far = socket.create_connection(self._target)
+            self._pairs.append((near, far))
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        self._end(source, sink)
+
+    def _end(self, *ends: socket.socket) -> None:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def cut(self) -> None:
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            self._end(*pair)
+
+    def refuse(self, refusing: bool) -> None:
+        self._refusing = refusing
+
+    def close(self) -> None:
+        self.refuse(True)
+        self.cut()
+        self._listener.close()
