@@ -14,7 +14,7 @@ AS_OF = "2026-11-22"
 
 @dataclass(frozen=True)
 class Dates:
-    """ISO dates of one release; "" = not known."""
+    """ISO dates of one release, as precise as they are known ("2026" is a date of ISO 8601 too); "" = not known."""
 
     released: str = ""
     end_of_life: str = ""
@@ -22,10 +22,13 @@ class Dates:
 
 # Sources: endoflife.date (products/redis.md: 7.0.15 of 2024-01-09, cycle 7.0 ended 2024-07-29) and RabbitMQ's own release
 # notes of the 3.10 series ("end of community support on July 31st, 2023"); 3.10.8 was published on 2022-09-23 (its
-# packages at hex.pm).
+# packages at hex.pm). Kafka 4.4.0: its jar was built on 2026-10-06 and others built on it by 2026-11-07. Valkey 9.1.2: after
+# 9.1.1 (2026-07-21, its release notes), before 9.1.3 (in use by 2026-10-27).
 DATES: dict[tuple[str, str], Dates] = {
+    ("Apache Kafka", "4.4.0"): Dates("2026"),
     ("RabbitMQ", "3.10.8"): Dates("2022-09-23", "2023-07-31"),
     ("Redis", "7.0.15"): Dates("2024-01-09", "2024-07-29"),
+    ("Valkey", "9.1.2"): Dates("2026"),
 }
 EMULATORS = frozenset({"ElasticMQ", "moto"})
 

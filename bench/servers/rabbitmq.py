@@ -43,6 +43,7 @@ CONF = {
     # To standard output, which the guard writes to the node's log file.
     "log.console": "true",
     "log.console.level": "info",
+    "log.console.use_colors": "off",
     "log.file": "false",
 }
 

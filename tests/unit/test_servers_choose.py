@@ -1,0 +1,139 @@
+"""Which server is used, and what is said where there is none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import types
+from pathlib import Path
+
+import pytest
+
+import bench.servers
+from bench.errors import ServerError, UsageError
+from bench.guard import Guard
+from bench.servers import choose, names, recipe, start
+from bench.servers.base import KINDS, Request
+from bench.servers.common import address_variable, external_address, host_ports, tail
+from bench.servers.products import DATES, product
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """A machine with nothing: no commands, no jars, no addresses."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("BROKERBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr("bench.servers.rabbitmq.SCRIPT", tmp_path / "none")
+    monkeypatch.setattr("bench.servers.redis_pubsub.valkey_binary", lambda: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for system in names():
+        monkeypatch.delenv(address_variable(system), raising=False)
+
+
+def test_names_and_systems_without_a_server():
+    assert names() == ["kafka", "rabbitmq", "redis_pubsub", "sqs"]
+    assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
+    for system in names():
+        found = recipe(system)
+        assert found is not None
+        assert found.system == system
+        assert set(found.default_kinds) <= set(KINDS)
+
+
+@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "redis_pubsub", "sqs"])
+def test_each_kind_says_what_is_missing_and_how_to_get_it(bare, system):
+    with pytest.raises(ServerError) as caught:
+        choose(system)
+    text = str(caught.value)
+    assert text.startswith(f"{system}: no server can be had here\n")
+    for kind in recipe(system).default_kinds:
+        assert f"\n  {kind}: " in text
+    assert address_variable(system) in text
+    assert "install" in text
+
+
+def test_an_address_in_the_environment_comes_first(monkeypatch):
+    monkeypatch.setenv("BROKERBENCH_KAFKA_ADDRESS", "10.0.0.1:9092")
+    assert choose("kafka") == "external"
+
+
+def test_kinds_that_are_asked_for(bare):
+    assert choose("kafka", "external:10.0.0.1:9092") == "external"
+    with pytest.raises(UsageError, match="unknown kind of server 'nativ'; it is auto, external, native"):
+        choose("kafka", "nativ")
+    with pytest.raises(ServerError, match="kafka has no embedded server; it has: external, native, compose"):
+        choose("kafka", "embedded")
+    with pytest.raises(ServerError, match="zeromq has no server recipe; those that have: kafka"):
+        choose("zeromq")
+    with pytest.raises(ServerError, match="no external server: no address given"):
+        choose("rabbitmq", "external")
+
+
+def test_recipes_of_other_packages_are_found_by_entry_point(monkeypatch):
+    theirs = types.ModuleType("theirs_recipe")
+    theirs.RECIPE = types.SimpleNamespace(system="pulsar", default_kinds=("native",), missing=lambda kind: None)
+    monkeypatch.setitem(__import__("sys").modules, "theirs_recipe", theirs)
+    points = [
+        importlib.metadata.EntryPoint("pulsar", "theirs_recipe:RECIPE", "brokerbench.servers"),
+        importlib.metadata.EntryPoint("broken", "no_such_module_at_all:RECIPE", "brokerbench.servers"),
+    ]
+    monkeypatch.setattr(bench.servers, "entry_points", lambda group: points if group == "brokerbench.servers" else [])
+    assert "pulsar" in names()
+    assert choose("pulsar") == "native"
+    with pytest.raises(ServerError, match="broken: its server recipe no_such_module_at_all:RECIPE cannot be loaded"):
+        recipe("broken")
+
+
+def test_addresses(monkeypatch):
+    assert host_ports("kafka", "a:1, b:2,[::1]:3") == [("a", 1), ("b", 2), ("::1", 3)]
+    for bad in ("", "host", "host:", ":9092", "host:x", "host:0", "host:65536", "a:1,,b:2"):
+        with pytest.raises(UsageError, match="is not an address; it is HOST:PORT"):
+            host_ports("kafka", bad)
+
+
+def test_an_external_server_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("BROKERBENCH_KAFKA_ADDRESS", raising=False)
+    with Guard("unit-external") as guard:
+        for system in ("kafka", "rabbitmq", "redis_pubsub", "sqs"):
+            with pytest.raises(ServerError, match=r"nothing that speaks its protocol answers at 127\.0\.0\.1:1:"):
+                start(system, Request("external:127.0.0.1:1", tmp_path, guard.run_id, guard))
+        with pytest.raises(ServerError, match="BROKERBENCH_KAFKA_ADDRESS=HOST:PORT"):
+            external_address("kafka", Request("external", tmp_path, guard.run_id, guard))
+        with pytest.raises(UsageError, match=r"it is http://HOST:PORT, HOST:PORT, or aws"):
+            start("sqs", Request("external:ftp://x", tmp_path, guard.run_id, guard))
+        assert start("sqs", Request("external:aws", tmp_path, guard.run_id, guard)).product.emulator is False
+
+
+def test_the_last_log_lines(tmp_path):
+    log = tmp_path / "a.log"
+    assert tail(None) == "  (no log)"
+    assert tail(log) == "  (no log)"
+    log.write_text("")
+    assert tail(log) == "  (its log is empty)"
+    log.write_bytes(b"\n".join(b"\x1b[38;5;1mline %d\x1b[0m" % n for n in range(10_000)) + b"\n\xff\n")
+    lines = tail(log).splitlines()
+    assert len(lines) == 15
+    assert lines[0] == "  line 9986"
+
+
+def test_dates_are_iso_and_the_unknown_stays_unknown():
+    for dates in DATES.values():
+        for text in (dates.released, dates.end_of_life):
+            assert text == "" or len(text) in {4, 7, 10}
+            assert text.replace("-", "").isdigit() or text == ""
+    assert product("RabbitMQ", "99.0").released == ""
+    assert product("moto", "1").emulator
+    assert not product("Valkey", "9.1.2").emulator
+
+
+def test_templates_ship_with_the_package():
+    data = Path(bench.servers.__file__).parent.parent / "data"
+    for name in (
+        "kafka.properties",
+        "kafka.pom.xml",
+        "elasticmq.pom.xml",
+        "elasticmq.conf",
+        "kafka-log4j2.properties",
+        "elasticmq-logback.xml",
+    ):
+        assert (data / name).is_file(), name
