@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.histogram import Histogram, write_log
+from bench.histogram import Histogram
+from bench.store import RunWriter
 
 GROUPS = ("inventory", "payment", "notification")
 RUN_ID = "order-events-20261122-170102-ab12"
@@ -155,44 +155,35 @@ def five() -> list[Fake]:
     ]
 
 
+@dataclass(frozen=True)
+class _Scenario:
+    name: str = "order-events"
+    seed: int = 7
+
+    def to_yaml(self) -> str:
+        return "name: order-events\nsweep:\n  rate: [200/s, 2000/s]\n"
+
+
 def make(folder: Path, fakes: list[Fake] | None = None, *, rounds: int = 3, samples: int = 6000, points: Any = POINTS, **run: Any) -> Path:
-    """Write the folder by results/README.md; each trial holds ``samples`` end-to-end samples a group."""
+    """Write a run through the real writer; each trial holds ``samples`` end-to-end samples a group. ``run``: fields of run.json."""
     shuffled, number, plan = random.Random(7), 0, []
     chosen = five() if fakes is None else fakes
-    for point in points:
-        for turn in range(1, rounds + 1):
-            for position, fake in enumerate(shuffled.sample(chosen, len(chosen)), 1):
-                number += 1
-                plan.append({"trial": number, "point": point, "variant": fake.id, "series": 0, "round": turn, "position": position})
-                _trial(folder, fake, plan[-1], samples)
-    meta = {
-        "format": 1,
-        "kind": "run",
-        "id": RUN_ID,
-        "brokerbench": "0.1.0",
-        "command": ["brokerbench", "run", "order-events"],
-        "seed": 7,
-        "started": "2026-11-22T17:01:02Z",
-        "ended": "2026-11-22T17:05:00Z",
-        "scenario": "order-events",
-        "status": "complete",
-        "not_run": [],
-        **run,
-    }
-    _json(folder / "run.json", meta)
-    _json(folder / "plan.json", plan)
-    _json(folder / "environment.json", {"machine": {"cpu": "8 GHz <Z80>", "cores": 2}, "clients": {"pyzmq": "27.1"}, "tools": ["java 17"]})
-    (folder / "scenario.yaml").write_text("name: order-events\nsweep:\n  rate: [200/s, 2000/s]\n")
+    status = run.pop("status", "complete")
+    with RunWriter.create(folder.parent, _Scenario(), command="brokerbench run order-events", run_id=folder.name) as writer:
+        for point in points:
+            for turn in range(1, rounds + 1):
+                for position, fake in enumerate(shuffled.sample(chosen, len(chosen)), 1):
+                    number += 1
+                    plan.append({"trial": number, "point": point, "variant": fake.id, "series": 0, "round": turn, "position": position})
+                    _trial(writer, fake, plan[-1], samples)
+        writer.save_plan(plan)
+        writer.save_environment({"machine": {"cpu": "8 GHz <Z80>", "cores": 2}, "clients": {"pyzmq": "27.1"}, "tools": ["java 17"]})
+        writer.update_run(**{"started": "2026-11-22T17:01:02Z", **run})
+        writer.finish(status)
     return folder
 
 
-def _json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1))
-
-
-def _trial(folder: Path, fake: Fake, entry: dict[str, Any], samples: int) -> None:
-    home = folder / "trials" / f"{entry['trial']:04d}"
+def _trial(writer: RunWriter, fake: Fake, entry: dict[str, Any], samples: int) -> None:
     rate = entry["point"]["rate_per_s"]
     random_ = np.random.default_rng([entry["trial"], 5])
     ok = fake.status == "ok"
@@ -230,10 +221,8 @@ def _trial(folder: Path, fake: Fake, entry: dict[str, Any], samples: int) -> Non
         "events": [],
         "evidence": [],
     }
-    _json(home / "trial.json", trial)
-    if logs:
-        write_log(home / "latency.hlog", logs, start_s=1_795_366_862.0, duration_s=5.0)
-    (home / "series.csv").write_text("second,published," + ",".join(GROUPS) + "\n")
+    series = [{"second": 0, "published": samples, **dict.fromkeys(GROUPS, samples)}]
+    writer.save_trial(entry["trial"], trial, logs, series if ok else ())
 
 
 TAGS = {"e2e": "end_to_end_intended", "e2e-sent": "end_to_end_sent", "publish": "publish", "lateness": "lateness"}
