@@ -268,11 +268,7 @@ class Runner:
             self._close(entry)
 
 
-def run(scenario: Scenario, results: Path | None, *, command: str, progress: Progress) -> tuple[Path, int]:
-    """Run a scenario into a new folder under ``results``; return the folder and the exit code.
 
-    Raises UsageError, EnvironmentProblem, Interrupted (what was measured is kept).
-    """
-    writer = RunWriter.create(results, scenario, command=command)
-    progress.say(f"results: {writer.folder}")
-    return writer.folder, Runner(scenario, writer, progress).run()
+def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWriter:
+    """Make the folder of a new run under ``results`` (None: the default place)."""
+    return RunWriter.create(results, scenario, command=command)

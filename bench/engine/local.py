@@ -86,6 +86,7 @@ class LocalEngine:
         self._guard = guard
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._waiting: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
+        self._arrived: dict[str, Endpoint] = {}  # said hello before anybody asked for them
 
     def start(self, spec: dict[str, Any], folder: Path) -> None:
         """Start an endpoint from its SPEC (``name`` and ``role`` in it); ``arrivals`` takes up its connection."""
@@ -103,21 +104,20 @@ class LocalEngine:
     def arrivals(self, names: Iterable[str], timeout_s: float) -> list[Endpoint]:
         """Return the endpoints of ``names`` once they have said hello; EndpointFailed when one does not in time."""
         wanted = list(names)
-        found: dict[str, Endpoint] = {}
         deadline = now_ns() + int(timeout_s * 1e9)
-        while len(found) < len(wanted):
+        while any(name not in self._arrived for name in wanted):
             if select.select([self._listener], [], [], 0.2)[0]:
                 endpoint = self._greet(Channel(self._listener.accept()[0]))
-                found[endpoint.name] = endpoint
+                self._arrived[endpoint.name] = endpoint
                 continue
             for name in wanted:
                 if name in self._waiting and self._waiting[name][1].poll() is not None:
                     role, process, log = self._waiting.pop(name)
                     raise EndpointFailed(Endpoint(name, role, process, Channel(socket.socket()), log).why())
             if now_ns() > deadline:
-                missing = ", ".join(name for name in wanted if name not in found)
+                missing = ", ".join(name for name in wanted if name not in self._arrived)
                 raise EndpointFailed(f"{missing} did not start within {timeout_s:.0f} s")
-        return [found[name] for name in wanted]
+        return [self._arrived.pop(name) for name in wanted]
 
     def _greet(self, channel: Channel) -> Endpoint:
         try:
@@ -153,6 +153,8 @@ class LocalEngine:
         for _, process, _ in self._waiting.values():
             self._guard.stop(process, 0.2)
         self._waiting.clear()
+        arrived, self._arrived = list(self._arrived.values()), {}
+        self.stop(arrived)
 
     def close(self) -> None:
         """Listen no more."""

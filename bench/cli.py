@@ -1,0 +1,129 @@
+"""The command line: arguments and calls, no logic. Exit codes: see the epilog of --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import adapters
+from adapters.errors import AdapterError, UnknownSystem
+from bench import __version__
+from bench.errors import BenchError
+
+_EPILOG = """\
+examples:
+  brokerbench run order-events                         the shop's orders over five systems, with report
+  brokerbench run order-events --systems zeromq kafka  two of them
+  brokerbench run latency --systems "kafka,linger_ms=5" "kafka,profile=tuned" --rounds 5
+  brokerbench run my-scenario.yaml --set rate="1 kHz,5 kHz"
+  brokerbench report results/runs/order-events-...     the report again, from the files alone
+  brokerbench systems                                  what works here (a round trip through each) and what it promises
+
+exit codes:
+  0 fine (rows "not run" included) · 1 a promise broken or a trial failed · 2 usage or input · 3 environment or server
+  4 inconclusive or incompatible · 130 interrupted, results kept
+
+SPEC, one thing to compare: system[,key=value...]; keys profile, mode, server are ours, all others the client library's own.
+environment: BROKERBENCH_HOME (cache) · BROKERBENCH_RESULTS · BROKERBENCH_<SYSTEM>_ADDRESS (use a server that runs already)
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="brokerbench", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG,
+        description="Identical real-time workloads through broker-based and broker-less messaging systems: throughput, latency, verified delivery.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"brokerbench {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print data, not text")
+    common.add_argument("--results", type=Path, metavar="DIR", help="where runs are kept (default: BROKERBENCH_RESULTS or results/runs)")
+    _add_run(verbs, common)
+    _add_report(verbs, common)
+    _add_systems(verbs, common)
+    _add_scenarios(verbs, common)
+    _add_servers(verbs, common)
+    _add(verbs, common, "doctor", "check the machine: clock, cores, memory, disk, load", "brokerbench doctor")
+    return parser
+
+
+def _add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser, name: str, what: str, example: str) -> argparse.ArgumentParser:  # fmt: skip
+    return verbs.add_parser(
+        name, parents=[common], help=what, description=what[0].upper() + what[1:] + ".", epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    verb = _add(verbs, common, "run", "run a scenario and write its report", 'brokerbench run order-events --systems kafka rabbitmq --set rate="500/s"')
+    verb.add_argument("scenario", help="a shipped scenario's name (see: brokerbench scenarios) or a YAML file")
+    verb.add_argument("--systems", nargs="+", metavar="SPEC", help="what to compare, instead of the scenario's list")
+    verb.add_argument("--set", action="append", metavar="AXIS=VALUES", help='values of a sweep axis: rate, size, partitions, ...: --set size="64 B,1 KiB"')
+    verb.add_argument("--rounds", type=int, help="how often each variant is measured at each point")
+    verb.add_argument("--series", type=int, help="how often all of it is repeated on restarted servers")
+    verb.add_argument("--warmup", metavar="TIME", help="load before the measured window, such as 1s")
+    verb.add_argument("--measure", metavar="TIME", help="the measured window, such as 5s")
+    verb.add_argument("--drain", metavar="TIME", help="deadline for what is under way when the load ends")
+    verb.add_argument("--seed", type=int, help="of keys, payloads and the order of execution")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    verb = _add(verbs, common, "report", "write the report of a run from its files", "brokerbench report results/runs/order-events-20261122-170102-ab12")
+    verb.add_argument("run", nargs="*", type=Path, help="a run's folder (default: the newest)")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the run's folder)")
+
+
+def _add_systems(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    verb = _add(verbs, common, "systems", "say what works here, by a round trip made now, and what each system promises", "brokerbench systems kafka")
+    verb.add_argument("system", nargs="*", help="only these")
+    verb.add_argument("--promises", action="store_true", help="only what they promise: start nothing")
+
+
+def _add_scenarios(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    verb = _add(verbs, common, "scenarios", "list the shipped scenarios, show one, or explain the file's fields", "brokerbench scenarios order-events > mine.yaml")
+    verb.add_argument("name", nargs="?", help="print this one")
+    verb.add_argument("--explain", action="store_true", help="every field with its meaning and default")
+
+
+def _add_servers(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    verb = _add(verbs, common, "servers", "list, get, start or stop servers", "brokerbench servers start kafka")
+    verb.add_argument("action", nargs="?", default="list", choices=("list", "install", "start", "stop"), help="default: list")
+    verb.add_argument("system", nargs="*", help="only these (default: all)")
+    verb.add_argument("--kind", default="auto", choices=("auto", "native", "embedded", "compose"), help="what to start it as")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry of the command ``brokerbench``: parse, call, turn errors into one line and an exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(words)
+    args.argv = words
+    wrong = adapters.same_parent()
+    if wrong is not None:
+        print(f"brokerbench: {wrong}", file=sys.stderr)
+        return 3
+    from bench import verbs  # noqa: PLC0415  # after the check that it is ours, and after --help
+
+    try:
+        return verbs.VERBS[args.verb](args)
+    except BenchError as error:
+        print(verbs.told(error), file=sys.stderr)
+        return error.exit_code
+    except UnknownSystem as error:
+        print(f"brokerbench: {error}", file=sys.stderr)
+        return 2
+    except AdapterError as error:
+        print(f"brokerbench: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("brokerbench: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output (head, less) has had enough
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

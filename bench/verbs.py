@@ -1,0 +1,250 @@
+"""What each verb of the command line does: calls into the suite, and prints. No measuring, no deciding."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import adapters
+from adapters.capabilities import Capabilities
+from bench import environment, scenario, servers, store, works
+from bench.errors import BenchError, Interrupted, ServerError, UsageError
+from bench.progress import Progress
+from bench.servers import keeper
+from bench.spec import parse
+from bench.units import did_you_mean
+
+
+def _json(data: object) -> None:
+    json.dump(data, sys.stdout, indent=1, default=str)
+    print()
+
+
+def _lines(text: str, indent: str) -> str:
+    return "\n".join(indent + line for line in text.splitlines())
+
+
+# ---- run, report
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a scenario, write its report, print the verdict and where the report is."""
+    from bench import runner  # noqa: PLC0415  # loads the adapters' clients: not for --help
+
+    chosen = scenario.load(args.scenario)
+    axes = _axes(args.set or [])
+    chosen = chosen.override(
+        systems=args.systems, rounds=args.rounds, series=args.series, seed=args.seed, warmup=args.warmup, measure=args.measure, drain=args.drain,
+        axes=axes,
+    )  # fmt: skip
+    progress = Progress(quiet=args.quiet or args.json)
+    progress.say(f"{chosen.name}: {chosen.title or 'a scenario'} · {len(chosen.systems)} variants, about {chosen.load_s():.0f} s of load")
+    command = shlex.join(["brokerbench", *args.argv])
+    writer = runner.create(chosen, args.results, command=command)
+    try:
+        code = runner.Runner(chosen, writer, progress).run()
+    except Interrupted:
+        _report(writer.folder, args, interrupted=True)
+        raise
+    _report(writer.folder, args)
+    return code
+
+
+def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
+    """Read --set rate=200/s,2kHz into {"rate": ["200/s", "2kHz"]}."""
+    axes: dict[str, Sequence[str]] = {}
+    for pair in pairs:
+        name, sign, values = pair.partition("=")
+        if not sign or not values:
+            raise UsageError(f'--set {pair}: should be AXIS=VALUE[,VALUE...], such as --set rate="200/s,2 kHz"')
+        axes[name.strip()] = [value.strip() for value in values.split(",")]
+    return axes or None
+
+
+def _report(folder: Path, args: argparse.Namespace, *, interrupted: bool = False) -> None:
+    """Write and announce the report; of an interrupted run only where a trial was finished."""
+    from bench import report as reports  # noqa: PLC0415  # matplotlib: not before the measuring is over
+
+    opened = store.open_run(folder)
+    if interrupted and not any(trial["status"] == "ok" for trial in opened.trials):
+        return
+    files = reports.write(folder)
+    if args.json:
+        _json({"folder": str(folder), "report": str(files.html), "trials": opened.trials})
+        return
+    print(reports.verdict(opened))
+    print(f"\nreport: {files.html}\n        {files.markdown}")
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write the report of a run again, from its files alone."""
+    from bench import report as reports  # noqa: PLC0415  # matplotlib costs a second
+
+    if len(args.run) > 1:
+        raise UsageError("one run at a time: reports over several runs are not available yet")
+    folder = args.run[0] if args.run else store.latest(args.results)
+    opened = store.open_run(folder)
+    files = reports.write(folder, args.out)
+    if args.json:
+        _json({"folder": str(folder), "html": str(files.html), "markdown": str(files.markdown)})
+        return 0
+    print(reports.verdict(opened))
+    print(f"\nreport: {files.html}\n        {files.markdown}")
+    return 0
+
+
+# ---- systems, scenarios
+
+
+def systems(args: argparse.Namespace) -> int:
+    """Say of each system what it promises, and whether it works here: by a round trip made now."""
+    known = works.systems()
+    wanted = [parse(name).system for name in args.system] or known
+    if args.promises:
+        found = [works.Works(name, ok=True, said="not tried", get="", capabilities=adapters.load(name).capabilities) for name in wanted]
+        for one in found:
+            if not args.json:
+                _say_system(one)
+    else:
+        found = works.check_all(wanted, (lambda _: None) if args.json else _say_system)
+    if args.json:
+        _json([asdict(one) for one in found])
+    required = os.environ.get("BROKERBENCH_REQUIRE") == "all"
+    return 3 if required and not all(one.ok for one in found) else 0
+
+
+def _say_system(one: works.Works) -> None:
+    title = f"{one.capabilities.system} through {one.capabilities.client or 'sockets'}" if one.capabilities else "?"
+    state = one.said if one.said == "not tried" else f"works here: {one.said}" if one.ok else f"does not work here: {one.said}"
+    print(f"{one.system:<13} {title}\n    {state}")
+    if one.get:
+        print(_lines(one.get, "    "))
+    if one.capabilities:
+        print(_promises(one.capabilities), flush=True)
+
+
+def _promises(capabilities: Capabilities) -> str:
+    told = []
+    for mode in capabilities.modes:
+        told.append(
+            f"    mode {mode.name}: {mode.delivery.value}; order: {mode.ordering}; acknowledged = {mode.persistence.value}, copies: {mode.copies}\n"
+            f"        late subscriber: {mode.late_subscriber}; slow consumer: {mode.slow_consumer}\n        {mode.source}"
+        )
+    shares = f"fan-out {capabilities.fan_out.value}, work-sharing {capabilities.work_sharing.value}, partitions {capabilities.partitions.value}"
+    return "\n".join([f"    {capabilities.architecture}; {shares}", *told])
+
+
+def scenarios(args: argparse.Namespace) -> int:
+    """List the shipped scenarios, show one, or explain the fields of the file."""
+    if args.explain:
+        rows = scenario.explain()
+        if args.json:
+            _json([{"field": field, "default": default, "description": text} for field, default, text in rows])
+        else:
+            for field, default, text in rows:
+                print(f"{field:<24} {text}" + (f"  [{default}]" if default else ""))
+        return 0
+    if args.name:
+        print(scenario.path_of(args.name).read_text(), end="")
+        return 0
+    listed = [scenario.load(name) for name in scenario.names()]
+    if args.json:
+        _json([one.to_data() for one in listed])
+        return 0
+    for one in listed:
+        print(f"{one.name:<14} {one.title}\n{'':<14} {len(one.points())} points x {len(one.systems)} variants x {one.rounds} rounds: {one.load_s():.0f} s of load")
+    return 0
+
+
+# ---- servers, doctor
+
+
+def servers_verb(args: argparse.Namespace) -> int:
+    """List, get, start or stop servers."""
+    names = servers.names()
+    wanted = args.system or names
+    for name in wanted:
+        if name not in names:
+            raise UsageError(f'no server recipe for "{name}"; {did_you_mean(name, names)}')
+    action = {"list": _servers_list, "install": _servers_install, "start": _servers_start, "stop": _servers_stop}[args.action]
+    return action(wanted, args)
+
+
+def _servers_list(wanted: Sequence[str], args: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = []
+    for name in wanted:
+        recipe = servers.recipe(name)
+        assert recipe is not None  # names() are those that have one
+        kinds = {kind: recipe.missing(kind) for kind in recipe.default_kinds}
+        rows.append({"system": name, "kinds": kinds, "running": keeper.status(name)})
+    if args.json:
+        _json(rows)
+        return 0
+    for row in rows:
+        print(row["system"])
+        for kind, missing in row["kinds"].items():
+            print(f"    {kind:<9} {'can be started here' if missing is None else missing}")
+        if row["running"]:
+            print(f"    running   {row['running']['product']} {row['running']['version']} at {', '.join(row['running']['addresses'])}")
+    return 0
+
+
+def _servers_install(wanted: Sequence[str], args: argparse.Namespace) -> int:
+    from bench.servers import install  # noqa: PLC0415  # apt and Maven: only here
+
+    del args
+    return install.main(list(wanted))
+
+
+def _servers_start(wanted: Sequence[str], args: argparse.Namespace) -> int:
+    states, failed = [], 0
+    for name in wanted:
+        try:
+            states.append(keeper.start(name, args.kind))
+        except ServerError as error:
+            failed += 1
+            print(f"{name}: {error}", file=sys.stderr)
+    if args.json:
+        _json(states)
+    else:
+        for state in states:
+            addresses = ",".join(state["addresses"])
+            print(f"{state['system']}: {state['product']} {state['version']} at {addresses} (keeper pid {state['pid']})")
+            print(f"    use it:  brokerbench run SCENARIO --systems '{state['system']},server=external:{addresses}'")
+            print(f"    stop it: brokerbench servers stop {state['system']}")
+    return 3 if failed else 0
+
+
+def _servers_stop(wanted: Sequence[str], args: argparse.Namespace) -> int:
+    stopped = [name for name in wanted if keeper.stop(name)]
+    if args.json:
+        _json(stopped)
+    else:
+        print(f"stopped: {', '.join(stopped)}" if stopped else "none was running")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what of this machine stands in the way of figures that can be trusted."""
+    checks = environment.doctor()
+    if args.json:
+        _json([asdict(check) for check in checks])
+    else:
+        for check in checks:
+            print(f"{check.ok:<5} {check.name:<22} {check.found}" + (f"\n      {'':<22} {check.advice}" if check.ok != "ok" and check.advice else ""))
+    return 3 if any(check.ok == "bad" for check in checks) else 0
+
+
+VERBS = {"run": run, "report": report, "systems": systems, "scenarios": scenarios, "servers": servers_verb, "doctor": doctor}
+
+
+def told(error: BenchError) -> str:
+    """Return an error as the command line prints it."""
+    return f"brokerbench: {error}"

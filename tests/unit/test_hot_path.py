@@ -1,0 +1,244 @@
+"""Header, keys, pacing, payloads, outcomes and the consumer's account: exact, whatever the sizes, orders and damages."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from adapters.base import Batch, Status
+from bench import header, journal
+from bench.account import FEW, Account
+from bench.histogram import Histogram
+from bench.journal import Kind, Writer
+from bench.keys import PERIOD, Router, murmur2
+from bench.outcomes import Ledger, Outcomes
+from bench.pacing import Constant
+from bench.payload import Block, Pool
+
+RUN, TRIAL = 77, 3
+
+
+def block(
+    size: int = 100,
+    *,
+    trial: int = TRIAL,
+    first: int = 0,
+    flags: int = 0,
+    routing: str = "round-robin",
+    partitions: int = 4,
+    run: int = RUN,
+) -> Block:
+    made = Block(
+        Pool(1, size), Router(routing, partitions, count=50, zipf=1.1, seed=1), size, run=run, trial=trial, producer=2, flags=flags
+    )
+    made.fill(first, np.arange(made.count, dtype=np.int64) + 1_000_000)
+    made.stamp(0, made.count, 2_000_000)
+    return made
+
+
+# ---- header
+
+
+@given(st.integers(0, 511))
+def test_every_single_flipped_bit_is_found(bit: int) -> None:
+    payload = bytearray(block().messages(5, 6)[0])
+    assert header.holds(header.words_of(bytes(payload)))
+    payload[bit // 8] ^= 1 << bit % 8
+    assert not header.holds(header.words_of(bytes(payload)))
+
+
+def test_vector_and_scalar_check_agree() -> None:
+    rows = np.frombuffer(b"".join(m[:64] for m in block().messages(0, 512)), dtype="<u8").reshape(512, 8)
+    assert (header.checks(rows) == rows[:, 7]).all()
+    assert all(header.holds(tuple(int(w) for w in row)) for row in rows[::37])
+
+
+# ---- keys
+
+
+@pytest.mark.parametrize(
+    ("key", "hashed"), [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)]
+)
+def test_murmur2_is_kafkas(key: bytes, hashed: int) -> None:
+    """Values of org.apache.kafka.common.utils.UtilsTest.testMurmur2."""
+    assert murmur2(key) == hashed & 0xFFFFFFFF
+
+
+def test_a_key_has_one_lane_and_both_sides_know_it() -> None:
+    router = Router("key", 8, count=100, zipf=1.1, seed=5)
+    lane_of: dict[bytes, int] = {}
+    first = PERIOD - 300
+    for key, lane in zip(router.keys(first, 600) or (), router.lanes(first, 600), strict=True):
+        assert lane_of.setdefault(key, int(lane)) == lane == (murmur2(key) & 0x7FFFFFFF) % 8
+    again = Router("key", 8, count=100, zipf=1.1, seed=5)
+    assert (again.lanes_of(np.arange(first, first + 600)) == router.lanes(first, 600)).all()
+
+
+def test_zipf_prefers_few_customers() -> None:
+    keys = Router("key", 4, count=1000, zipf=1.1, seed=1).keys(0, PERIOD)
+    assert keys is not None
+    counts = sorted((keys.count(k) for k in set(keys)), reverse=True)
+    assert counts[0] > 0.1 * PERIOD
+    assert sum(counts[:10]) > 0.35 * PERIOD
+
+
+# ---- pacing
+
+
+@given(
+    st.one_of(st.integers(1, 10_000_000).map(float), st.fractions(Fraction(1, 100), 5000, max_denominator=100).map(float)),
+    st.integers(1, 8), st.integers(0, 10**9),
+)  # fmt: skip
+def test_the_schedule_does_not_drift_over_a_billion_messages(rate: float, producers: int, n: int) -> None:
+    index = n % producers
+    schedule = Constant(rate, producers, index)
+    exact = Fraction(rate).limit_denominator(1000)
+    assume((n + 2) * producers / rate < 4e9)  # 127 years: nanoseconds end after 292
+    due = schedule.block(n, 2)
+    assert [int(t) for t in due] == [(m * producers + index) * 10**9 * exact.denominator // exact.numerator for m in (n, n + 1)]
+    assert schedule.at(n) == due[0]
+    assert schedule.due(int(due[0])) >= n + 1
+    assert schedule.due(int(due[0]) - 1) <= n
+
+
+@given(st.integers(1, 100_000), st.integers(1, 5), st.integers(0, 3_000_000_000))
+def test_producers_share_the_rate(rate: int, producers: int, elapsed: int) -> None:
+    assert sum(Constant(rate, producers, i).due(elapsed) for i in range(producers)) == elapsed * rate // 10**9 + 1
+
+
+# ---- payloads
+
+
+@given(st.integers(64, 5000), st.integers(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_messages_and_raw_are_the_same_rows(size: int, at: int) -> None:
+    made = block(size)
+    lo, hi = at % made.count, min(made.count, at % made.count + 7)
+    assert b"".join(made.messages(lo, hi)) == bytes(made.raw(lo, hi))
+    for i, payload in enumerate(made.messages(lo, hi)):
+        words = header.words_of(payload)
+        assert header.holds(words)
+        assert words[3] == made.first_id + lo + i
+        assert payload[64:] == Pool(1, size).bodies[words[3] & 255]
+
+
+def test_large_messages_get_small_blocks() -> None:
+    assert block(1 << 20).count == 4
+    assert block(8 << 20).count == 1
+
+
+def test_restamping_keeps_the_check() -> None:
+    made = block()
+    made.stamp_intended(0, 100, 9_999)
+    made.stamp(0, 50, 10_001)
+    for payload in made.messages(0, 100):
+        assert header.holds(header.words_of(payload))
+    assert header.words_of(made.messages(10, 11)[0])[4:6] == (9_999, 10_001)
+
+
+# ---- outcomes
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 30), st.sampled_from(list(Status)), st.integers(1, 3)), max_size=40))
+def test_outcomes_are_counted_alike_one_by_one_and_as_vectors(reports: list[tuple[int, int, Status, int]]) -> None:
+    def settle(size: int) -> tuple[list[int], set[tuple[int, int]], int, int]:
+        latencies = Histogram()
+        ledger = Ledger(latencies, groups=1, capacity=1024, window_ns=(0, 1 << 60), first_id=0, last_id=250)
+        ledger.sent(0, 250, 100, np.zeros(250, dtype=np.int64))
+        taken = [(600, first, count, int(status), -1, step) for first, count, status, step in reports]
+        seen: set[tuple[int, int]] = set()
+        for lo in range(0, len(taken), size):
+            for status, _, ids in ledger.settle(taken[lo : lo + size]):
+                seen |= {(int(status), int(i)) for i in np.atleast_1d(np.asarray(ids))}
+        return [int(ledger.resolved[s].sum()) for s in Status], seen, latencies.n, ledger.open
+
+    inside = [r for r in reports if r[0] + (r[1] - 1) * r[3] < 250]  # a report that straddles two trials does not occur
+    reports[:] = inside
+    assert settle(4) == settle(1000)
+
+
+def test_outcomes_keep_their_own_time_and_foreign_ids_are_told_apart() -> None:
+    outcomes, latencies = Outcomes(), Histogram()
+    ledger = Ledger(latencies, groups=2, capacity=1024, window_ns=(50, 100), first_id=512, last_id=1024)
+    ledger.sent(512, 2, 60, np.array([55, 120]), group=1)
+    outcomes.run(512, 2, Status.CONFIRMED, group=1)
+    outcomes.run(3, 1, Status.CONFIRMED)
+    parts = ledger.settle(outcomes.take())
+    assert [(status, group, np.asarray(ids).tolist()) for status, group, ids in parts] == [(Status.CONFIRMED, 1, [512, 513])]
+    assert (latencies.n, ledger.foreign, ledger.open) == (1, 1, 0)  # 513 was due after the window
+
+
+# ---- the account
+
+
+class Sink:
+    def __init__(self, folder: Path, size: int) -> None:
+        self.writer = Writer(folder, "consumer")
+        self.folder = folder
+        self.account = Account(run=RUN, trial=TRIAL, group=1, size=size, pool=Pool(1, size), writer=self.writer)
+        self.account.window(0, 0, 1 << 60)
+
+    def processed(self, trial: int = TRIAL) -> list[int]:
+        records = journal.read(self.folder, "consumer")
+        rows = [i for i, row in enumerate(records.rows) if row["kind"] == Kind.PROCESSED and row["trial"] == trial and row["group"] == 1]
+        return sorted(int(s) for i in rows for s in records.sequences(i))
+
+
+@pytest.mark.parametrize("n", [1, FEW, FEW + 1, 400])
+@pytest.mark.parametrize("as_buffer", [False, True])
+@pytest.mark.parametrize("size", [64, 100, 1024])
+def test_all_ways_account_the_same(tmp_path: Path, n: int, as_buffer: bool, size: int) -> None:
+    sink, made = Sink(tmp_path, size), block(size)
+    batch = Batch(buffer=made.raw(0, n), size=size, count=n) if as_buffer else Batch(payloads=made.messages(0, n))
+    sink.account.take(batch, 5_000_000)
+    sink.account.settle()
+    assert sink.processed() == list(range(n))
+    account = sink.account
+    assert (account.received, account.in_window, account.end_to_end.n, account.from_sent.n) == (n, n, n, n)
+    assert account.from_sent.min <= 3_000_000 <= account.from_sent.max
+    assert dict(account.seconds) == {0: n}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_damage_canaries_strangers_and_stragglers_are_told_apart(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    size = data.draw(st.sampled_from([64, 100, 300]))
+    sink = Sink(tmp_path_factory.mktemp("account"), size)
+    good = list(block(size).messages(0, 40))
+    canaries = block(64, trial=0, flags=header.CANARY, first=0).messages(0, 8)
+    stragglers = block(size, trial=TRIAL - 1).messages(0, 5)
+    strangers = block(size, run=RUN + 1).messages(0, 5)
+    flips = data.draw(st.lists(st.tuples(st.integers(0, 39), st.integers(0, size * 8 - 1)), max_size=4, unique_by=lambda f: f[0]))
+    for at, bit in flips:
+        damaged = bytearray(good[at])
+        damaged[bit // 8] ^= 1 << bit % 8
+        good[at] = bytes(damaged)
+    mixed = [
+        *good,
+        *canaries[: data.draw(st.integers(0, 8))],
+        *stragglers[: (late := data.draw(st.integers(0, 5)))],
+        *strangers[: (odd := data.draw(st.integers(0, 5)))],
+    ]
+    data.draw(st.randoms(use_true_random=False)).shuffle(mixed)
+    cut = data.draw(st.integers(1, 50))
+    for lo in range(0, len(mixed), cut):
+        sink.account.take(Batch(payloads=mixed[lo : lo + cut]), 5_000_000)
+        sink.account.settle()
+    account = sink.account
+    assert sink.processed() == sorted(set(range(40)) - {at for at, _ in flips})
+    assert (account.corrupted, account.late, account.foreign) == (len(flips), late, odd)
+    assert len(sink.processed(TRIAL - 1)) == late
+
+
+def test_times_of_several_polls_are_kept_apart(tmp_path: Path) -> None:
+    sink, made = Sink(tmp_path, 100), block()
+    for lo, now in ((0, 3_000_000), (10, 4_000_000), (20, 2_000_000_000)):
+        sink.account.take(Batch(payloads=made.messages(lo, lo + 10)), now)
+    sink.account.settle()
+    assert dict(sink.account.seconds) == {0: 20, 2: 10}
+    assert sink.account.from_sent.min <= 1_000_000
