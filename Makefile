@@ -1,0 +1,38 @@
+# Two commands: `make bench` (set up, compare five systems, write the report) and `make test` (set up, test everything).
+# What measures or loads the machine runs under one lock, so that two of them never disturb each other.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+LOCK := flock .measuring.lock
+SCENARIO ?= order-events
+
+.PHONY: bench test check setup setup-dev overhead clean
+
+bench: setup
+	$(LOCK) .venv/bin/brokerbench run $(SCENARIO)
+
+test: setup-dev
+	$(LOCK) $(MAKE) --no-print-directory lint
+	$(LOCK) $(PYTHON) -m pytest
+
+# Lint, types, unit tests: no servers, under three minutes.
+check: setup-dev lint
+	$(PYTHON) -m pytest tests/unit tests/test_architecture.py -m "not server"
+
+.PHONY: lint
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+# The harness against bare loops of the same clients, interleaved: docs/method.md, "Overhead". About ten minutes.
+overhead: setup
+	$(LOCK) $(PYTHON) -m benchmarks.overhead
+
+setup:
+	@tools/setup
+
+setup-dev:
+	@tools/setup dev
+
+clean:
+	rm -rf .venv dist build
