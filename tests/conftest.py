@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import ServerError
 from bench.guard import Guard
-from bench.servers import choose, start
+from bench.servers import choose, recipe, start
 from bench.servers.base import Request, Server
 
 
@@ -19,6 +19,19 @@ def absent(reason: str) -> None:
     if os.environ.get("BROKERBENCH_REQUIRE") == "all":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., None]:
+    """``needs(system, kind="native")``: skips the test (or fails it, see absent) where that server cannot be had."""
+
+    def check(system: str, kind: str = "native") -> None:
+        found = recipe(system)
+        reason = "no server recipe" if found is None else found.missing(kind)
+        if reason is not None:
+            absent(f"{system}: no {kind} server: {reason}")
+
+    return check
 
 
 @pytest.fixture(scope="session")

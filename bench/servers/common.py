@@ -21,6 +21,7 @@ from bench.watchdog import start_time
 
 LOG_LINES = 15
 POLL_S = 0.02
+FRAME = re.compile(r"\s+(at \S+\(.*\)|\.\.\. \d+ (more|common frames omitted))")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # RabbitMQ writes them into files too
 STOP_TIMEOUT_S = 15.0
 DATA = Path(__file__).resolve().parent.parent / "data"  # templates that ship with the package
@@ -29,13 +30,14 @@ T = TypeVar("T")
 
 
 def tail(log: Path | None, lines: int = LOG_LINES) -> str:
-    """The last lines of a log, indented for a message."""
+    """The last lines of a log, indented for a message; without a stack trace's frames, which push the reason out of sight."""
     if log is None or not log.is_file():
         return "  (no log)"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 64 * 1024))  # a log can be huge, its last lines are not
         text = file.read().decode(errors="replace")
-    last = [line for line in COLOURS.sub("", text).splitlines() if line.strip()][-lines:]
+    said = [line for line in COLOURS.sub("", text).splitlines() if line.strip()]
+    last = [line for line in said if not FRAME.match(line)][-lines:] or said[-lines:]
     return "\n".join(f"  {line[:500]}" for line in last) or "  (its log is empty)"
 
 

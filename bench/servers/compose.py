@@ -99,7 +99,10 @@ def start_service(system: str, request: Request, connect: Callable[[Request, str
             env=environment,
             timeout=DOWN_TIMEOUT_S,
         )
-        stop()
+        try:
+            stop()
+        except ServerError as second:  # the first reason is the one that helps
+            raise ServerError(f"{error}\n{log.stdout}\n{second}") from error
         if isinstance(error, ServerError):
             raise ServerError(f"{error}\n{log.stdout}".rstrip()) from error
         raise

