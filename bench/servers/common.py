@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -30,13 +31,18 @@ T = TypeVar("T")
 
 
 def tail(log: Path | None, lines: int = LOG_LINES) -> str:
-    """The last lines of a log, indented for a message; without a stack trace's frames, which push the reason out of sight."""
+    """The last lines of a log, indented for a message, without what pushes the reason out of sight.
+
+    That is a stack trace's frames, and the forty lines of report that RabbitMQ writes after "BOOT FAILED".
+    """
     if log is None or not log.is_file():
         return "  (no log)"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 64 * 1024))  # a log can be huge, its last lines are not
         text = file.read().decode(errors="replace")
     said = [line for line in COLOURS.sub("", text).splitlines() if line.strip()]
+    boot = next((index for index, line in enumerate(said) if "BOOT FAILED" in line), len(said))
+    said = said[: boot + 3]
     last = [line for line in said if not FRAME.match(line)][-lines:] or said[-lines:]
     return "\n".join(f"  {line[:500]}" for line in last) or "  (its log is empty)"
 
@@ -90,7 +96,14 @@ def local(port: int) -> str:
 
 
 def node_folder(request: Request, node: str) -> Path:
-    """The folder of one node's data and settings, emptied: a server always starts with nothing."""
+    """The folder of one node's data and settings, emptied: a server always starts with nothing.
+
+    The log of an earlier start in the same folder is set aside as NODE.log.1, .2 and so on.
+    """
+    log = request.folder / f"{node}.log"
+    if log.exists():
+        number = next(n for n in itertools.count(1) if not (request.folder / f"{node}.log.{n}").exists())
+        log.rename(request.folder / f"{node}.log.{number}")
     folder = request.folder / node
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -220,6 +220,14 @@ def test_a_paused_server_can_be_stopped(guard, tmp_path, needs):
     assert command_lines(str(tmp_path)) == []
 
 
+def test_a_second_start_in_the_same_folder_sets_the_first_log_aside(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    for _ in range(3):
+        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard)).stop()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"redis_pubsub.1.log{end}" for end in ("", ".1", ".2")]
+    assert all(path.read_text().count("Ready to accept connections") == 1 for path in tmp_path.iterdir())
+
+
 def test_two_starts_at_once(guard, tmp_path, needs):
     needs("kafka")
     needs("redis_pubsub")
