@@ -22,7 +22,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str) -> Cha
     shown = [r for r in results if r.cost.producers or r.cost.consumers or r.cost.intermediary]
     if not shown:
         return None
-    title = f"CPU a delivered message at {text.point_name(point.point)}{' (emulator)' if shown[0].emulator else ''}"
+    title = f"CPU a delivered message {text.at(point.point)}{' (emulator)' if shown[0].emulator else ''}"
     height = 1.15 + 0.42 * len(shown)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, height))

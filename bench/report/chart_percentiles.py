@@ -24,7 +24,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
     shown = [r for r in results if (p := r.latency.get("e2e")) and p.curve and p.curve[-1][0] > 2]
     if not shown:
         return None
-    title = f"End-to-end latency at {text.point_name(point.point)}{' (emulator)' if shown[0].emulator else ''}"
+    title = f"End-to-end latency {text.at(point.point)}{' (emulator)' if shown[0].emulator else ''}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.7))
         axes = figure.add_axes((0.105, 0.15, 0.56, 0.74))

@@ -77,12 +77,14 @@ def _ranked(place: Place, among: int) -> tuple[str | Cell, ...]:
         return _row(place.result, text.DASH, "alone")
     rank = str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}"
     ratio = text.times(place.ratio) or "best"
-    return _row(place.result, rank, f"{ratio}, too close to call" if place.close else ratio)
+    return _row(place.result, rank, f"{ratio},\ntoo close to call" if place.close else ratio)
 
 
 def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
+    if result.rate is None:
+        return (Cell(rank, "quiet"), name(result), *[""] * 8, Cell(result.why, "quiet"))
     lost, repeated = (_total(result, key) for key in ("lost", "duplicated"))
-    rate = text.ranged(result.rate) if result.rate else text.NONE
+    rate = text.ranged(result.rate)
     # A rate that was set and reached is no bound of anything.
     bound = result.client_bound and result.absent.get("e2e") == "saturated"
     # Saturated: said once; the other percentiles would only repeat it.
@@ -90,7 +92,7 @@ def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
     others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
     return (
         Cell(rank, "" if result.standing == "ranked" else "quiet"),
-        f"{name(result)}: {result.why}" if result.why and result.standing not in {"ranked", "tuned", "emulator"} else name(result),
+        f"{name(result)}: {result.why}" if result.standing == "not-valid" else name(result),
         f">= {rate}" if bound else rate,
         others[0],
         p99,

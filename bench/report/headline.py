@@ -40,7 +40,7 @@ def sentence(scenario: str, point: PointSummary) -> str:
     """One point's answer: who leads within each promise, by how much, what was lost, what stands apart."""
     rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
     ranges = f"range over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
-    head = f"{scenario} at {text.point_name(point.point)} ({place(point.results)}; {ranges}): "
+    head = f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
     boards = [_board(board, point.by) for board in point.boards]
     parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
     parts += _apart(point)
@@ -65,7 +65,8 @@ def _board(board: Board, by: str) -> str:
     close = [best, *(p.result for p in board.places if p.close)]
     rest = [p for p in board.places[1:] if not p.close]
     if len(close) > 1:
-        told = f"{text.listed(f'{text.variant_name(r.variant)} {figure(r, by)}' for r in close)} too close to call at {what}"
+        where = "in" if by == "rate" else "at"
+        told = f"{text.listed(f'{text.variant_name(r.variant)} {figure(r, by)}' for r in close)} too close to call {where} {what}"
     else:
         told = f"{text.variant_name(best.variant)} leads with {what} {figure(best, by)}"
     behind = ", ".join(f"{text.variant_name(p.result.variant)} {figure(p.result, by)} {_ratio(p.ratio)}".rstrip() for p in rest)
@@ -86,7 +87,7 @@ def _audit(results: Sequence[VariantPoint]) -> str:
         return ""
     broken = [text.variant_name(r.variant) for r in real if any(a.verdict == "violated" for a in r.audit)]
     if broken:
-        return f"{text.listed(broken)} broke what the mode promises"
+        return f"{text.listed(broken)} broke what the mode promises and so takes no rank"
     doubtful = [text.variant_name(r.variant) for r in real if any(a.verdict == "undetermined" for a in r.audit)]
     n = sum(a.counts.get("processed") or 0 for r in real for a in r.audit)
     lost = sum(a.counts.get("lost") or 0 for r in real for a in r.audit)
@@ -98,13 +99,19 @@ def _audit(results: Sequence[VariantPoint]) -> str:
 
 def _apart(point: PointSummary) -> list[str]:
     said = []
-    out = [r for r in point.apart if r.standing not in {"tuned", "reference"}]
+    # What broke its promise was just said; the table says the rest.
+    out = [r for r in point.apart if r.standing not in {"tuned", "reference", "violated"}]
     if out:
-        said.append("Not ranked: " + "; ".join(f"{text.variant_name(r.variant)}, {STANDING[r.standing]} ({r.why})" for r in out))
+        said.append("Not ranked: " + "; ".join(f"{text.variant_name(r.variant)}, {_reason(r)}" for r in out))
     if point.emulators:
         names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}{_slow(r)}" for r in point.emulators)
         said.append(f"Apart, because the server only imitates the service: {names}")
     return said
+
+
+def _reason(result: VariantPoint) -> str:
+    state = STANDING[result.standing]
+    return state if result.standing == RATE_NOT_REACHED else f"{state} ({text.shortened(result.why)})"
 
 
 def _slow(emulated: VariantPoint) -> str:

@@ -79,6 +79,18 @@ def point_name(point: Mapping[str, Any]) -> str:
     return ", ".join(words) or "the only point"
 
 
+def at(point: Mapping[str, Any]) -> str:
+    """The point after a name: "at 2,000/s, 256 B", "as fast as it goes, 256 B"."""
+    name = point_name(point)
+    return f"at {name}" if point.get("rate_per_s") is not None else name
+
+
+def shortened(words: str, most: int = 90) -> str:
+    """The first line, cut at a length that a sentence bears."""
+    line = (words.splitlines() or [""])[0]
+    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
+
+
 def variant_name(variant: Mapping[str, Any]) -> str:
     """The pair that is compared: system and client, with the profile where it is not the default one."""
     name = str(variant.get("title") or variant.get("system") or variant.get("id"))
