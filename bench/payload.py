@@ -15,6 +15,8 @@ from bench.keys import Router
 POOL_ROWS = 256  # the body of a message is row (sequence & 255)
 _BLOCK_B = 4 << 20  # largest block, bytes, where one message is not larger
 _BLOCK_ROWS = 512
+_CYCLES = 5  # so often the pool stands in a row: runs of up to 4 x 256 messages are compared without a copy
+_CYCLE_B = 8 << 20  # but no more memory than that
 
 
 class Pool:
@@ -31,15 +33,18 @@ class Pool:
         flat = np.frombuffer(text, dtype=np.uint8)
         self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
         self._cycle: NDArray[np.uint8] | None = None
-        if 2 * POOL_ROWS * self.body_b <= _BLOCK_B:
-            self._cycle = np.concatenate([self._windows, self._windows])
+        if 0 < self.body_b <= _CYCLE_B // (_CYCLES * POOL_ROWS):
+            self._cycle = np.concatenate([self._windows] * _CYCLES)
+
+    def run(self, first: int, count: int) -> NDArray[np.uint8] | None:
+        """Return the bodies of ``count`` messages from sequence ``first`` on, uncopied; None where the pool holds no such run."""
+        start = first & (POOL_ROWS - 1)
+        if self._cycle is None or start + count > len(self._cycle):
+            return None
+        return self._cycle[start : start + count]
 
     def rows(self, sequences: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """Return the bodies of ``sequences``, shape (n, body_b). Contiguous runs within the pool's cycle are not copied."""
-        n = len(sequences)
-        start = int(sequences[0]) & (POOL_ROWS - 1)
-        if self._cycle is not None and n <= POOL_ROWS and int(sequences[-1]) - int(sequences[0]) == n - 1 and bool((np.diff(sequences) == 1).all()):
-            return self._cycle[start : start + n]
+        """Return the bodies of ``sequences``, shape (n, body_b)."""
         return self._windows[sequences & np.uint64(POOL_ROWS - 1)]
 
 
