@@ -11,7 +11,8 @@ the ack of a batch whose partition went to another member, is the event "ack-fai
 
 kafka-python serves its connections in threads of its own: outcomes come from there, pump() is a plain wait, and it
 reconnects by itself, silently. A lost connection is seen here as a fall of its metric ``connection-count`` between two
-calls of events(); one that comes back faster is not.
+calls of events(); one that comes back faster is not. While no broker answers, delivery_timeout_ms resolves the batches that
+were on their way; those behind them wait for a new producer id, so flush() may count them until close() gives them up.
 """
 
 from __future__ import annotations

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from adapters.base import Consumer, Event, Status
 
@@ -157,3 +162,19 @@ class Proxy:
         self.refuse(True)
         self.cut()
         self._listener.close()
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP to the process group of ``pid``, and a wait until each thread of it stands: a signal alone takes its time."""
+    os.killpg(pid, signal.SIGSTOP)
+    end = time.monotonic() + 10.0
+    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+        if os.getpgid(process.pid) != pid:  # Erlang's helpers have a group of their own
+            continue
+        while any(_state(task) != "T" for task in Path(f"/proc/{process.pid}/task").iterdir()):
+            assert time.monotonic() < end, f"process {process.pid} does not stop"
+            time.sleep(0.01)
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pika
 import pytest
-from adapter_parts import Ledger, Proxy, TestBlock, drain, id_of, send_all, wait_event
+from adapter_parts import Ledger, Proxy, TestBlock, drain, freeze, id_of, send_all, wait_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,7 +231,7 @@ def test_a_killed_server_leaves_indeterminate_messages_and_no_exception(session_
         adapter.prepare(wiring)
         with opened(adapter, wiring, 0) as (producer, ledger, consumer):
             send_all(producer, TestBlock(0, [0] * 100))
-            os.killpg(server.nodes[0].pid, signal.SIGSTOP)  # so that what follows is certainly on its way
+            freeze(server.nodes[0].pid)  # so that what follows is certainly on its way
             assert producer.send(TestBlock(100, [0] * 200), 0, 200, 0) == 200
             assert producer.flush(0.2) == 200
             os.killpg(server.nodes[0].pid, signal.SIGKILL)
