@@ -13,6 +13,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -207,17 +208,17 @@ def _disks() -> Iterable[Callable[[], Check]]:
 
 def _disk(name: str, folder_of: Callable[[], Path], variable: str) -> Check:
     advice = f"free some room, or set {variable} to a folder elsewhere"
+    folder: Path | None = None
     try:
-        place = folder_of().absolute()
+        folder = place = folder_of().absolute()
         while not place.exists():  # results/runs is made by the first run
             place = place.parent
-        free = shutil.disk_usage(place).free
+        with tempfile.TemporaryFile(dir=place):  # to write is the only proof: root may write by every permission
+            free = shutil.disk_usage(place).free
     except EnvironmentProblem as error:
         return Check(name, "bad", str(error), advice)
     except OSError as error:
-        return Check(name, "bad", f"{error.filename}: {error.strerror}", advice)
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Check(name, "bad", f"{place} cannot be written", f"set {variable} to a folder that can")
+        return Check(name, "bad", f"{folder} cannot be written: {error.strerror}", advice)
     return Check(name, "ok" if free >= DISK_MIN_B else "warn", f"{_gib(free)} free in {place}", advice)
 
 
