@@ -52,107 +52,55 @@ def finding(code: str, evidence: str = "seen", advice: str = "do less") -> dict[
 
 
 def five() -> list[Fake]:
-    late = {2000: [finding("rate-not-reached", "delivered 121/s of 2,000/s", "lower the rate")]}
+    """Kafka (twice), RabbitMQ, SQS on an emulator, ZeroMQ, Redis Pub/Sub, and the floor; indices are used by tests."""
     return [
-        Fake(
-            "kafka",
-            "kafka",
-            "Apache Kafka",
-            "kafka-python",
-            "at-least-once",
-            "page cache",
-            3.1,
-            (21.0, 30.0, 14.0),
-            product="Apache Kafka",
-            version="4.4.0",
-            released="2026-08-01",
-            settings={"producer": {"acks": "all", "linger_ms": 0}, "consumer": {"max_poll_records": 500}},
-        ),
-        Fake(
-            "kafka,profile=tuned",
-            "kafka",
-            "Apache Kafka",
-            "kafka-python",
-            "at-least-once",
-            "page cache",
-            2.5,
-            (17.0, 28.0, 13.0),
-            profile="tuned",
-            product="Apache Kafka",
-            version="4.4.0",
-            released="2026-08-01",
-            settings={"producer": {"acks": "all", "linger_ms": 5}, "consumer": {"max_poll_records": 500}},
-        ),
-        Fake(
-            "rabbitmq",
-            "rabbitmq",
-            "RabbitMQ",
-            "pika",
-            "at-least-once",
-            "server memory",
-            1.4,
-            (33.0, 52.0, 28.0),
-            product="RabbitMQ",
-            version="3.10.8",
-            released="2022-09-01",
-            end_of_life="2023-07-31",
-            findings={2000: [finding("client-bound", "producer at 97% of a core", "add producers")]},
-        ),
-        Fake(
-            "sqs",
-            "sqs",
-            "Amazon SQS",
-            "boto3",
-            "at-least-once",
-            "server memory",
-            12.0,
-            (410.0, 700.0, 520.0),
-            product="ElasticMQ",
-            version="1.7",
-            emulator=True,
-            findings=late,
-        ),
-        Fake(
-            "zeromq",
-            "zeromq",
-            "ZeroMQ",
-            "pyzmq",
-            "none",
-            "client library only",
-            0.4,
-            (4.0, None, 6.0),
-            confirms=False,
-            intermediary=False,
-            stores=False,
-        ),
-        Fake(
-            "redis-pubsub",
-            "redis_pubsub",
-            "Redis Pub/Sub",
-            "redis",
-            "at-most-once",
-            "server memory",
-            0.6,
-            (20.0, 9.0, 11.0),
-            stores=False,
-            product="Redis",
-            version="7.0.15",
-            released="2024-01-09",
-        ),
-        Fake(
-            "tcp",
-            "tcp",
-            "raw TCP",
-            "",
-            "none",
-            "client library only",
-            0.3,
-            (2.0, None, 2.0),
-            confirms=False,
-            intermediary=False,
-            stores=False,
-        ),
+        _kafka("kafka", 3.1, 0),
+        _kafka("kafka,profile=tuned", 2.5, 5, profile="tuned"),
+        _rabbitmq(),
+        _sqs(),
+        _zeromq(),
+        _redis(),
+        _tcp(),
     ]
+
+
+def _kafka(name: str, p50_ms: float, linger_ms: int, profile: str = "defaults") -> Fake:
+    fake = Fake(name, "kafka", "Apache Kafka", "kafka-python", "at-least-once", "page cache", p50_ms, (21.0, 30.0, 14.0), profile=profile)
+    fake.product, fake.version, fake.released = "Apache Kafka", "4.4.0", "2026-08-01"
+    fake.settings = {"producer": {"acks": "all", "linger_ms": linger_ms}, "consumer": {"max_poll_records": 500}}
+    return fake
+
+
+def _rabbitmq() -> Fake:
+    fake = Fake("rabbitmq", "rabbitmq", "RabbitMQ", "pika", "at-least-once", "server memory", 1.4, (33.0, 52.0, 28.0), product="RabbitMQ")
+    fake.version, fake.released, fake.end_of_life = "3.10.8", "2022-09-01", "2023-07-31"
+    fake.findings = {2000: [finding("client-bound", "producer at 97% of a core", "add producers")]}
+    return fake
+
+
+def _sqs() -> Fake:
+    fake = Fake("sqs", "sqs", "Amazon SQS", "boto3", "at-least-once", "server memory", 12.0, (410.0, 700.0, 520.0), product="ElasticMQ")
+    fake.version, fake.emulator = "1.7", True
+    fake.findings = {2000: [finding("rate-not-reached", "delivered 121/s of 2,000/s", "lower the rate")]}
+    return fake
+
+
+def _zeromq() -> Fake:
+    fake = Fake("zeromq", "zeromq", "ZeroMQ", "pyzmq", "none", "client library only", 0.4, (4.0, None, 6.0))
+    fake.confirms = fake.intermediary = fake.stores = False
+    return fake
+
+
+def _redis() -> Fake:
+    fake = Fake("redis-pubsub", "redis_pubsub", "Redis Pub/Sub", "redis", "at-most-once", "server memory", 0.6, (20.0, 9.0, 11.0))
+    fake.stores, fake.product, fake.version, fake.released = False, "Redis", "7.0.15", "2024-01-09"
+    return fake
+
+
+def _tcp() -> Fake:
+    fake = Fake("tcp", "tcp", "raw TCP", "", "none", "client library only", 0.3, (2.0, None, 2.0))
+    fake.confirms = fake.intermediary = fake.stores = False
+    return fake
 
 
 @dataclass(frozen=True)
