@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from harness import Case
-from witness import WITNESSES
+from witness import witness_of
 
 import adapters
 from adapters.errors import NotInstalled
@@ -38,6 +38,6 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
         bootstrap: list[str] = []
         if recipes.recipe(system) is not None:
             bootstrap = list(request.getfixturevalue("servers")(system).bootstrap)
-        return Case(system, adapter, bootstrap, WITNESSES.get(system), profile)
+        return Case(system, adapter, bootstrap, witness_of(system), profile)
 
     return make

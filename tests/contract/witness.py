@@ -12,8 +12,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from adapters import canonical
 from adapters.base import Wiring
 
 WAIT_S = 30.0
@@ -235,3 +237,11 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "sqs": SqsWitness,
     "redis_pubsub": RedisPubSubWitness,
 }
+
+
+def witness_of(system: str) -> Callable[[Wiring, str], Witness] | None:
+    """Ours, or that of an installed package (entry point group brokerbench.contract: a module with WITNESS and EXPECTED)."""
+    for point in entry_points(group="brokerbench.contract"):
+        if canonical(point.name) == system:
+            return point.load().WITNESS
+    return WITNESSES.get(system)
