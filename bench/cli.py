@@ -6,11 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import adapters
 from adapters.errors import AdapterError, UnknownSystem
 from bench import __version__
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
 
 _EPILOG = """\
 examples:
@@ -33,7 +37,8 @@ environment: BROKERBENCH_HOME (cache) · BROKERBENCH_RESULTS · BROKERBENCH_<SYS
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="brokerbench", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG,
-        description="Identical real-time workloads through broker-based and broker-less messaging systems: throughput, latency, verified delivery.",
+        description="Identical real-time workloads through broker-based and broker-less messaging systems:\n"
+        "throughput, latency, verified delivery.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"brokerbench {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -49,18 +54,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser, name: str, what: str, example: str) -> argparse.ArgumentParser:  # fmt: skip
+def _add(verbs: Verbs, common: argparse.ArgumentParser, name: str, what: str, example: str) -> argparse.ArgumentParser:
     return verbs.add_parser(
         name, parents=[common], help=what, description=what[0].upper() + what[1:] + ".", epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
 
 
-def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
-    verb = _add(verbs, common, "run", "run a scenario and write its report", 'brokerbench run order-events --systems kafka rabbitmq --set rate="500/s"')
+def _add_run(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "run",
+        "run a scenario and write its report",
+        'brokerbench run order-events --systems kafka rabbitmq --set rate="500/s"',
+    )
     verb.add_argument("scenario", help="a shipped scenario's name (see: brokerbench scenarios) or a YAML file")
     verb.add_argument("--systems", nargs="+", metavar="SPEC", help="what to compare, instead of the scenario's list")
-    verb.add_argument("--set", action="append", metavar="AXIS=VALUES", help='values of a sweep axis: rate, size, partitions, ...: --set size="64 B,1 KiB"')
+    verb.add_argument(
+        "--set", action="append", metavar="AXIS=VALUES", help='values of a sweep axis: rate, size, partitions, ...: --set size="64 B,1 KiB"'
+    )
     verb.add_argument("--rounds", type=int, help="how often each variant is measured at each point")
     verb.add_argument("--series", type=int, help="how often all of it is repeated on restarted servers")
     verb.add_argument("--warmup", metavar="TIME", help="load before the measured window, such as 1s")
@@ -70,25 +83,43 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common:
     verb.add_argument("--quiet", action="store_true", help="no progress")
 
 
-def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
-    verb = _add(verbs, common, "report", "write the report of a run from its files", "brokerbench report results/runs/order-events-20261122-170102-ab12")
+def _add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "report",
+        "write the report of a run from its files",
+        "brokerbench report results/runs/order-events-20261122-170102-ab12",
+    )
     verb.add_argument("run", nargs="*", type=Path, help="a run's folder (default: the newest)")
     verb.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the run's folder)")
 
 
-def _add_systems(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
-    verb = _add(verbs, common, "systems", "say what works here, by a round trip made now, and what each system promises", "brokerbench systems kafka")
+def _add_systems(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "systems",
+        "say what works here, by a round trip made now, and what each system promises",
+        "brokerbench systems kafka",
+    )
     verb.add_argument("system", nargs="*", help="only these")
     verb.add_argument("--promises", action="store_true", help="only what they promise: start nothing")
 
 
-def _add_scenarios(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
-    verb = _add(verbs, common, "scenarios", "list the shipped scenarios, show one, or explain the file's fields", "brokerbench scenarios order-events > mine.yaml")
+def _add_scenarios(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "scenarios",
+        "list the shipped scenarios, show one, or explain the file's fields",
+        "brokerbench scenarios order-events > mine.yaml",
+    )
     verb.add_argument("name", nargs="?", help="print this one")
     verb.add_argument("--explain", action="store_true", help="every field with its meaning and default")
 
 
-def _add_servers(verbs: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+def _add_servers(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = _add(verbs, common, "servers", "list, get, start or stop servers", "brokerbench servers start kafka")
     verb.add_argument("action", nargs="?", default="list", choices=("list", "install", "start", "stop"), help="default: list")
     verb.add_argument("system", nargs="*", help="only these (default: all)")

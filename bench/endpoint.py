@@ -112,9 +112,8 @@ class ProducerRole(_Role):
 
     def _canary_block(self, message: Message) -> Block:
         load = Workload.from_json(message["workload"])
-        block = Block(
-            Pool(load.seed, 64), Router("round-robin", load.partitions), 64, run=self._run, trial=0, producer=self._index, flags=CANARY
-        )
+        router = Router("round-robin", load.partitions)
+        block = Block(Pool(load.seed, 64), router, 64, run=self._run, trial=0, producer=self._index, flags=CANARY)
         self._lanes = min(load.partitions, block.count)
         return block
 
@@ -149,6 +148,7 @@ class ProducerRole(_Role):
             self._producer.send(block, 0, self._lanes, 0.0, group)
 
     def close(self) -> None:
+        """Close the connection."""
         self._producer.close()
 
 
@@ -161,8 +161,8 @@ class ConsumerRole(_Role):
         self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
         self._active = False
         self._loop = ConsumerLoop(
-            self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]), run=run_number(spec["run_id"]), group=spec["groups"].index(spec["group"]),
-            name=spec["group"], member=int(spec["member"]),
+            self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]),
+            run=run_number(spec["run_id"]), group=spec["groups"].index(spec["group"]), name=spec["group"], member=int(spec["member"]),
         )  # fmt: skip
 
     def do(self, message: Message) -> Message | None:
@@ -198,6 +198,7 @@ class ConsumerRole(_Role):
         return _IDLE_S, None
 
     def close(self) -> None:
+        """Account and acknowledge what is pending, then close the connection."""
         self._loop.flush()
         self._consumer.close()
 

@@ -72,7 +72,7 @@ def holds(words: tuple[int, ...]) -> bool:
 
 def checks(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the check of each row of ``words``, shape (n, >= 7), by wrapping arithmetic."""
-    total = words[:, 0] * K[0]
+    total: NDArray[np.uint64] = words[:, 0] * K[0]
     for i in range(1, 7):
         total += words[:, i] * K[i]
     return total

@@ -59,7 +59,8 @@ class Router:
         """Return the lane of each of ``sequences``; the same shape."""
         if not self.keyed:
             return (sequences % self.partitions).astype(np.uint32)
-        return self._lanes[sequences & (PERIOD - 1)]
+        lanes: NDArray[np.uint32] = self._lanes[sequences & (PERIOD - 1)]
+        return lanes
 
     def keys(self, first: int, count: int) -> Sequence[bytes] | None:
         """Return the keys of a range of sequences; None when routing is round-robin."""

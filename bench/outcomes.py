@@ -60,7 +60,9 @@ class Ledger:
     The send times of the last ``capacity`` messages are kept in a ring; the sender's window keeps more from being open.
     """
 
-    def __init__(self, histogram: Histogram, *, groups: int, capacity: int, window_ns: tuple[int, int], first_id: int, last_id: int) -> None:
+    def __init__(
+        self, histogram: Histogram, *, groups: int, capacity: int, window_ns: tuple[int, int], first_id: int, last_id: int
+    ) -> None:
         self._histogram = histogram
         self._mask = (1 << (capacity - 1).bit_length()) - 1
         self._sent = np.zeros((max(groups, 1), self._mask + 1), dtype=np.int64)

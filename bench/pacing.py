@@ -32,7 +32,8 @@ class Constant:
         """Return the intended times of messages first ... first + count - 1, ns after the start; shape (count,)."""
         g = np.arange(first, first + count, dtype=np.int64) * self._producers + self._index
         whole, rest = np.divmod(g, self._per)  # split, so that g * 10^9 never overflows
-        return whole * self._step + rest * self._step // self._per
+        times: NDArray[np.int64] = whole * self._step + rest * self._step // self._per
+        return times
 
     def due(self, elapsed_ns: int) -> int:
         """Return how many messages of this producer are due ``elapsed_ns`` after the start: exact inverse of block()."""

@@ -45,7 +45,8 @@ class Pool:
 
     def rows(self, sequences: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return the bodies of ``sequences``, shape (n, body_b)."""
-        return self._windows[sequences & np.uint64(POOL_ROWS - 1)]
+        bodies: NDArray[np.uint8] = self._windows[sequences & np.uint64(POOL_ROWS - 1)]
+        return bodies
 
 
 class Block:
@@ -54,7 +55,9 @@ class Block:
     ``fill`` writes all but the send time, ``stamp`` the send time of some rows: one vector addition to the check.
     """
 
-    def __init__(self, pool: Pool, router: Router, size: int, *, run: int, trial: int, producer: int, epoch: int = 0, flags: int = 0) -> None:
+    def __init__(
+        self, pool: Pool, router: Router, size: int, *, run: int, trial: int, producer: int, epoch: int = 0, flags: int = 0
+    ) -> None:
         self.size = size
         self.count = max(1, min(_BLOCK_ROWS, 1 << max(0, (_BLOCK_B // size).bit_length() - 1)))
         self.first_id = 0
@@ -63,7 +66,7 @@ class Block:
         self._pool = pool
         self._router = router
         self._buffer = np.zeros(self.count * size, dtype=np.uint8)
-        self._raw = memoryview(self._buffer)
+        self._raw = self._buffer.data
         self._rows = self._buffer.reshape(self.count, size)
         self._head = np.ndarray((self.count,), dtype=header.DTYPE, buffer=self._buffer.data, strides=(size,))
         self._head["magic"] = header.MAGIC

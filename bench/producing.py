@@ -230,7 +230,9 @@ class ProducerTrial:
         for status, group, ids in self.ledger.settle(taken):
             kind, where = _KIND[status], ALL if group < 0 else group
             if isinstance(ids, int):
-                self._writer.span(kind, trial=self._trial, producer=self._index, first=ids, count=1, group=where, t_first=first, t_last=last)
+                self._writer.span(
+                    kind, trial=self._trial, producer=self._index, first=ids, count=1, group=where, t_first=first, t_last=last
+                )
                 continue
             columns = np.zeros(len(ids), dtype=header.DTYPE)
             columns["producer"] = self._index
@@ -269,7 +271,7 @@ class ProducerTrial:
     def _end(self, now: int) -> None:
         """Give up what was not accepted, flush the rest, account it all."""
         if self._part is not None:
-            lo, hi, reached = self._part
+            _, hi, reached = self._part
             for group, at in zip(self._groups, reached, strict=True):
                 if at < hi:
                     self._writer.span(

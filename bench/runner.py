@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import adapters
+from adapters import AdapterClass
 from adapters.base import Adapter, Options
 from adapters.errors import AdapterError, NotInstalled, Unsupported
 from bench import environment, plan, trial
@@ -40,7 +41,7 @@ class Entry:
     """A variant of this run: what it runs through, or why it does not run."""
 
     variant: Variant
-    adapter_class: type[Adapter]
+    adapter_class: AdapterClass
     adapter: Adapter  # of default options: for what is printed of a variant that did not run
     place: Place | None
     session: Session | None = None
@@ -65,9 +66,8 @@ class Runner:
 
     def run(self) -> int:
         """Run everything; return the exit code (0, or 1 where a trial failed or a promise was broken)."""
-        plan_ = plan.make(
-            self._scenario.points(), self._scenario.variants(), rounds=self._scenario.rounds, series=self._scenario.series, seed=self._scenario.seed
-        )
+        scenario = self._scenario
+        plan_ = plan.make(scenario.points(), scenario.variants(), rounds=scenario.rounds, series=scenario.series, seed=scenario.seed)
         self._writer.save_plan([planned.to_json() for planned in plan_])
         self._writer.save_environment(environment.capture())
         status = "failed"
@@ -213,20 +213,17 @@ class Runner:
             entry.failures += 1
             self.failed += 1
         except KeyboardInterrupt:
-            self._save(planned, self._frame(planned, entry, deployment, started) | {"status": "interrupted", "reason": "Ctrl-C"}, {}, [])
+            stub = self._frame(planned, entry, deployment, started)
+            self._writer.save_trial(planned.trial, stub | {"status": "interrupted", "reason": "Ctrl-C"}, {}, [])
             raise
         if not measured:
             measured = self._frame(planned, entry, deployment, started) | {"status": status, "reason": reason}
-        self._save(planned, measured, histograms, rows)
+        self._writer.save_trial(planned.trial, measured, histograms, rows)
         self._after(entry, measured)
 
     def _frame(self, planned: Planned, entry: Entry, deployment: Deployment, started: str) -> dict[str, Any]:
-        return trial.frame(
-            planned, entry.adapter, deployment.running(entry.place), run_id=self._writer.run_id, scenario=self._scenario.name, started=started
-        )
-
-    def _save(self, planned: Planned, record: Mapping[str, Any], histograms: Mapping[str, Histogram], rows: Sequence[Mapping[str, Any]]) -> None:
-        self._writer.save_trial(planned.trial, dict(record), dict(histograms), list(rows))
+        server = deployment.running(entry.place)
+        return trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
 
     def _after(self, entry: Entry, record: Mapping[str, Any]) -> None:
         """Say what went wrong; a session that failed or still holds messages is not used again."""
@@ -266,7 +263,6 @@ class Runner:
     def _close_sessions(self) -> None:
         for entry in self._entries.values():
             self._close(entry)
-
 
 
 def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWriter:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.base import Adapter, Group, Options, Topology, Wiring
+from adapters import AdapterClass
+from adapters.base import Group, Options, Topology, Wiring
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
 from bench.clock import cpu_of_process_ns, now_ns, sleep_until
@@ -92,7 +93,7 @@ class Session:
     """A variant with its endpoints. ``open`` once, ``trial`` many times, ``close`` always."""
 
     def __init__(
-        self, adapter_class: type[Adapter], variant: Variant, workload: Workload, *,
+        self, adapter_class: AdapterClass, variant: Variant, workload: Workload, *,
         run_id: str, engine: LocalEngine, evidence: Path, number: int, payload_bytes_max: int,
     ) -> None:  # fmt: skip
         self.variant = variant
@@ -102,7 +103,7 @@ class Session:
         )  # fmt: skip
         self.adapter = adapter_class(options)
         self._spec = {
-            "adapter": f"{adapter_class.__module__}:{adapter_class.__qualname__}",
+            "adapter": f"{type(self.adapter).__module__}:{type(self.adapter).__qualname__}",
             "options": asdict(options), "run_id": run_id, "evidence": str(evidence), "groups": [name for name, _ in workload.groups],
             "workload": workload.to_json(),
         }  # fmt: skip
@@ -112,10 +113,9 @@ class Session:
         self._prefix = f"{number:03d}-{variant.id}"
         self._wiring: Wiring | None = None
         self._prepared = False
-        topology = Topology(
-            workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions
-        )
-        self._wire = lambda: self.adapter.wire(topology, run_id)
+        topology = Topology(workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions)
+        self._topology = topology
+        self._run_id = run_id
         self.producers: list[Endpoint] = []
         self.consumers: list[Endpoint] = []
         self.members: list[tuple[str, int]] = [(name, member) for name, count in workload.groups for member in range(count)]
@@ -125,7 +125,7 @@ class Session:
 
     def wire(self) -> None:
         """Ask the adapter for addresses and names; raises Unsupported where the topology is beyond the system."""
-        self._wiring = self._wire()
+        self._wiring = self.adapter.wire(self._topology, self._run_id)
 
     def open(self, servers: Sequence[str]) -> None:
         """Prepare topics and queues, start the endpoints, wait until canaries of every producer have come through."""
@@ -153,7 +153,8 @@ class Session:
         self._engine.start(spec, self._evidence)
 
     def _arrivals(self, role: str) -> list[Endpoint]:
-        rests = [f"{name}-{member}" for name, member in self.members] if role == "consumer" else [str(i) for i in range(self._workload.producers)]
+        members = [f"{name}-{member}" for name, member in self.members]
+        rests = members if role == "consumer" else [str(i) for i in range(self._workload.producers)]
         return self._engine.arrivals([self._name(role, rest) for rest in rests], _START_S)
 
     def _await_ready(self) -> None:

@@ -57,8 +57,8 @@ def described_server(server: Server | None) -> dict[str, Any] | None:
         return None
     product = server.product
     return {
-        "kind": server.kind, "product": product.name, "version": product.version, "released": product.released, "end_of_life": product.end_of_life,
-        "emulator": product.emulator, "settings": {key: _plain(value) for key, value in server.settings.items()},
+        "kind": server.kind, "product": product.name, "version": product.version,
+        "released": product.released, "end_of_life": product.end_of_life, "emulator": product.emulator, "settings": {key: _plain(value) for key, value in server.settings.items()},
         "nodes": [node.name for node in server.nodes],
     }  # fmt: skip
 
@@ -80,14 +80,16 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
     }  # fmt: skip
 
 
-def complete(trial: dict[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> tuple[dict[str, Histogram], list[dict[str, Any]]]:
+def complete(
+    trial: dict[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path
+) -> tuple[dict[str, Histogram], list[dict[str, Any]]]:
     """Fill ``trial`` with what was measured; return the histograms by tag and the rows of series.csv."""
     histograms = _histograms(raw)
     trial |= {"status": "ok", "go_ns": raw.go_ns, "drained_s": raw.drained_s, "nodes": raw.nodes}
     kept = ("index", "planned", "sent", "confirmed", "failed", "indeterminate", "blocked_s", "cpu_ns", "rss_b", "collections")
     trial["producers"] = [{key: report[key] for key in kept} for report in raw.producers]
-    kept = ("group", "member", "received", "in_window", "cpu_ns", "rss_b", "collections")
-    trial["consumers"] = [{key: report[key] for key in kept} for report in raw.consumers]
+    kept_of_consumers = ("group", "member", "received", "in_window", "cpu_ns", "rss_b", "collections")
+    trial["consumers"] = [{key: report[key] for key in kept_of_consumers} for report in raw.consumers]
     trial["rates"] |= _rates(raw, workload)
     trial["latency"] = {
         "end_to_end_intended": histograms["e2e"].summary(),
@@ -98,7 +100,7 @@ def complete(trial: dict[str, Any], raw: Raw, session: Session, workload: Worklo
     trial["cost"] = _cost(raw, trial["server"])
     trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
     trial["events"] = [
-        {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, "who": event["who"], "kind": event["kind"], "detail": event["detail"]} for event in raw.events
+        {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
     trial["audit"] = _audits(trial, raw, session, workload, evidence)
     trial["findings"] = findings.of_trial(trial)
@@ -177,11 +179,12 @@ def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session) -> dict[
     capabilities, mode = session.adapter.capabilities, session.adapter.mode
     row = asdict(one)
     row["unexpected"] += foreign
-    word, reasons = verdict(one, mode.delivery.value, capabilities.order_delivered)
+    word, why = verdict(one, mode.delivery.value, capabilities.order_delivered)
+    reasons = list(why)
     if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline
         word, reasons = "undetermined", ["messages still arrived when the drain deadline passed"]
         row |= {"undelivered": one.lost, "lost": None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
-    return row | {"verdict": word, "reasons": list(reasons)}
+    return row | {"verdict": word, "reasons": reasons}
 
 
 def _series(raw: Raw, workload: Workload) -> list[dict[str, Any]]:

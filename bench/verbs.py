@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import adapters
-from adapters.capabilities import Capabilities
+from adapters.capabilities import Capabilities, Mode
 from bench import environment, scenario, servers, store, works
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.progress import Progress
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = scenario.load(args.scenario)
     axes = _axes(args.set or [])
     chosen = chosen.override(
-        systems=args.systems, rounds=args.rounds, series=args.series, seed=args.seed, warmup=args.warmup, measure=args.measure, drain=args.drain,
-        axes=axes,
+        systems=args.systems, rounds=args.rounds, series=args.series, seed=args.seed,
+        warmup=args.warmup, measure=args.measure, drain=args.drain, axes=axes,
     )  # fmt: skip
     progress = Progress(quiet=args.quiet or args.json)
     progress.say(f"{chosen.name}: {chosen.title or 'a scenario'} · {len(chosen.systems)} variants, about {chosen.load_s():.0f} s of load")
@@ -64,7 +65,7 @@ def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
         name, sign, values = pair.partition("=")
         if not sign or not values:
             raise UsageError(f'--set {pair}: should be AXIS=VALUE[,VALUE...], such as --set rate="200/s,2 kHz"')
-        axes[name.strip()] = [value.strip() for value in values.split(",")]
+        axes[name.strip()] = [value.strip() for value in re.split(r",(?!\d{3}(?!\d))", values)]  # "2,000/s" is one value
     return axes or None
 
 
@@ -131,14 +132,18 @@ def _say_system(one: works.Works) -> None:
 
 
 def _promises(capabilities: Capabilities) -> str:
-    told = []
-    for mode in capabilities.modes:
-        told.append(
-            f"    mode {mode.name}: {mode.delivery.value}; order: {mode.ordering}; acknowledged = {mode.persistence.value}, copies: {mode.copies}\n"
-            f"        late subscriber: {mode.late_subscriber}; slow consumer: {mode.slow_consumer}\n        {mode.source}"
-        )
-    shares = f"fan-out {capabilities.fan_out.value}, work-sharing {capabilities.work_sharing.value}, partitions {capabilities.partitions.value}"
-    return "\n".join([f"    {capabilities.architecture}; {shares}", *told])
+    shares = (
+        f"fan-out {capabilities.fan_out.value}, work-sharing {capabilities.work_sharing.value}, partitions {capabilities.partitions.value}"
+    )
+    return "\n".join([f"    {capabilities.architecture}; {shares}", *(_promise(mode) for mode in capabilities.modes)])
+
+
+def _promise(mode: Mode) -> str:
+    acknowledged = f"acknowledged = {mode.persistence.value}, copies: {mode.copies}"
+    return (
+        f"    mode {mode.name}: {mode.delivery.value}; order: {mode.ordering}; {acknowledged}\n"
+        f"        late subscriber: {mode.late_subscriber}; slow consumer: {mode.slow_consumer}\n        {mode.source}"
+    )
 
 
 def scenarios(args: argparse.Namespace) -> int:
@@ -159,7 +164,8 @@ def scenarios(args: argparse.Namespace) -> int:
         _json([one.to_data() for one in listed])
         return 0
     for one in listed:
-        print(f"{one.name:<14} {one.title}\n{'':<14} {len(one.points())} points x {len(one.systems)} variants x {one.rounds} rounds: {one.load_s():.0f} s of load")
+        size = f"{len(one.points())} points x {len(one.systems)} variants x {one.rounds} rounds: {one.load_s():.0f} s of load"
+        print(f"{one.name:<14} {one.title}\n{'':<14} {size}")
     return 0
 
 
@@ -238,7 +244,9 @@ def doctor(args: argparse.Namespace) -> int:
         _json([asdict(check) for check in checks])
     else:
         for check in checks:
-            print(f"{check.ok:<5} {check.name:<22} {check.found}" + (f"\n      {'':<22} {check.advice}" if check.ok != "ok" and check.advice else ""))
+            print(f"{check.ok:<5} {check.name:<22} {check.found}")
+            if check.ok != "ok" and check.advice:
+                print(f"{'':<28} {check.advice}")
     return 3 if any(check.ok == "bad" for check in checks) else 0
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import adapters
-from adapters.base import Options
 from adapters.capabilities import Capabilities
 from adapters.errors import AdapterError, NotInstalled
 from bench import plan, scenario, trial
@@ -107,7 +106,8 @@ def _told(record: dict[str, Any], up_s: float) -> str:
     audit = record["audit"]["only"]
     server = record["server"]
     if audit["verdict"] not in ("clean", "as promised") or audit["processed"] < audit["sent"]:
-        raise BenchError(f"{audit['processed']} of {audit['sent']} messages came through: {'; '.join(audit['reasons']) or audit['verdict']}")
+        why = "; ".join(audit["reasons"]) or audit["verdict"]
+        raise BenchError(f"{audit['processed']} of {audit['sent']} messages came through: {why}")
     p50 = record["latency"]["end_to_end_intended"]["p50_ns"] / 1e6
     what = "no server" if server is None else f"{server['product']} {server['version']} ({server['kind']}, up in {up_s:.1f} s)"
     return f"{audit['processed']} messages there and audited, p50 {p50:.1f} ms · {what}"
@@ -120,4 +120,3 @@ def check_all(names: list[str], told: Callable[[Works], None]) -> list[Works]:
         found.append(check(name))
         told(found[-1])
     return found
-

@@ -1,0 +1,1 @@
+"""Where endpoints run: engines place and supervise them."""

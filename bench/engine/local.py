@@ -74,7 +74,13 @@ class Endpoint:
             if failed is not None:
                 return f"{self.name}: {failed['reason']}"
         code = self.process.poll()
-        how = "closed its control connection" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        how = (
+            "closed its control connection"
+            if code is None
+            else f"was killed by signal {-code}"
+            if code < 0
+            else f"ended with exit code {code}"
+        )
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if self.log.exists() else []
         return f"{self.name} {how}" + ("".join(f"\n    {line}" for line in lines))
 
