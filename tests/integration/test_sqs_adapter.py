@@ -74,13 +74,15 @@ def until(what, wanted, timeout_s=20.0):
         time.sleep(0.05)
 
 
-def test_an_entry_that_is_refused_fails_alone(stand):
-    """The server itself refuses one of ten: a body that is too long for it."""
+def test_an_entry_that_is_refused_fails_alone(stand, servers):
+    """The server itself refuses one of ten, for a character that SQS does not take."""
+    if servers("sqs").product.name == "moto":
+        pytest.skip("moto takes every character: needs ElasticMQ (Java)")
     ledger = Ledger()
     producer = stand.producer(stand.adapter(threads=1), ledger)
 
     def spoil(params, **_):
-        params["Entries"][3]["MessageBody"] = "\x00"  # a character that SQS does not take
+        params["Entries"][3]["MessageBody"] = "\x00"
         return params
 
     producer._client.meta.events.register("provide-client-params.sqs.SendMessageBatch", spoil)
