@@ -179,8 +179,10 @@ def test_a_rebalance_tells_the_whole_assignment_and_fails_old_acks(bootstrap):
                 if (batch := first.poll(100, 0.2)) is not None:
                     batches.append(batch)
             events = first.events()
-            assert [event.kind for event in events] == ["ready", "assigned"]
-            assert events[1].partitions == (0, 1, 2, 3)
+            # A member whose metadata is older than the topic joins with nothing first, and again when it has learned of it.
+            assert {event.kind for event in events} == {"ready", "assigned"}
+            assert events[0].kind == "ready"
+            assert events[-1].partitions == (0, 1, 2, 3)
 
             with consuming(adapter, wiring, 1) as second:
                 owned = {0: (), 1: ()}
