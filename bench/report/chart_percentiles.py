@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import text
 from bench.report.figures import label
-from bench.report.headline import place
+from bench.report.headline import STANDING, place
 from bench.report.svg import DASHES, GRID, INK, MARKERS, QUIET, SERIES, STYLE, Chart, render
 
 _TICKS = ((2, "50"), (10, "90"), (100, "99"), (1e3, "99.9"), (1e4, "99.99"), (1e5, "99.999"), (1e6, "99.9999"))
@@ -27,7 +27,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
     title = f"End-to-end latency {text.at(point.point)}{' (emulator)' if shown[0].emulator else ''}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.7))
-        axes = figure.add_axes((0.105, 0.15, 0.56, 0.74))
+        axes = figure.add_axes((0.105, 0.15, 0.53, 0.74))
         for result in shown:
             _curve(axes, result, colours[result.id] % len(SERIES))
         _axes(axes, shown)
@@ -100,7 +100,9 @@ def _labels(axes: Axes, shown: Sequence[VariantPoint], colours: dict[str, int]) 
             arrowprops=line,
         )
         e2e = result.latency["e2e"]
-        under = f"{text.promise(result.delivery)}, n = {e2e.n if e2e else 0:,}"
+        unwell = result.standing in {"not-valid", "violated", "rate-not-reached"}
+        told = STANDING[result.standing] if unwell else f"n = {e2e.n if e2e else 0:,}"
+        under = f"{text.promise(result.delivery)}, {told}"
         axes.annotate(under, at, xycoords=where, va="top", color=QUIET, fontsize=7, annotation_clip=False)
 
 
