@@ -58,7 +58,8 @@ def described_server(server: Server | None) -> dict[str, Any] | None:
     product = server.product
     return {
         "kind": server.kind, "product": product.name, "version": product.version,
-        "released": product.released, "end_of_life": product.end_of_life, "emulator": product.emulator, "settings": {key: _plain(value) for key, value in server.settings.items()},
+        "released": product.released, "end_of_life": product.end_of_life, "emulator": product.emulator,
+        "settings": {key: _plain(value) for key, value in server.settings.items()},
         "nodes": [node.name for node in server.nodes],
     }  # fmt: skip
 
