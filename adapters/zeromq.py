@@ -164,15 +164,15 @@ class ZeroMqProducer:
     def ready(self, timeout_s: float) -> bool:
         """Every member of every group has answered."""
         self._watch()
-        if not self._was_ready and self._monitors:
+        if self._live < self._connections and self._monitors:
             poller = zmq.Poller()
             for monitor in self._monitors:
                 poller.register(monitor, zmq.POLLIN)
             deadline_s = time.monotonic() + timeout_s
-            while not self._was_ready and (left_s := deadline_s - time.monotonic()) > 0:
+            while self._live < self._connections and (left_s := deadline_s - time.monotonic()) > 0:
                 poller.poll(max(1, int(left_s * 1000)))
                 self._watch()
-        return self._was_ready and self._live == self._connections
+        return bool(self._sockets) and self._live == self._connections
 
     def _watch(self) -> None:
         """Takes what the monitors have to tell."""
