@@ -116,7 +116,7 @@ class Histogram:
 
     def supported(self, q: float) -> bool:
         """Whether at least 10 samples lie beyond quantile ``q``: with fewer it is a report of single events."""
-        return self.n > 0 and self.n - self._target(q) >= BEYOND_MIN
+        return round(self.n * (1.0 - q), 6) >= BEYOND_MIN  # rounded: 100 * (1 - 0.9) is a little below 10
 
     def summary(self) -> dict[str, int | None]:
         """SUMMARY of results/README.md; null = no samples, or fewer than 10 beyond the quantile."""
@@ -163,7 +163,7 @@ def encode(histogram: Histogram) -> str:
     expected = 0
     for index in np.flatnonzero(histogram.counts).tolist():
         if gap := index - expected:
-            _put(words, -gap if gap > 1 else 0)  # a single zero stands as itself, as the reference writes it
+            _put(words, -gap)  # zeros, counted
         _put(words, int(histogram.counts[index]))
         expected = index + 1
     inner = _INNER.pack(_COOKIE, len(words), 0, DIGITS, LOWEST_NS, HIGHEST_NS, 1.0)

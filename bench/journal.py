@@ -115,6 +115,8 @@ class Writer:
     def __init__(self, folder: Path, name: str, segment_b: int = 64 << 20) -> None:
         if segment_b < SIZE or segment_b % SIZE or segment_b > 1 << _OFFSET_BITS:
             raise ValueError(f"segment_b = {segment_b}: must be a multiple of {SIZE}, at most {1 << _OFFSET_BITS}")
+        self.name = name
+        self._closed = False
         self._records = _Segments(folder, name, "rec")
         self._blobs = _Segments(folder, name, "blob")
         self._segment_b = segment_b
@@ -213,15 +215,23 @@ class Writer:
         self._blob(Kind.MARK, Form.LIST, data, common | {"lane": ANY_LANE}, first=0, count=len(data))
 
     def close(self) -> None:
-        """Cut the files to what was used. Idempotent."""
+        """Cut the files to what was used; what is written after it raises ValueError. Idempotent."""
+        self._closed = True
+        self._end = self._at  # so that the next record comes to _roll()
         self._records.close(self._at)
         self._blobs.close(self._blob_at)
 
     def _roll(self) -> int:
+        """Begin the next segment of records."""
+        self._alive()
         self._map = self._records.next(self._at, self._segment_b)
         self._before += self._at // SIZE
         self._at = 0
         return 0
+
+    def _alive(self) -> None:
+        if self._closed:
+            raise ValueError(f"journal {self.name} is closed: nothing can be written to it")
 
     def _stream(self, kind: int, sequence: Column, lanes: Column | None, one: dict[str, int]) -> None:
         """Write messages that differ in lane and sequence only; ``lanes`` None = all of one["lane"]."""
@@ -280,6 +290,7 @@ class Writer:
         self, kind: int, form: Form, data: Column, one: dict[str, int], *, first: int, count: int, lane_width: int = 0, width: int = 0
     ) -> None:
         """Write ``data`` and then the record that points at it; widths are log2 of the bytes of a lane and of a sequence."""
+        self._alive()
         size = len(data)
         if self._blob_at + size > self._blob_end:
             self._blob_end = max(self._segment_b, size)

@@ -106,6 +106,8 @@ def produce(rng, producer, lane_of, groups):
             group = rng.choice((ALL, ALL, rng.randrange(groups)))
             chosen = tuple(rng.sample(chosen, len(chosen))) if rng.random() < 0.2 else chosen
             events.append(Event(outcome, chosen, TRIAL, group))
+            if rng.random() < 0.1:  # a second word on the same attempt
+                events.append(Event(rng.choice((Kind.OK, Kind.FAIL, Kind.INFO)), chosen, TRIAL, rng.choice((ALL, group))))
             if rng.random() < 0.3:  # the application tries again
                 again = tuple((*row[:3], 1, *row[4:]) for row in chosen)
                 events.append(Event(Kind.ATTEMPT, again, TRIAL, group))
