@@ -1,6 +1,6 @@
 """The accountant: what became of every message, from the journals alone (pure; runs years later on another machine).
 
-Definitions (guarantees.md, Anomalies; docs/guarantees.md): a message is (producer, epoch, sequence). Loss and duplicates are
+Definitions (docs/guarantees.md): a message is (producer, epoch, sequence). Loss and duplicates are
 judged on PROCESSED. Outcomes of group ALL hold for every group, others for theirs only; one without outcome is
 indeterminate (INFO); OK of any attempt outweighs all, FAIL holds only where every attempt failed. Who delivered first is
 judged within the group, by the time of the records; order within one consumer and (producer, epoch, lane).
@@ -125,9 +125,10 @@ def audit(
 ) -> dict[str, GroupAudit]:
     """Account trial ``trial`` for each of ``groups`` (names; a ConsumerSource has the index).
 
-    ``lane_of`` is called for attempted messages only, and is needed where a producer has several lanes: without it, records that
-    span lanes are judged as one lane, and so reordering may come out too high, and the place of a loss is that in the
-    producer's whole sequence. Raises bench.journal.EvidenceMissing for journals that are missing or cut.
+    ``lane_of`` is called for attempted messages only, numbers lanes as the headers do, and is needed where a producer has several:
+    without it, records that span lanes are judged as one lane, so reordering may come out too high, and the place of a loss
+    is that in the producer's whole sequence. ValueError where it contradicts the journals; bench.journal.EvidenceMissing for
+    journals that are missing or cut.
     """
     for source in consumers:
         if not 0 <= source.group < len(groups):
@@ -348,6 +349,8 @@ class _Account:
         if not sum(map(len, chosen)):
             return
         table = _merge([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen, self._lane_of is not None)
+        for source, records, places in zip(sources, journals, chosen, strict=True):
+            self._compare_lanes(source.name, records.rows, places)
         for who, lane, flags, first, size, dense, row in zip(*table, strict=True):
             if dense:
                 self._dense(who, lane, flags, first, first + size)
@@ -363,6 +366,20 @@ class _Account:
         processed = counted & ~corrupt & (rows["kind"] == Kind.PROCESSED)
         self._late += int(rows["count"][processed & (rows["trial"] != trial)].sum(dtype=np.int64))
         return np.flatnonzero(processed & (rows["trial"] == trial))
+
+    def _compare_lanes(self, name: str, rows: npt.NDArray[np.void], places: npt.NDArray[np.int64]) -> None:
+        """Hold some lanes as recorded against ``lane_of``: two ways of numbering them would hide what is out of order."""
+        if self._lane_of is None:
+            return
+        for place in places[:: len(places) // 16 + 1].tolist():
+            row = rows[place]
+            producer, epoch, first, lane = (int(row[name]) for name in ("producer", "epoch", "first", "lane"))
+            sent = self._sent.get((producer, epoch))
+            if lane == ANY_LANE or row["form"] != Form.RANGE or sent is None or first not in sent.attempted:
+                continue
+            said = int(self._lane_of(producer, np.array([first], np.uint64))[0])
+            if said != lane:
+                raise ValueError(f"journal {name}: message {first} of producer {producer} came in lane {lane}, by lane_of it is in {said}")
 
     def _order(self, who: tuple[int, Ident]) -> _Order:
         order = self._orders.get(who)

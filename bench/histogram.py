@@ -27,7 +27,7 @@ DIGITS: Final = 3
 HALF_BITS: Final = 10  # 2 * 10^3 distinct values need 2^11 sub-buckets; half of them are new in each bucket
 HALF: Final = 1 << HALF_BITS
 LENGTH: Final = 33 * HALF  # 32 buckets reach 2^42 ns, the first holds two halves
-BEYOND_MIN: Final = 10  # samples beyond a quantile for it to mean something (measurement.md, Recording)
+BEYOND_MIN: Final = 10  # samples beyond a quantile for it to mean something (docs/method.md)
 
 _COOKIE: Final = 0x1C849303 | 0x10  # V2, zero runs coded
 _COOKIE_DEFLATED: Final = 0x1C849304 | 0x10

@@ -324,6 +324,11 @@ def test_without_lane_of_records_of_one_lane_are_judged_exactly(tmp_path):
         assert found == replace(NOTHING, reordered=1, reordered_max=400)
 
 
+def test_lanes_numbered_otherwise_than_in_the_headers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="journal c0: message 0 of producer 0 came in lane 0, by lane_of it is in 100"):
+        audited(tmp_path, [SENT], [(0, polls(CLEAN[::4]))], 1, lambda _, s: 100 + s % 4, rng=random.Random(1))
+
+
 def test_only_the_trials_own_part_of_a_journal_is_read(tmp_path):
     writer = Writer(tmp_path, "p", SEGMENT_B)
     for _ in range(100):

@@ -129,9 +129,9 @@ def test_an_empty_batch_is_no_record(tmp_path):
 
 
 def test_a_sequence_in_two_lanes_is_kept_as_it_came(tmp_path):
-    names, _, records = forms(tmp_path, {"lane": np.array([1, 2, 1]), "sequence": np.array([5, 5, 6])})
+    names, _, records = forms(tmp_path, {"lane": np.array([2, 1, 1]), "sequence": np.array([6, 5, 6])})
     assert names == ["COLUMNS"]
-    assert (records.lanes(0).tolist(), records.sequences(0).tolist()) == ([1, 2, 1], [5, 5, 6])
+    assert (records.lanes(0).tolist(), records.sequences(0).tolist()) == ([2, 1, 1], [6, 5, 6])
 
 
 def test_spans_marks_and_damaged_messages(tmp_path):
