@@ -1,7 +1,7 @@
 """Free TCP ports on the loopback for listeners: systems without a broker, servers, proxies.
 
-They lie below the kernel's range for outgoing connections. A port out of that range can be taken, between the choice
-and the bind, by any client's own connection; below it only another listener can.
+They lie outside the kernel's range for outgoing connections. A port in that range can be taken, between the choice and
+the bind, by any client's own connection (a run opens hundreds of them); outside of it only another listener can.
 """
 
 from __future__ import annotations
@@ -14,10 +14,29 @@ from pathlib import Path
 from adapters.errors import Unreachable
 
 LOOPBACK = "127.0.0.1"
-PORT_MIN = 10_000
-EPHEMERAL_MIN_DEFAULT = 32_768  # Linux' own default, for machines without /proc
+PORT_MIN = 10_240  # below are the well-known ones, and those that people's own servers use
+_ROOM = 1_000  # a range of fewer is no range: then any port will do
 
 _given: set[int] = set()  # what this process has handed out: two calls before the first bind must not agree
+
+
+def ephemeral_range() -> tuple[int, int]:
+    """First and last port that the kernel gives to outgoing connections."""
+    try:
+        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return 32_768, 60_999  # Linux's default
+    return int(first), int(last)
+
+
+def candidates() -> range:
+    """The ports to choose from."""
+    first, last = ephemeral_range()
+    if first - PORT_MIN >= _ROOM:
+        return range(PORT_MIN, first)
+    if 65_535 - last >= _ROOM:
+        return range(last + 1, 65_536)
+    return range(PORT_MIN, 65_536)
 
 
 def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
@@ -26,11 +45,10 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
     Raises Unreachable where there are not that many; the choice is random, so that several runs on one machine
     seldom meet.
     """
-    end = _ephemeral_min()
-    candidates = random.sample(range(PORT_MIN, end), k=end - PORT_MIN)
+    among = candidates()
     found: list[int] = []
     with ExitStack() as held:  # all stay bound until the last is found, so that they differ
-        for port in candidates:
+        for port in random.sample(among, k=len(among)):
             if len(found) == count:
                 break
             if port in _given:
@@ -42,18 +60,6 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
                 continue
             found.append(port)
     if len(found) < count:
-        msg = f"{count} free ports are needed on {host} between {PORT_MIN} and {end - 1}; {len(found)} are left"
-        raise Unreachable(msg)
+        raise Unreachable(f"{count} free ports are needed on {host} between {among.start} and {among.stop - 1}; {len(found)} are left")
     _given.update(found)
     return found
-
-
-def _ephemeral_min() -> int:
-    """First port that the kernel uses for outgoing connections; ours end below it."""
-    try:
-        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
-    except OSError:
-        return EPHEMERAL_MIN_DEFAULT
-    first = int(text.split()[0])
-    # A machine that gives its clients nearly everything leaves us no range: then any port is as good as another.
-    return first if first > PORT_MIN + 1_000 else EPHEMERAL_MIN_DEFAULT

@@ -37,9 +37,8 @@ from redis.retry import Retry
 from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
-from adapters.options import check_profile, choose_mode
+from adapters.options import Value, check_profile, choose_mode, typed_settings
 from adapters.redis_raw import PAYLOAD_BYTES_MAX, RECONNECT_S, Lost, RawConsumer, RawProducer, Receivers, Subscriber, check_size, command
-from adapters.settings import Value, typed_settings
 
 CAPABILITIES = Capabilities(
     system="Redis Pub/Sub",

@@ -56,8 +56,7 @@ from botocore.exceptions import (
 from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
-from adapters.options import check_profile, choose_mode
-from adapters.settings import Value, typed_settings
+from adapters.options import Value, check_profile, choose_mode, typed_settings
 
 CALL_MESSAGES = 10  # most that SQS takes or gives in one call
 CALL_BYTES = 1 << 20  # of one message, and of all in one call, after base64

@@ -122,7 +122,8 @@ def systems(args: argparse.Namespace) -> int:
 
 
 def _say_system(one: works.Works) -> None:
-    title = f"{one.capabilities.system} through {one.capabilities.client or 'sockets'}" if one.capabilities else "?"
+    client = one.capabilities.client if one.capabilities else ""
+    title = one.capabilities.system + (f" through {client}" if client else "") if one.capabilities else ""
     state = one.said if one.said == "not tried" else f"works here: {one.said}" if one.ok else f"does not work here: {one.said}"
     print(f"{one.system:<13} {title}\n    {state}")
     if one.get:
@@ -175,7 +176,7 @@ def scenarios(args: argparse.Namespace) -> int:
 def servers_verb(args: argparse.Namespace) -> int:
     """List, get, start or stop servers."""
     names = servers.names()
-    wanted = args.system or names
+    wanted = [adapters.canonical(name) for name in args.system] or names
     for name in wanted:
         if name not in names:
             raise UsageError(f'no server recipe for "{name}"; {did_you_mean(name, names)}')

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.ports import LOOPBACK
 from bench.errors import ServerError, UsageError
 from bench.guard import Guard
 from bench.servers.base import Node, Product, Request
-from bench.servers.ports import LOOPBACK
 from bench.watchdog import start_time
 
 LOG_LINES = 15

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from adapters.ports import LOOPBACK
 from bench.errors import ServerError
 from bench.guard import Guard
 from bench.servers import java
@@ -31,7 +32,7 @@ from bench.servers.common import (
 )
 from bench.servers.compose import missing_common, start_service
 from bench.servers.home import building, locked
-from bench.servers.ports import LOOPBACK, choose_port, free_ports
+from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import KafkaCluster, kafka_metadata
 from bench.servers.products import product
 

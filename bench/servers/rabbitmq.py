@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.ports import LOOPBACK
 from bench.errors import ServerError
 from bench.servers.apt import install_packages
 from bench.servers.base import Node, Request, Server
@@ -30,7 +31,7 @@ from bench.servers.common import (
     wait_ready,
 )
 from bench.servers.compose import missing_common, start_service
-from bench.servers.ports import LOOPBACK, choose_port, free_ports
+from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import amqp_start
 from bench.servers.products import product
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 from pathlib import Path
 
+from adapters.ports import LOOPBACK
 from bench.errors import ServerError
 from bench.servers.apt import install_packages
 from bench.servers.base import Node, Product, Request, Server
@@ -25,7 +26,7 @@ from bench.servers.common import (
     wait_ready,
 )
 from bench.servers.compose import missing_common, start_service
-from bench.servers.ports import LOOPBACK, choose_port
+from bench.servers.ports import choose_port
 from bench.servers.probe import redis_call, redis_info
 from bench.servers.products import product
 

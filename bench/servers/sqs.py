@@ -10,6 +10,7 @@ import urllib.parse
 from pathlib import Path
 from string import Template
 
+from adapters.ports import LOOPBACK
 from bench.errors import ServerError, UsageError
 from bench.servers import java
 from bench.servers.base import Node, Product, Request, Server
@@ -29,7 +30,7 @@ from bench.servers.common import (
 )
 from bench.servers.compose import missing_common, start_service
 from bench.servers.home import locked
-from bench.servers.ports import LOOPBACK, choose_port
+from bench.servers.ports import choose_port
 from bench.servers.probe import sqs_list_queues
 from bench.servers.products import product
 
