@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from adapters.base import Batch
 from bench import header
 from bench.histogram import Histogram
-from bench.journal import Kind, Writer
+from bench.journal import REDELIVERED, Kind, Writer
 from bench.payload import Pool
 
 FEW = 8
@@ -70,6 +70,10 @@ class Account:
             self._buffer(batch.buffer, batch.size, now_ns)
             return
         payloads = batch.payloads or ()
+        if batch.redelivered is not None and any(batch.redelivered):
+            self.settle()  # in the order of arrival
+            self._odd(payloads, [(now_ns, len(payloads))], batch.redelivered)
+            return
         self._payloads += payloads
         self._stamps.append((now_ns, len(payloads)))
         self.pending += len(payloads)
@@ -172,16 +176,17 @@ class Account:
         for second, count in zip(*np.unique((times - self._go_ns) // _SECOND, return_counts=True), strict=True):
             self.seconds[int(second)] += int(count)
 
-    def _odd(self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]]) -> None:
-        """Account one by one where a chunk holds canaries, another trial's messages, other sizes or damage."""
+    def _odd(self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]], redelivered: Sequence[bool] | None = None) -> None:
+        """Account one by one where a chunk holds canaries, another trial's messages, other sizes, redeliveries or damage."""
         times = [t for t, n in stamps for _ in range(n)]
         for lo in range(0, len(payloads), FEW):
-            self._few(payloads[lo : lo + FEW], times[lo : lo + FEW])
+            again = None if redelivered is None else redelivered[lo : lo + FEW]
+            self._few(payloads[lo : lo + FEW], times[lo : lo + FEW], again)
 
-    def _few(self, payloads: Sequence[bytes], times: Sequence[int]) -> None:
+    def _few(self, payloads: Sequence[bytes], times: Sequence[int], redelivered: Sequence[bool] | None = None) -> None:
         start, end = self._window_ns
         rows: list[tuple[int, int, int, int, int, int]] = []
-        for payload, now_ns in zip(payloads, times, strict=True):
+        for i, (payload, now_ns) in enumerate(zip(payloads, times, strict=True)):
             words = self._sound(payload)
             if words is None:
                 self.corrupted += 1
@@ -195,6 +200,8 @@ class Account:
             if row[4] & header.CANARY:
                 self.canaries.add((row[0], row[2]))
                 continue
+            if redelivered is not None and redelivered[i]:
+                row = (*row[:4], row[4] | REDELIVERED, row[5])
             if trial != self.trial:
                 self.late += 1
                 self._writer.few(Kind.PROCESSED, [row], trial=trial, group=self._group, t=now_ns)

@@ -108,8 +108,8 @@ def _keep(system: str, kind: str) -> None:
                 if reason is not None:
                     raise ServerError(reason)
         finally:
-            (folder / "state.json").unlink(missing_ok=True)
             server.stop()
+            (folder / "state.json").unlink(missing_ok=True)  # last: whoever waits for it to go finds nothing running
 
 
 def main() -> int:

@@ -235,6 +235,19 @@ def test_damage_canaries_strangers_and_stragglers_are_told_apart(tmp_path_factor
     assert len(sink.processed(TRIAL - 1)) == late
 
 
+def test_the_brokers_redelivered_flag_reaches_the_journal(tmp_path: Path) -> None:
+    sink, made = Sink(tmp_path, 100), block()
+    sink.account.take(Batch(payloads=made.messages(0, 20)), 3_000_000)
+    sink.account.take(Batch(payloads=made.messages(15, 25), redelivered=[i < 5 for i in range(10)]), 4_000_000)
+    sink.account.take(Batch(payloads=made.messages(25, 30), redelivered=[False] * 5), 5_000_000)
+    sink.account.settle()
+    records = journal.read(tmp_path, "consumer")
+    flagged = [int(s) for i, row in enumerate(records.rows) if row["flags"] & journal.REDELIVERED for s in records.sequences(i)]
+    assert flagged == [15, 16, 17, 18, 19]
+    assert sink.processed() == sorted([*range(30), *range(15, 20)])
+    assert sink.account.received == 35
+
+
 def test_times_of_several_polls_are_kept_apart(tmp_path: Path) -> None:
     sink, made = Sink(tmp_path, 100), block()
     for lo, now in ((0, 3_000_000), (10, 4_000_000), (20, 2_000_000_000)):
