@@ -59,16 +59,21 @@ class Channel:
         return [json.loads(line) for line in lines]
 
     def expect(self, kinds: tuple[str, ...], timeout_s: float) -> Message | None:
-        """Return the first message whose "is" is one of ``kinds``, keeping others for later; None after ``timeout_s``."""
+        """Return the first message whose "is" is one of ``kinds``, keeping others for later; None after ``timeout_s``.
+
+        What has arrived is looked at in any case: 0 s does not wait.
+        """
         deadline = now_ns() + int(timeout_s * 1e9)
+        looked = False
         while True:
             for i, message in enumerate(self._kept):
                 if message.get("is") in kinds:
                     return self._kept.pop(i)
             left = deadline - now_ns()
-            if left <= 0:
+            if left <= 0 and looked:
                 return None
-            self._kept += self.receive(left / 1e9)
+            looked = True
+            self._kept += self.receive(max(left, 0) / 1e9)
 
     def close(self) -> None:
         """Close the connection."""

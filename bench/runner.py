@@ -26,7 +26,7 @@ from bench.histogram import Histogram
 from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
-from bench.session import Session
+from bench.session import AdapterBug, Session, own_errors
 from bench.spec import Variant
 from bench.store import RunWriter
 from bench.workload import Point
@@ -98,10 +98,11 @@ class Runner:
             try:
                 made = adapters.load(variant.system)
                 options = Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings))
-                entry = Entry(variant, made, made(options), place_of(variant))
+                with own_errors():
+                    entry = Entry(variant, made, made(options), place_of(variant))
             except NotInstalled as error:
                 self._leave_out(variant, str(error))
-            except AdapterError as error:
+            except (AdapterError, AdapterBug) as error:
                 self._leave_out(variant, f"{type(error).__name__}: {error}")
                 self.failed += 1
             else:

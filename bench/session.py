@@ -6,7 +6,8 @@ wire -> (servers are up) -> prepare -> consumers -> producers -> canaries until 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
 from bench.clock import cpu_of_process_ns, now_ns, sleep_until
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
+from bench.errors import BenchError
 from bench.spec import Variant
 from bench.workload import Workload
 
@@ -31,6 +33,22 @@ _PROGRESS_NS = 20_000_000
 
 class NotReady(EndpointFailed):
     """Canaries did not come through; the text says from whom to whom."""
+
+
+class AdapterBug(EndpointFailed):
+    """An adapter raised what is no adapters.errors; the text says what and where."""
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Around calls of an adapter in the runner's process: a bug of one adapter is that variant's failure, not the run's."""
+    try:
+        yield
+    except (AdapterError, BenchError, OSError):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise AdapterBug(f"{type(error).__name__}: {error} (a bug of its adapter, at {last.filename}:{last.lineno})") from error
 
 
 @dataclass
@@ -101,7 +119,8 @@ class Session:
             profile=variant.profile, mode=variant.mode, batch=workload.batch, ack_every=workload.ack_every,
             payload_bytes_max=payload_bytes_max, settings=dict(variant.settings),
         )  # fmt: skip
-        self.adapter = adapter_class(options)
+        with own_errors():
+            self.adapter = adapter_class(options)
         self._spec = {
             "adapter": f"{type(self.adapter).__module__}:{type(self.adapter).__qualname__}",
             "options": asdict(options), "run_id": run_id, "evidence": str(evidence), "groups": [name for name, _ in workload.groups],
@@ -133,7 +152,8 @@ class Session:
             self.wire()
         assert self._wiring is not None
         self._wiring["servers"] = list(servers)
-        self._wiring = self.adapter.prepare(self._wiring)
+        with own_errors():
+            self._wiring = self.adapter.prepare(self._wiring)
         self._prepared = True
         for name, member in self.members:
             self._start("consumer", f"{name}-{member}", group=name, member=member)
@@ -264,7 +284,7 @@ class Session:
         self.producers, self.consumers = [], []
         if self._prepared and self._wiring is not None:
             self._prepared = False
-            with contextlib.suppress(AdapterError, OSError):
+            with contextlib.suppress(AdapterError, AdapterBug, OSError), own_errors():
                 self.adapter.cleanup(self._wiring)
 
 
