@@ -1,0 +1,58 @@
+"""One side of a bare loop: ``python -m benchmarks.bare.loop SPEC.json``. What a client does without the harness.
+
+No header, no time stamp a message, no journal, no accounting: a constant payload, counted by the batch. The SPEC names the
+module of benchmarks/bare (one a client), the side, and what the adapter would have been given: wiring, batch, size,
+settings. The module gives ``producer(spec)`` and ``consumer(spec)``, which connect and return a step: one batch sent or
+received, its count returned. It speaks lines over a connection to spec["control"] (benchmarks/bare/pair.py): says "ready"
+when the other side may begin, waits for "go START END" (monotonic ns), then says in JSON what was counted in [START, END).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Step = Callable[[], int]
+"""One batch, or none within some milliseconds; returns how many messages were sent or received."""
+
+
+def measure(step: Step, start_ns: int, end_ns: int) -> dict[str, int]:
+    """Call ``step`` until monotonic ``end_ns``; what was counted from ``start_ns`` on. Before it is the warm-up."""
+    now_ns, cpu_ns = time.perf_counter_ns, time.process_time_ns
+    while now_ns() < start_ns:
+        step()
+    used, count, began = cpu_ns(), 0, now_ns()
+    while (now := now_ns()) < end_ns:
+        count += step()
+    return {"messages": count, "cpu_ns": cpu_ns() - used, "took_ns": now - began}
+
+
+def main() -> None:
+    """Connect, say so, measure one window, say what was counted; end when the other end of the control connection does."""
+    spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    module = importlib.import_module(f"benchmarks.bare.{spec['system']}")
+    with socket.create_connection(tuple(spec["control"])) as connection, connection.makefile("rw", encoding="utf-8") as control:
+        print(spec["side"], file=control, flush=True)
+        step: Step = (module.producer if spec["side"] == "producer" else module.consumer)(spec)
+        print("ready", file=control, flush=True)
+        words = control.readline().split()
+        if words[:1] != ["go"]:
+            return
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        print(json.dumps(measure(step, int(words[1]), int(words[2]))), file=control, flush=True)
+        control.readline()  # stays connected until the other side has been measured too
+        os._exit(0)  # threads of the client, and what they still hold, are nobody's any more
+
+
+if __name__ == "__main__":
+    main()

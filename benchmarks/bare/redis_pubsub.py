@@ -1,0 +1,110 @@
+"""redis-py: a pipeline of PUBLISH a batch, get_message() a message; `tuned`: RESP blocks on a socket, hiredis.Reader."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+import hiredis
+import redis
+
+from adapters.redis_raw import command
+from benchmarks.bare.loop import Step
+
+
+def _address(spec: dict[str, Any]) -> tuple[str, int]:
+    host, _, port = spec["wiring"]["servers"][0].rpartition(":")
+    return host, int(port)
+
+
+def _client(spec: dict[str, Any]) -> redis.Redis:
+    host, port = _address(spec)
+    own = spec["settings"]
+    return redis.Redis(
+        host=host, port=port, protocol=own["protocol"], socket_timeout=own["socket_timeout"],
+        socket_read_size=own["socket_read_size"], socket_keepalive=own["socket_keepalive"],
+    )  # fmt: skip
+
+
+def producer(spec: dict[str, Any]) -> Step:
+    """One pipeline, one round trip a batch."""
+    if spec["profile"] == "tuned":
+        return _raw_producer(spec)
+    client, channel = _client(spec), spec["wiring"]["channel"]
+    payload, batch = bytes(spec["size"]), spec["batch"]
+
+    def step() -> int:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(batch):
+            pipeline.publish(channel, payload)
+        return len(pipeline.execute(raise_on_error=False))
+
+    return step
+
+
+def consumer(spec: dict[str, Any]) -> Step:
+    """get_message() until a batch is full or there is none."""
+    if spec["profile"] == "tuned":
+        return _raw_consumer(spec)
+    pubsub: Any = _client(spec).pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+    pubsub.subscribe(spec["wiring"]["channel"])
+    pubsub.get_message(timeout=5)
+    batch = spec["batch"]
+
+    def step() -> int:
+        payloads: list[bytes] = []
+        wait_s = 0.01
+        while len(payloads) < batch:
+            message = pubsub.get_message(timeout=wait_s)
+            if message is None:
+                break
+            wait_s = 0.0
+            payloads.append(message["data"])
+        return len(payloads)
+
+    return step
+
+
+def _raw_producer(spec: dict[str, Any]) -> Step:
+    """Blocks of a batch; no more than the adapter's window without a reply."""
+    sock = socket.create_connection(_address(spec))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    batch, window = spec["batch"], spec["settings"]["window"]
+    block = command(b"PUBLISH", spec["wiring"]["channel"].encode(), bytes(spec["size"])) * batch
+    outstanding = 0
+
+    def step() -> int:
+        nonlocal outstanding
+        sent = 0
+        if outstanding + batch <= window:
+            sock.sendall(block)
+            outstanding += batch
+            sent = batch
+        if select.select([sock], [], [], 0.0 if sent else 0.01)[0]:
+            outstanding -= sock.recv(65536).count(b"\n")
+        return sent
+
+    return step
+
+
+def _raw_consumer(spec: dict[str, Any]) -> Step:
+    sock = socket.create_connection(_address(spec))
+    reader, buffer = hiredis.Reader(), bytearray(spec["settings"]["socket_read_size"])
+    sock.sendall(command(b"SUBSCRIBE", spec["wiring"]["channel"].encode()))
+    while reader.gets() is False:
+        reader.feed(sock.recv(4096))
+    sock.settimeout(0.01)
+
+    def step() -> int:
+        try:
+            received = sock.recv_into(buffer)
+        except TimeoutError:
+            return 0
+        reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # takes any buffer; its stub says bytes
+        payloads: list[bytes] = []
+        while (reply := reader.gets()) is not False:
+            payloads.append(reply[2])
+        return len(payloads)
+
+    return step

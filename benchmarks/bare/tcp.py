@@ -1,0 +1,63 @@
+"""Sockets: a frame (``u32 bytes a row, u32 rows``) and a batch of rows a call; the reader walks the frames."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+from adapters.tcp import FRAME, RECEIVE_BYTES
+from benchmarks.bare.loop import Step
+
+
+def producer(spec: dict[str, Any]) -> Step:
+    """One blocking sendmsg() a batch, in frames as large as the adapter's."""
+    sock = socket.create_connection(tuple(spec["wiring"]["groups"][0]["members"][0]))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    size, batch = int(spec["size"]), int(spec["batch"])
+    head, rows = FRAME.pack(size, batch), memoryview(bytes(size * batch))
+
+    def step() -> int:
+        sent = sock.sendmsg((head, rows))
+        if sent < len(head) + len(rows):
+            sock.sendall((head + rows)[sent:])
+        return batch
+
+    return step
+
+
+def consumer(spec: dict[str, Any]) -> Step:
+    """recv_into() one buffer; counts the rows of the frames that begin in it."""
+    host, port = spec["wiring"]["groups"][0]["members"][0]
+    listener = socket.create_server((host, port))
+    buffer = memoryview(bytearray(RECEIVE_BYTES))
+    connections: list[socket.socket] = []
+    end = skip = 0
+
+    def step() -> int:
+        nonlocal end, skip
+        if not connections:
+            if not select.select([listener], [], [], 0.01)[0]:
+                return 0
+            connections.append(listener.accept()[0])
+            connections[0].settimeout(0.01)
+        try:
+            received = connections[0].recv_into(buffer[end:])
+        except TimeoutError:
+            return 0
+        if not received:
+            raise SystemExit("the producer has gone")
+        end += received
+        at, count = skip, 0
+        while at + FRAME.size <= end:
+            size, rows = FRAME.unpack_from(buffer, at)
+            at += FRAME.size + size * rows
+            count += rows
+        if at >= end:
+            skip, end = at - end, 0
+        else:  # a frame's head was cut
+            buffer[: end - at] = buffer[at:end]
+            skip, end = 0, end - at
+        return count
+
+    return step
