@@ -115,7 +115,7 @@ class Runner:
                 self._entries[entry.variant.id] = entry
 
     def _leave_out(self, variant: Variant, reason: str) -> None:
-        first, _, rest = reason.partition("\n")
+        first, _, rest = reason.removeprefix(f"{variant.system}: ").partition("\n")
         self._not_run.append({"variant": variant.id, "reason": first, "get": rest.strip()})
         self._writer.update_run(not_run=self._not_run)
 

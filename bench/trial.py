@@ -28,16 +28,24 @@ def described_mode(mode: Mode) -> dict[str, Any]:
     return asdict(mode) | {"delivery": mode.delivery.value, "persistence": mode.persistence.value}
 
 
-def described_variant(variant: Variant, capabilities: Capabilities, mode: Mode, effective: Mapping[str, Any]) -> dict[str, Any]:
+def described_variant(variant: Variant, adapter: Adapter, server: Server | None) -> dict[str, Any]:
     """Return "variant" of trial.json."""
+    capabilities = adapter.capabilities
     return {
-        "id": variant.id, "spec": variant.spec, "system": variant.system, "title": capabilities.system, "client": capabilities.client,
+        "id": variant.id, "spec": variant.spec, "system": variant.system, "title": _title(capabilities, server), "client": capabilities.client,
         "client_version": _version(capabilities.client), "profile": variant.profile,
-        "settings": {side: {key: _plain(value) for key, value in values.items()} for side, values in effective.items()},
-        "mode": described_mode(mode), "architecture": capabilities.architecture, "intermediary": capabilities.intermediary,
+        "settings": {side: {key: _plain(value) for key, value in values.items()} for side, values in adapter.effective().items()},
+        "mode": described_mode(adapter.mode), "architecture": capabilities.architecture, "intermediary": capabilities.intermediary,
         "stores": capabilities.stores, "confirms": capabilities.confirms, "fan_out": capabilities.fan_out.value,
         "work_sharing": capabilities.work_sharing.value, "partitions": capabilities.partitions.value,
     }  # fmt: skip
+
+
+def _title(capabilities: Capabilities, server: Server | None) -> str:
+    """Name the system, and the product where that is another: Valkey is called Valkey."""
+    if server is None or server.product.emulator or server.product.name in capabilities.system:
+        return capabilities.system  # an emulator's name is printed with every figure anyhow
+    return f"{capabilities.system} on {server.product.name}"
 
 
 def _version(client: str) -> str:
@@ -70,7 +78,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
     return {
         "format": FORMAT, "trial": planned.trial, "run": run_id, "scenario": scenario, "point": planned.point.values(),
         "workload": load.described(),
-        "variant": described_variant(planned.variant, adapter.capabilities, adapter.mode, adapter.effective()),
+        "variant": described_variant(planned.variant, adapter, server),
         "server": described_server(server), "series": planned.series, "round": planned.round, "position": planned.position,
         "status": "failed", "reason": None, "started": started, "go_ns": None, "window_s": load.measure_s, "drained_s": None,
         "producers": [], "consumers": [], "nodes": [],
