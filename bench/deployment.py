@@ -79,7 +79,7 @@ class Deployment:
 
     def _start(self, place: Place) -> Server:
         self._starts += 1
-        kind = servers.choose(place.system, place.kind)
+        kind = servers.choose(place.system, f"{place.kind}:{place.address}" if place.address else place.kind)
         folder = self._folder / place.name
         if folder.exists():  # a restart: the first server's log is evidence
             folder = self._folder / f"{place.name}-{self._starts}"
