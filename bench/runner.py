@@ -7,6 +7,7 @@ on disk before the next begins. However the run ends, the guard sees to it that 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ class Runner:
         self.violated = 0
 
     def run(self) -> int:
-        """Run everything; return the exit code (0, or 1 where a trial failed or a promise was broken)."""
+        """Run everything; return the exit code: 1 where a trial failed or a promise was broken, 3 where nothing could be run, else 0."""
         scenario = self._scenario
         plan_ = plan.make(scenario.points(), scenario.variants(), rounds=scenario.rounds, series=scenario.series, seed=scenario.seed)
         self._writer.save_plan([planned.to_json() for planned in plan_])
@@ -87,7 +88,10 @@ class Runner:
             self._progress.end()
             self._writer.update_run(not_run=self._not_run)
             self._writer.finish(status)
-        return 1 if self.failed or self.violated else 0
+        if self.failed or self.violated:
+            return 1
+        required = os.environ.get("BROKERBENCH_REQUIRE") == "all"
+        return ServerError.exit_code if self._not_run and (required or not self._entries) else 0
 
     # ---- what runs
 
