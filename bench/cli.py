@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,12 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong is not None:
         print(f"brokerbench: {wrong}", file=sys.stderr)
         return 3
-    from bench import verbs  # noqa: PLC0415  # after the check that it is ours, and after --help
-
+    verbs = _verbs()
     try:
-        return verbs.VERBS[args.verb](args)
+        return verbs[args.verb](args)
     except BenchError as error:
-        print(verbs.told(error), file=sys.stderr)
+        print(f"brokerbench: {error}", file=sys.stderr)
         return error.exit_code
     except UnknownSystem as error:
         print(f"brokerbench: {error}", file=sys.stderr)
@@ -154,6 +155,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output (head, less) has had enough
         return 0
+    except OSError as error:  # a disk that is full, a folder that is gone: the machine's word is enough
+        print(f"brokerbench: {error}", file=sys.stderr)
+        return 3
+
+
+def _verbs() -> Mapping[str, Callable[[argparse.Namespace], int]]:
+    """Import what the verbs need: after --help, and after the check that it is ours.
+
+    Ctrl-C ends the process at once: nothing has been started, and within an import it would come out as any error.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored (a background job), or a test's own
+        signal.signal(signal.SIGINT, _end)
+    from bench import verbs  # noqa: PLC0415  # see above
+
+    signal.signal(signal.SIGINT, before)
+    return verbs.VERBS
+
+
+def _end(*_: object) -> None:
+    os.write(2, b"brokerbench: interrupted\n")
+    os._exit(130)
 
 
 if __name__ == "__main__":

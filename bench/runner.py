@@ -69,10 +69,10 @@ class Runner:
         """Run everything; return the exit code: 1 where a trial failed or a promise was broken, 3 where nothing could be run, else 0."""
         scenario = self._scenario
         plan_ = plan.make(scenario.points(), scenario.variants(), rounds=scenario.rounds, series=scenario.series, seed=scenario.seed)
-        self._writer.save_plan([planned.to_json() for planned in plan_])
-        self._writer.save_environment(environment.capture())
         status = "failed"
         try:
+            self._writer.save_plan([planned.to_json() for planned in plan_])
+            self._writer.save_environment(environment.capture())
             with Guard(self._writer.run_id) as guard, contextlib.closing(LocalEngine(guard)) as engine:
                 deployment = Deployment(guard, self._writer.folder / "servers", self._writer.run_id)
                 try:

@@ -16,7 +16,7 @@ from typing import Any
 import adapters
 from adapters.capabilities import Capabilities, Mode
 from bench import environment, scenario, servers, store, works
-from bench.errors import BenchError, Interrupted, ServerError, UsageError
+from bench.errors import Interrupted, ServerError, UsageError
 from bench.progress import Progress
 from bench.servers import keeper
 from bench.spec import parse
@@ -252,8 +252,3 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 VERBS = {"run": run, "report": report, "systems": systems, "scenarios": scenarios, "servers": servers_verb, "doctor": doctor}
-
-
-def told(error: BenchError) -> str:
-    """Return an error as the command line prints it."""
-    return f"brokerbench: {error}"
