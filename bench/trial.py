@@ -33,7 +33,7 @@ def described_variant(variant: Variant, adapter: Adapter, server: Server | None)
     capabilities = adapter.capabilities
     return {
         "id": variant.id, "spec": variant.spec, "system": variant.system, "title": _title(capabilities, server),
-        "client": capabilities.client,        "client_version": _version(capabilities.client), "profile": variant.profile,
+        "client": capabilities.client, "client_version": _version(capabilities.client), "profile": variant.profile,
         "settings": {side: {key: _plain(value) for key, value in values.items()} for side, values in adapter.effective().items()},
         "mode": described_mode(adapter.mode), "architecture": capabilities.architecture, "intermediary": capabilities.intermediary,
         "stores": capabilities.stores, "confirms": capabilities.confirms, "fan_out": capabilities.fan_out.value,
