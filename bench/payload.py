@@ -16,6 +16,7 @@ POOL_ROWS = 256  # the body of a message is row (sequence & 255)
 _BLOCK_B = 4 << 20  # largest block, bytes, where one message is not larger
 _BLOCK_ROWS = 512
 _CYCLES = 5  # so often the pool stands in a row: runs of up to 4 x 256 messages are compared without a copy
+_COPIED_B = 64 << 10  # up to this size the pool's bodies are objects of their own
 _CYCLE_B = 8 << 20  # but no more memory than that
 
 
@@ -28,7 +29,9 @@ class Pool:
     def __init__(self, seed: int, size: int) -> None:
         self.body_b = size - header.SIZE
         text = np.random.default_rng((seed, size)).bytes(self.body_b + 64 * POOL_ROWS)
-        self.bodies = [text[64 * i : 64 * i + self.body_b] for i in range(POOL_ROWS)]
+        # Views of large ones: 256 copies of 16 MiB would be 4 GiB in each endpoint. Small ones are compared faster as bytes.
+        source: bytes | memoryview = memoryview(text) if self.body_b > _COPIED_B else text
+        self.bodies = [source[64 * i : 64 * i + self.body_b] for i in range(POOL_ROWS)]
         self.checks = np.array([zlib.crc32(body) for body in self.bodies], dtype=np.uint64)
         flat = np.frombuffer(text, dtype=np.uint8)
         self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
@@ -47,6 +50,11 @@ class Pool:
         """Return the bodies of ``sequences``, shape (n, body_b)."""
         bodies: NDArray[np.uint8] = self._windows[sequences & np.uint64(POOL_ROWS - 1)]
         return bodies
+
+
+def _times(value: int, k: np.uint64) -> np.uint64:
+    """Return value * k mod 2^64, in Python's integers: numpy would warn of the overflow of a scalar."""
+    return np.uint64(value * int(k) & 0xFFFFFFFFFFFFFFFF)
 
 
 class Block:
@@ -77,11 +85,16 @@ class Block:
         self._head["flags"] = flags
         self._head["length"] = size
         words = np.ndarray((self.count, 8), dtype="<u8", buffer=self._buffer.data, strides=(size, 8))
-        self._constant = np.uint64((int(words[0, 0]) * int(header.K[0]) + int(words[0, 1]) * int(header.K[1])) & ((1 << 64) - 1))
-        self._flags_word = np.uint64(flags << 48)
+        constant = (int(words[0, 0]), int(words[0, 1]), flags << 48)
+        self._constant = np.uint64(sum(word * int(k) for word, k in zip(constant, header.K[:3], strict=True)) & 0xFFFFFFFFFFFFFFFF)
         self._bodies_stay = self.count % POOL_ROWS == 0
         self._structs: dict[int, struct.Struct] = {}
-        self._partial = np.zeros(self.count, dtype=np.uint64)  # the check without the send time
+        self._counting = np.arange(self.count, dtype=np.uint64)
+        self._without = np.zeros(self.count, dtype=np.uint64)  # the check without the two times
+        self._partial = np.zeros(self.count, dtype=np.uint64)  # without the send time
+        self._intended = self._head["intended_ns"]
+        self._sequence = self._head["sequence"]
+        self._lane = self._head["lane"]
         self._sent = self._head["sent_ns"]
         self._check = self._head["check"]
         if self._bodies_stay:
@@ -93,7 +106,10 @@ class Block:
             self._rows[row, header.SIZE :] = np.frombuffer(self._pool.bodies[int(i)], dtype=np.uint8)
         checks = self._pool.checks[ids.astype(np.int64)]
         self._head["body_check"] = checks
-        self._length_part = (np.uint64(self.size) | (checks << np.uint64(32))) * header.K_LENGTH
+        # What of the checks does not change from block to block: sequences count from 0 here, and have no lane and no time.
+        self._base = (np.uint64(self.size) | (checks << np.uint64(32))) * header.K_LENGTH
+        self._base += self._counting * header.K_SEQUENCE
+        self._base += self._constant
 
     def fill(self, first_id: int, intended_ns: NDArray[np.int64]) -> None:
         """Make this the block that starts at ``first_id``; intended_ns has shape (count,), absolute monotonic times.
@@ -106,18 +122,17 @@ class Block:
         elif first_id % POOL_ROWS:
             raise ValueError(f"a block of {self.count} starts at a multiple of {POOL_ROWS}, not at {first_id}")
         lanes = self._router.lanes(first_id, self.count)
-        ids = np.arange(first_id, first_id + self.count, dtype=np.uint64)
-        self.partitions = lanes.tolist()
+        self.partitions = self._router.lane_list(first_id, self.count)
         self.keys = self._router.keys(first_id, self.count)
-        self._head["lane"] = lanes
-        self._head["sequence"] = ids
-        self._head["intended_ns"] = intended_ns
-        partial = (lanes.astype(np.uint64) | self._flags_word) * header.K_LANE
-        partial += ids * header.K_SEQUENCE
-        partial += intended_ns.view(np.uint64) * header.K_INTENDED
-        partial += self._length_part
-        partial += self._constant
-        self._partial = partial
+        self._lane[:] = lanes
+        self._sequence[:] = self._counting + np.uint64(first_id)
+        self._intended[:] = intended_ns
+        without = self._without
+        np.multiply(lanes, header.K_LANE, out=without)
+        without += self._base
+        without += _times(first_id, header.K_SEQUENCE)
+        np.multiply(intended_ns.view(np.uint64), header.K_INTENDED, out=self._partial)
+        self._partial += without
 
     def intended(self, now_ns: int) -> NDArray[np.int64]:
         """Return ``now_ns`` for every row: the intended times of messages that follow no schedule."""
@@ -126,12 +141,12 @@ class Block:
     def stamp(self, lo: int, hi: int, sent_ns: int) -> None:
         """Write the send time of rows lo ... hi - 1 and complete their checks."""
         self._sent[lo:hi] = sent_ns
-        self._check[lo:hi] = self._partial[lo:hi] + np.uint64(sent_ns * int(header.K_SENT) & 0xFFFFFFFFFFFFFFFF)
+        np.add(self._partial[lo:hi], _times(sent_ns, header.K_SENT), out=self._check[lo:hi])
 
     def stamp_intended(self, lo: int, hi: int, now_ns: int) -> None:
         """Set intended and send time of rows to ``now_ns``: the schedule "max" has no intended time of its own."""
-        self._partial[lo:hi] += (np.uint64(now_ns) - self._head["intended_ns"][lo:hi].view(np.uint64)) * header.K_INTENDED
-        self._head["intended_ns"][lo:hi] = now_ns
+        np.add(self._without[lo:hi], _times(now_ns, header.K_INTENDED), out=self._partial[lo:hi])
+        self._intended[lo:hi] = now_ns
         self.stamp(lo, hi, now_ns)
 
     def messages(self, lo: int, hi: int) -> Sequence[bytes]:
