@@ -14,6 +14,7 @@ Sources: zmq_socket(3), zmq_setsockopt(3), https://pyzmq.readthedocs.io.
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,6 +143,7 @@ class ZeroMqProducer:
         self._connections = sum(len(addresses) for addresses in groups)
         self._live = 0
         self._was_ready = False
+        self._timeout_ms = -1  # libzmq's own: for ever; only a wait uses it
         self._send = send
         self._events: list[Event] = []
         try:
@@ -206,9 +208,26 @@ class ZeroMqProducer:
             raise Unreachable("zeromq: this producer is closed")
         socket = self._sockets[group]
         accepted = self._offer(socket, block.messages(lo, hi))
-        if lo + accepted < hi and timeout_s > 0 and socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
-            accepted += self._offer(socket, block.messages(lo + accepted, hi))
+        if lo + accepted < hi and timeout_s > 0 and self._wait(socket, block.messages(lo + accepted, lo + accepted + 1)[0], timeout_s):
+            accepted += 1
+            if lo + accepted < hi:
+                accepted += self._offer(socket, block.messages(lo + accepted, hi))
         return accepted
+
+    def _wait(self, socket: zmq.Socket[bytes], row: bytes, timeout_s: float) -> bool:
+        """Sends one row, waiting inside libzmq for the first free place: cheaper than a poll, and it wakes at once."""
+        timeout_ms = math.ceil(timeout_s * 1000)
+        if timeout_ms != self._timeout_ms:
+            self._timeout_ms = timeout_ms
+            for each in self._sockets:
+                each.set(zmq.SNDTIMEO, timeout_ms)
+        try:
+            self._send(socket, row, 0)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            raise Unreachable(f"zeromq: {error}") from error
+        return True
 
     def _offer(self, socket: zmq.Socket[bytes], rows: Sequence[bytes]) -> int:
         """Sends without blocking. The loop runs in C; how far it got is what is left in the rows' iterator."""

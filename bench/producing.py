@@ -61,6 +61,8 @@ class ProducerTrial:
         self._schedule = Constant(workload.rate_per_s, workload.producers, index) if workload.rate_per_s else None
         if self._schedule is not None:
             self.planned = self._schedule.due(int((workload.warmup_s + workload.measure_s) * 1e9) - 1)
+        self._undue = np.zeros(self._block.count, dtype=np.int64)  # "max": times are set when it is sent
+        self._intended = self._undue
         self._lateness = Histogram()
         self._publish = Histogram()
         self._meter = Meter()
@@ -70,6 +72,7 @@ class ProducerTrial:
         self._window_ns = (_NEVER, _NEVER)
         self._tick_ns = int(workload.tick_s * 1e9)
         self._wake_ns = 0
+        self._most_room = 0
         self._blocked_since = 0
         self._blocked_ns = 0
         self._flush_after_ns = _NEVER
@@ -94,7 +97,7 @@ class ProducerTrial:
 
     def _fill(self, first_id: int) -> None:
         if self._schedule is None:
-            intended = np.zeros(self._block.count, dtype=np.int64)
+            intended = self._undue
         else:
             intended = self._schedule.block(first_id - self.first_id, self._block.count) + self._go_ns
         self._intended = intended
@@ -161,20 +164,25 @@ class ProducerTrial:
         room = self._producer.room()
         if self._capabilities.confirms:
             room = min(room, self._workload.window - self.ledger.open // self.ledger.copies)
+        self._most_room = max(self._most_room, room)
         n = min(due, self._workload.batch, block.count - lo, room)
-        if n <= 0:
+        # At full speed a client with a full window frees it message by message: wait for a fair part of it, not for one.
+        if n <= 0 or (self._schedule is None and room < min(self._workload.batch, self._most_room // 4)):
             self._blocked_since = self._blocked_since or now
             return False
         now = now_ns()
         if self._schedule is None:
             block.stamp_intended(lo, lo + n, now)
-            self._intended[lo : lo + n] = now
+            if self._capabilities.confirms:
+                self._intended[lo : lo + n] = now  # for the ledger
+            if self._window_ns[0] <= now < self._window_ns[1]:
+                self._lateness.add_one(0, n)
         else:
             block.stamp(lo, lo + n, now)
+            self._note_lateness(lo, lo + n, now)
         self._writer.span(Kind.ATTEMPT, trial=self._trial, producer=self._index, first=self.next_id, count=n, t_first=now, t_last=now)
         self._part = (lo, lo + n, [lo] * len(self._groups))
         self._stamp_ns = now
-        self._note_lateness(lo, lo + n, now)
         return True
 
     def _note_lateness(self, lo: int, hi: int, now: int) -> None:
@@ -201,8 +209,9 @@ class ProducerTrial:
             n = self._producer.send(self._block, at, hi, wait_s, group)
             if n:
                 first = self._block.first_id + at
-                self.ledger.sent(first, n, self._stamp_ns, self._intended[at : at + n], group)
-                if not self._capabilities.confirms:
+                if self._capabilities.confirms:
+                    self.ledger.sent(first, n, self._stamp_ns, self._intended[at : at + n], group)
+                else:
                     self._accepted(first, n, group)
                 reached[i] = at + n
             done = done and reached[i] >= hi
@@ -216,6 +225,7 @@ class ProducerTrial:
 
     def _accepted(self, first: int, n: int, group: int) -> None:
         """Without confirmations "acknowledged" means: the client library took it."""
+        self.ledger.accepted += n
         self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += n
         self._writer.span(
             Kind.OK, trial=self._trial, producer=self._index, first=first, count=n, group=ALL if group < 0 else group,
@@ -249,6 +259,8 @@ class ProducerTrial:
 
     def _wait(self, now: int, until: int) -> int:
         """Wait for the next wake-up in the client; return how long this turn may last now."""
+        if self._part is not None and not self._capabilities.confirms:
+            return until  # blocked, and nothing to hear from the client: the next send() waits for it to take more
         if self._wake_ns - now > _CONTROL_NS:  # nothing to send for long: the control connection can wait longer too
             until = max(until, min(self._wake_ns, now + _QUIET_NS))
         deadline = min(self._wake_ns, until, self._end_ns if now < self._end_ns else _NEVER)

@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -50,7 +51,9 @@ def main() -> None:
         gc.freeze()
         gc.disable()
         print(json.dumps(measure(step, int(words[1]), int(words[2]))), file=control, flush=True)
-        control.readline()  # stays connected until the other side has been measured too
+        while not select.select([connection], [], [], 0.0 if spec["side"] == "consumer" else 1.0)[0]:
+            if spec["side"] == "consumer":
+                step()  # goes on reading, so that no producer hangs in its last send
         os._exit(0)  # threads of the client, and what they still hold, are nobody's any more
 
 

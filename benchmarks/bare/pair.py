@@ -82,9 +82,9 @@ class Pair:
         try:
             line = control.readline()
         except TimeoutError:
-            line = ""
+            raise EnvironmentProblem(f"the bare {side} was silent for {_READY_S:.0f} s{self._last_words(side)}") from None
         if not line:
-            raise EnvironmentProblem(f"the bare {side} of {self._common['system']} ended early{self._last_words(side)}")
+            raise EnvironmentProblem(f"the bare {side} ended early{self._last_words(side)}")
         return line
 
     def _last_words(self, side: str) -> str:
