@@ -215,7 +215,7 @@ class Runner:
             status, reason = "unsupported", str(error)
         except (BenchError, AdapterError, OSError) as error:
             status, reason = "failed", deployment.dead(entry.place) or str(error)
-            entry.failures += 1
+            entry.failures = min(entry.failures + 1, _TRIES)  # those that were not tried do not count
             self.failed += 1
         except KeyboardInterrupt:
             stub = self._frame(planned, entry, deployment, started)
