@@ -352,4 +352,7 @@ class _Readiness:
             seen = {producer for producer, _ in self._seen[i]}
             if seen != self._producers:
                 return f'member {member} of group "{group}" has seen canaries of producers {sorted(seen)} of {sorted(self._producers)}'
+        if self._assignment is Assignment.PARTITIONS and not self._owned_well():
+            owned = "; ".join(f"{group}.{member}: {parts}" for (group, member), parts in zip(self._members, self._owned, strict=True))
+            return f"the partitions were not shared out, each to one member of a group ({owned})"
         return ""
