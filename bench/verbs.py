@@ -63,9 +63,11 @@ def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
     axes: dict[str, Sequence[str]] = {}
     for pair in pairs:
         name, sign, values = pair.partition("=")
-        if not sign or not values:
+        if not name.strip() or not values:
             raise UsageError(f'--set {pair}: should be AXIS=VALUE[,VALUE...], such as --set rate="200/s,2 kHz"')
-        axes[name.strip()] = [value.strip() for value in re.split(r",(?!\d{3}(?!\d))", values)]  # "2,000/s" is one value
+        # With units "2,000/s" is one value, as every value ends with its unit; of plain counts "4,128" are two.
+        between = r"(?<!\d),|,(?!\d{3}(?!\d))" if name.strip() in ("rate", "size") else ","
+        axes[name.strip()] = [value.strip() for value in re.split(between, values)]
     return axes or None
 
 
