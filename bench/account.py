@@ -24,9 +24,25 @@ CHUNK_B = 100_000
 _SECOND = 1_000_000_000
 _U32 = 0xFFFFFFFF
 _U16 = 0xFFFF
-_SAME = np.array(  # the bits of a header that all messages of one producer's trial share
-    [0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF00000000, 0, 0, 0, 0xFFFFFFFF, 0], dtype=np.uint64
-)
+_K_AND_CHECK = np.append(header.K, np.uint64(0xFFFFFFFFFFFFFFFF))  # a header's eight words times these is 0
+_COUNTING = np.arange(1 << 12, dtype=np.uint64)
+_LONG_B = 256
+_RUNS = 32  # up to so many runs of one value are recorded one by one
+
+
+def _add(values: NDArray[np.int64], *histograms: Histogram) -> None:
+    """Record ``values``. A sender that stamps a batch at a time, and a poll that is stamped as one, give runs of one value."""
+    cuts = (values[1:] != values[:-1]).nonzero()[0]
+    if len(cuts) >= _RUNS or len(cuts) * 8 > len(values):
+        for histogram in histograms:
+            histogram.add(values)
+        return
+    at = 0
+    for cut in (*cuts.tolist(), len(values) - 1):
+        value = int(values[at])
+        for histogram in histograms:
+            histogram.add_one(value, cut + 1 - at)
+        at = cut + 1
 
 
 class Account:
@@ -55,7 +71,9 @@ class Account:
         self._go_ns = 0
         self._window_ns = (0, 0)
         self._first_word = header.MAGIC | run << 32
+        self._chunk = max(1, CHUNK_B // size)
         self._payloads: list[bytes] = []
+        self._buffers: list[memoryview] = []
         self._stamps: list[tuple[int, int]] = []  # time, count
         self.pending = 0
 
@@ -65,81 +83,127 @@ class Account:
         self._window_ns = (start_ns, end_ns)
 
     def take(self, batch: Batch, now_ns: int) -> None:
-        """Note a batch that arrived at ``now_ns``; it is accounted at the next settle()."""
+        """Note a batch that arrived at ``now_ns``; it is accounted at the next settle(), or now where it is large or odd."""
         if batch.buffer is not None:
-            self._buffer(batch.buffer, batch.size, now_ns)
+            self._take_buffer(batch.buffer, batch.size, now_ns)
             return
         payloads = batch.payloads or ()
-        if batch.redelivered is not None and any(batch.redelivered):
+        if self._buffers:
             self.settle()  # in the order of arrival
+        if batch.redelivered is not None and any(batch.redelivered):
+            self.settle()
             self._odd(payloads, [(now_ns, len(payloads))], batch.redelivered)
             return
-        self._payloads += payloads
-        self._stamps.append((now_ns, len(payloads)))
-        self.pending += len(payloads)
+        for at in range(0, len(payloads), self._chunk):  # a poll may be larger than what stays in the cache
+            part = payloads[at : at + self._chunk]
+            self._payloads += part
+            self._stamps.append((now_ns, len(part)))
+            self.pending += len(part)
+            if at + self._chunk < len(payloads):
+                self.settle()
+
+    def _take_buffer(self, buffer: memoryview, size: int, now_ns: int) -> None:
+        """Keep a buffer of rows until there is a chunk of them: small ones are joined, for 20 ns a message less."""
+        n = len(buffer) // size
+        if self._payloads or (self._buffers and (size != self._size or n >= self._chunk)):
+            self.settle()
+        if size != self._size:
+            self._odd([bytes(buffer[at : at + size]) for at in range(0, n * size, size)], [(now_ns, n)])
+        elif n >= self._chunk:
+            step = self._chunk * size
+            for at in range(0, len(buffer), step):
+                part = buffer[at : at + step]
+                self._same_size(part, len(part) // size, [(now_ns, len(part) // size)])
+        else:
+            self._buffers.append(buffer)
+            self._stamps.append((now_ns, n))
+            self.pending += n
 
     def settle(self) -> None:
         """Account all that was taken: to be called before it is acknowledged."""
-        payloads, stamps = self._payloads, self._stamps
-        if not payloads:
+        payloads, buffers, stamps, n = self._payloads, self._buffers, self._stamps, self.pending
+        if not n:
             return
-        self._payloads, self._stamps, self.pending = [], [], 0
-        if len(payloads) <= FEW:
+        self._payloads, self._buffers, self._stamps, self.pending = [], [], [], 0
+        if buffers:
+            self._same_size(buffers[0] if len(buffers) == 1 else b"".join(buffers), n, stamps)
+            return
+        if n <= FEW:
             self._few(payloads, [t for t, n in stamps for _ in range(n)])
             return
         joined = b"".join(payloads)
-        same = len(joined) == len(payloads) * self._size and all(len(p) == self._size for p in (payloads[0], payloads[-1]))
-        if not same:
+        # Others of two sizes that make up for each other would put rows where no header is: told by its check.
+        if len(joined) != n * self._size or not self._rows(joined, n, stamps):
             self._odd(payloads, stamps)
-            return
-        rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(payloads), self._size)
+
+    def _same_size(self, data: bytes | memoryview, n: int, stamps: Sequence[tuple[int, int]]) -> None:
+        """Account ``n`` rows of the trial's size."""
+        if n <= FEW or not self._rows(data, n, stamps):
+            size = self._size
+            self._odd([bytes(data[at : at + size]) for at in range(0, n * size, size)], stamps)
+
+    def _rows(self, data: bytes | memoryview, n: int, stamps: Sequence[tuple[int, int]]) -> bool:
+        """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way."""
+        words = header.words_of(data)
+        if words[0] != self._first_word or words[1] & _U32 != self.trial or words[2] >> 48 or words[6] & _U32 != self._size:
+            return False
         times: NDArray[np.int64] | int = stamps[0][0]
         if len(stamps) > 1:
             table = np.array(stamps, dtype=np.int64)
             times = np.repeat(table[:, 0], table[:, 1])
-        if not self._rows(rows, times):
-            self._odd(payloads, stamps)
+        return self._dense(data, n, words, times) or self._mixed(data, n, times)
 
-    def _buffer(self, buffer: memoryview, size: int, now_ns: int) -> None:
-        rows = np.frombuffer(buffer, dtype=np.uint8).reshape(-1, size)
-        step = max(1, CHUNK_B // size)
-        for lo in range(0, len(rows), step):
-            part = rows[lo : lo + step]
-            if size != self._size or len(part) <= FEW or not self._rows(part, now_ns):
-                self._odd([bytes(row) for row in part], [(now_ns, len(part))])
+    def _dense(self, data: bytes | memoryview, n: int, first_words: tuple[int, ...], times: NDArray[np.int64] | int) -> bool:
+        """Account one sender's messages in a row, as they come through a pipe: all but lane and times is known beforehand.
 
-    def _rows(self, rows: NDArray[np.uint8], times: NDArray[np.int64] | int) -> bool:
-        """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way.
-
-        Written for a low fixed cost: each numpy call costs about a microsecond, whatever it is about.
+        Each numpy call costs about a microsecond, whatever it is about, and comparing bytes less than comparing fields.
         """
-        n = len(rows)
-        words = np.ndarray((n, 8), dtype="<u8", buffer=rows.data, strides=(self._size, 8)).copy()
-        w0, w1, w2, *_, w6, _ = (int(word) for word in words[0])
-        if w0 != self._first_word or w1 & _U32 != self.trial or w2 >> 48 or w6 & _U32 != self._size:
+        size = self._size
+        _, w1, w2, first, *_ = first_words
+        bodies = self._pool.run(first, n)
+        sequences = np.ndarray((n,), "<u8", data, 24, (size,))
+        if bodies is None or n > len(_COUNTING) or int(sequences[-1]) - first != n - 1:
             return False
-        columns = words.view(header.DTYPE)[:, 0]
-        # One comparison says that all rows are of this run, trial, producer, epoch, attempt, flags and length.
-        same = bool((words & _SAME == words[0] & _SAME).all())
-        if not same and not self._alike(columns):
+        if not ((sequences - _COUNTING[:n]) == first).all():
             return False
-        if not np.array_equal(words[:, :7] @ header.K, words[:, 7]):
+        # magic, run, trial, producer, epoch; then attempt and flags; then the length; then the body; all by the header's check.
+        if np.ndarray((n,), "V16", data, 0, (size,)).tobytes() != bytes(data[:16]) * n:
             return False
-        sequences = columns["sequence"]
-        first, last = int(sequences[0]), int(sequences[-1])
-        dense = same and last - first == n - 1 and (n == 1 or bool((sequences[1:] - sequences[:-1] == 1).all()))
-        bodies = self._pool.run(first, n) if dense else None
-        if not np.array_equal(rows[:, header.SIZE :], self._pool.rows(sequences) if bodies is None else bodies):
+        if not (np.ndarray((n,), "<u4", data, 20, (size,)) == w2 >> 32).all():
             return False
-        self._count(columns, times, n)
+        if not (np.ndarray((n,), "<u4", data, 48, (size,)) == size).all():
+            return False
+        if size > header.SIZE and not self._bodies_equal(data, n, bodies):
+            return False
+        if (np.ndarray((n, 8), "<u8", data, 0, (size, 8)) @ _K_AND_CHECK).any():
+            return False
+        self._count(np.ndarray((n,), "<i8", data, 32, (size,)).copy(), np.ndarray((n,), "<i8", data, 40, (size,)).copy(), times, n)
         t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))
-        if dense:
-            self._writer.span(
-                Kind.PROCESSED, trial=self.trial, producer=w1 >> 32 & _U16, epoch=w1 >> 48, first=first, count=n, group=self._group,
-                attempt=w2 >> 32 & _U16, t_first=t_first, t_last=t_last,
-            )  # fmt: skip
-        else:
-            self._writer.batch(Kind.PROCESSED, columns, trial=self.trial, group=self._group, t_first=t_first, t_last=t_last)
+        self._writer.span(
+            Kind.PROCESSED, trial=self.trial, producer=w1 >> 32 & _U16, epoch=w1 >> 48, first=first, count=n, group=self._group,
+            attempt=w2 >> 32 & _U16, t_first=t_first, t_last=t_last,
+        )  # fmt: skip
+        return True
+
+    def _bodies_equal(self, data: bytes | memoryview, n: int, bodies: memoryview) -> bool:
+        body_b = self._size - header.SIZE
+        if body_b < _LONG_B:  # gathering costs less than comparing many short rows
+            return np.ndarray((n,), f"V{body_b}", data, header.SIZE, (self._size,)).tobytes() == bodies.tobytes()
+        rows = np.ndarray((n, body_b), np.uint8, data, header.SIZE, (self._size, 1))
+        return np.array_equal(rows, np.ndarray((n, body_b), np.uint8, bodies))
+
+    def _mixed(self, data: bytes | memoryview, n: int, times: NDArray[np.int64] | int) -> bool:
+        """Account messages of this trial in any order, of any producers."""
+        rows = np.frombuffer(data, dtype=np.uint8).reshape(n, self._size)
+        words = np.ndarray((n, 8), dtype="<u8", buffer=data, strides=(self._size, 8)).copy()
+        columns = words.view(header.DTYPE)[:, 0]
+        if not self._alike(columns) or (words @ _K_AND_CHECK).any():
+            return False
+        if not np.array_equal(rows[:, header.SIZE :], self._pool.rows(columns["sequence"])):
+            return False
+        self._count(columns["intended_ns"].copy(), columns["sent_ns"].copy(), times, n)
+        t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))
+        self._writer.batch(Kind.PROCESSED, columns, trial=self.trial, group=self._group, t_first=t_first, t_last=t_last)
         return True
 
     def _alike(self, columns: NDArray[np.void]) -> bool:
@@ -150,29 +214,29 @@ class Account:
         sound &= columns["length"] == self._size
         return bool(sound.all())
 
-    def _count(self, columns: NDArray[np.void], times: NDArray[np.int64] | int, n: int) -> None:
+    def _count(self, intended: NDArray[np.int64], sent: NDArray[np.int64], times: NDArray[np.int64] | int, n: int) -> None:
         start, end = self._window_ns
-        intended, sent = columns["intended_ns"], columns["sent_ns"]
         low, high = int(intended.min()), int(intended.max())
-        if low >= start and high < end:
-            if isinstance(times, int) and low == high:
-                self.end_to_end.add_one(times - low, n)
+        if high >= start and low < end:
+            due = slice(None) if low >= start and high < end else (intended >= start) & (intended < end)
+            if (intended == sent).all():  # the schedule "max"
+                _add((times - sent)[due], self.end_to_end, self.from_sent)
             else:
-                self.end_to_end.add(times - intended)
-            if isinstance(times, int) and int(sent[0]) == int(sent[-1]) and bool((sent == sent[0]).all()):
-                self.from_sent.add_one(times - int(sent[0]), n)
-            else:
-                self.from_sent.add(times - sent)
-        elif high >= start and low < end:
-            measured = (intended >= start) & (intended < end)
-            self.end_to_end.add((times - intended)[measured])
-            self.from_sent.add((times - sent)[measured])
+                _add((times - intended)[due], self.end_to_end)
+                _add((times - sent)[due], self.from_sent)
         self.received += n
         if isinstance(times, int):
             self.seconds[(times - self._go_ns) // _SECOND] += n
             self.in_window += n if start <= times < end else 0
             return
-        self.in_window += int(((times >= start) & (times < end)).sum())
+        first, last = int(times[0]), int(times[-1])
+        if start <= first and last < end:  # polls are stamped in order
+            self.in_window += n
+        else:
+            self.in_window += int(((times >= start) & (times < end)).sum())
+        if (first - self._go_ns) // _SECOND == (last - self._go_ns) // _SECOND:
+            self.seconds[(first - self._go_ns) // _SECOND] += n
+            return
         for second, count in zip(*np.unique((times - self._go_ns) // _SECOND, return_counts=True), strict=True):
             self.seconds[int(second)] += int(count)
 

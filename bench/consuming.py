@@ -74,7 +74,7 @@ class ConsumerLoop:
                     self._oldest_ns = now
                 self._last = batch
                 account.take(batch, now)
-                if account.pending >= self._chunk or batch.buffer is not None:
+                if account.pending >= self._chunk or (batch.buffer is not None and not account.pending):
                     self._settle()
                     now = now_ns()
             elif self._last is not None and (not self._capabilities.acks or now - self._oldest_ns >= self._age_ns):

@@ -15,9 +15,9 @@ from bench.keys import Router
 POOL_ROWS = 256  # the body of a message is row (sequence & 255)
 _BLOCK_B = 4 << 20  # largest block, bytes, where one message is not larger
 _BLOCK_ROWS = 512
-_CYCLES = 5  # so often the pool stands in a row: runs of up to 4 x 256 messages are compared without a copy
 _COPIED_B = 64 << 10  # up to this size the pool's bodies are objects of their own
-_CYCLE_B = 8 << 20  # but no more memory than that
+_RUN_B = 400_000  # runs of messages up to so many bytes are compared as one piece: two chunks of bench.account
+_CYCLE_B = 8 << 20  # but no more memory than that is spent on it
 
 
 class Pool:
@@ -35,16 +35,20 @@ class Pool:
         self.checks = np.array([zlib.crc32(body) for body in self.bodies], dtype=np.uint64)
         flat = np.frombuffer(text, dtype=np.uint8)
         self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
-        self._cycle: NDArray[np.uint8] | None = None
-        if 0 < self.body_b <= _CYCLE_B // (_CYCLES * POOL_ROWS):
-            self._cycle = np.concatenate([self._windows] * _CYCLES)
+        # The pool over and over in a row, for runs of messages to be compared as one piece.
+        self._cycle_rows = POOL_ROWS * (2 + _RUN_B // (POOL_ROWS * size))
+        self._cycle = memoryview(b"")
+        if self._cycle_rows * self.body_b > _CYCLE_B:
+            self._cycle_rows = 0
+        elif self.body_b:
+            self._cycle = memoryview(self._windows.tobytes() * (self._cycle_rows // POOL_ROWS))
 
-    def run(self, first: int, count: int) -> NDArray[np.uint8] | None:
-        """Return the bodies of ``count`` messages from sequence ``first`` on, uncopied; None where the pool holds no such run."""
+    def run(self, first: int, count: int) -> memoryview | None:
+        """Return the bodies of ``count`` messages from sequence ``first`` on, joined; None where the pool holds no such run."""
         start = first & (POOL_ROWS - 1)
-        if self._cycle is None or start + count > len(self._cycle):
+        if start + count > self._cycle_rows:
             return None
-        return self._cycle[start : start + count]
+        return self._cycle[start * self.body_b : (start + count) * self.body_b]
 
     def rows(self, sequences: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return the bodies of ``sequences``, shape (n, body_b)."""
