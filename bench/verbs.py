@@ -62,7 +62,7 @@ def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
     """Read --set rate=200/s,2kHz into {"rate": ["200/s", "2kHz"]}."""
     axes: dict[str, Sequence[str]] = {}
     for pair in pairs:
-        name, sign, values = pair.partition("=")
+        name, _, values = pair.partition("=")
         if not name.strip() or not values:
             raise UsageError(f'--set {pair}: should be AXIS=VALUE[,VALUE...], such as --set rate="200/s,2 kHz"')
         # With units "2,000/s" is one value, as every value ends with its unit; of plain counts "4,128" are two.

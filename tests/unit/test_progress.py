@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 
 import pytest
 
@@ -31,7 +32,10 @@ class Terminal:
 
     def shown(self):
         self.stream.flush()
-        return os.read(self.ours, 65536).decode().replace("\r\n", "\n")
+        data = b""
+        while select.select([self.ours], [], [], 0.05)[0]:  # a terminal hands out what it has, which may be a part
+            data += os.read(self.ours, 65536)
+        return data.decode().replace("\r\n", "\n")
 
 
 def test_lines_elsewhere(clock):
