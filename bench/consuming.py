@@ -8,7 +8,7 @@ from adapters.base import Batch, Consumer
 from adapters.capabilities import Capabilities
 from bench.account import CHUNK_B, Account
 from bench.clock import now_ns
-from bench.histogram import encode
+from bench.histogram import pack
 from bench.journal import Writer
 from bench.payload import Pool
 from bench.usage import Meter
@@ -58,9 +58,12 @@ class ConsumerLoop:
         self._meter.window(start, end)
 
     def turn(self, wait_s: float = _POLL_S) -> None:
-        """Poll for one turn; account and acknowledge when the scenario's cadence says so."""
+        """Poll for one turn; account and acknowledge when the scenario's cadence says so.
+
+        ``wait_s`` 0 polls once: an idle endpoint must cost its neighbours nothing.
+        """
         now = now_ns()
-        until = now + _TURN_NS
+        until = now + (_TURN_NS if wait_s else 1)
         account = self.account
         while now < until:
             self._meter.turn(now)
@@ -96,7 +99,7 @@ class ConsumerLoop:
         self._meter.turn(now_ns())
 
     def report(self) -> dict[str, Any]:
-        """Return what is to be known of this trial: counts, usage, histograms (HDR V2, base64)."""
+        """Return what is to be known of this trial: counts, usage, histograms (bench.histogram.pack)."""
         account = self.account
         return {
             "group": self._name,
@@ -107,7 +110,7 @@ class ConsumerLoop:
             "foreign": account.foreign,
             "late": account.late,
             "seconds": dict(account.seconds),
-            "end_to_end_intended": encode(account.end_to_end),
-            "end_to_end_sent": encode(account.from_sent),
+            "end_to_end_intended": pack(account.end_to_end),
+            "end_to_end_sent": pack(account.from_sent),
             **self._meter.report(),
         }

@@ -187,6 +187,18 @@ def decode(text: str) -> Histogram:
     return histogram
 
 
+def pack(histogram: Histogram) -> dict[str, str | int]:
+    """Plain data for the control connection, whole: encode() and what it has no place for."""
+    return {"log": encode(histogram), "negative": histogram.negative, "over": histogram.over}
+
+
+def unpack(data: Mapping[str, Any]) -> Histogram:
+    """The inverse of pack()."""
+    histogram = decode(data["log"])
+    histogram.negative, histogram.over = data["negative"], data["over"]
+    return histogram
+
+
 def _payload(text: str) -> bytes:
     """The coded counters in ``text``, after its two headers."""
     try:

@@ -15,7 +15,7 @@ from adapters.base import Producer, Status
 from adapters.capabilities import Capabilities
 from bench import header
 from bench.clock import now_ns, sleep_until
-from bench.histogram import Histogram, encode
+from bench.histogram import Histogram, pack
 from bench.journal import ALL, Kind, Writer
 from bench.keys import Router
 from bench.outcomes import Ledger, Outcomes
@@ -301,7 +301,7 @@ class ProducerTrial:
         self.finished = True
 
     def report(self) -> dict[str, Any]:
-        """Return what is to be known of this trial: counts, usage, histograms (HDR V2, base64)."""
+        """Return what is to be known of this trial: counts, usage, histograms (bench.histogram.pack)."""
         resolved = self.ledger.resolved
         return {
             "index": self._index,
@@ -314,7 +314,7 @@ class ProducerTrial:
             "blocked_s": self._blocked_ns / 1e9,
             "late_outcomes": self.ledger.foreign,
             "seconds": self._sent_in_second,
-            "lateness": encode(self._lateness),
-            "publish": encode(self._publish) if self._capabilities.confirms else None,
+            "lateness": pack(self._lateness),
+            "publish": pack(self._publish) if self._capabilities.confirms else None,
             **self._meter.report(),
         }

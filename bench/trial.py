@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from adapters.base import Adapter
 from adapters.capabilities import Capabilities, Mode
 from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
-from bench.histogram import Histogram, decode
+from bench.histogram import Histogram, unpack
 from bench.keys import Router
 from bench.plan import Planned
 from bench.servers.base import Server
@@ -119,14 +119,14 @@ def complete(
 def _histograms(raw: Raw) -> dict[str, Histogram]:
     merged: dict[str, Histogram] = {"e2e": Histogram()}
     for report in raw.consumers:
-        one = decode(report["end_to_end_intended"])
+        one = unpack(report["end_to_end_intended"])
         merged["e2e"].merge(one)
         merged.setdefault(f"e2e-{report['group']}", Histogram()).merge(one)
-        merged.setdefault("e2e-sent", Histogram()).merge(decode(report["end_to_end_sent"]))
+        merged.setdefault("e2e-sent", Histogram()).merge(unpack(report["end_to_end_sent"]))
     for report in raw.producers:
-        merged.setdefault("lateness", Histogram()).merge(decode(report["lateness"]))
+        merged.setdefault("lateness", Histogram()).merge(unpack(report["lateness"]))
         if report["publish"] is not None:
-            merged.setdefault("publish", Histogram()).merge(decode(report["publish"]))
+            merged.setdefault("publish", Histogram()).merge(unpack(report["publish"]))
     return merged
 
 
@@ -186,12 +186,14 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
 
 def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session) -> dict[str, Any]:
     capabilities, mode = session.adapter.capabilities, session.adapter.mode
+    one = replace(one, unexpected=one.unexpected + foreign)
     row = asdict(one)
-    row["unexpected"] += foreign
     word, why = verdict(one, mode.delivery.value, capabilities.order_delivered)
     reasons = list(why)
     if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline
-        word, reasons = "undetermined", ["messages still arrived when the drain deadline passed"]
+        others = verdict(replace(one, lost=0), mode.delivery.value, capabilities.order_delivered)
+        word = "violated" if others.word == "violated" else "undetermined"
+        reasons = [*others.reasons, "messages still arrived when the drain deadline passed"]
         row |= {"undelivered": one.lost, "lost": None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
     return row | {"verdict": word, "reasons": reasons}
 
