@@ -2,7 +2,8 @@
 
 Rules kept here, so that every report and the command line agree: percentiles come from histograms merged over rounds,
 never from averaged percentiles; no latency is quoted from a saturated trial; a percentile needs ten samples beyond it;
-unequal promises are never ranked together; emulators, references and `tuned` profiles are never ranked.
+unequal promises are never ranked together; emulators, references and `tuned` profiles are never ranked. From six paired
+rounds on neighbours are told apart by ``compare``, with fewer by whether the ranges over rounds overlap.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Protocol
 
+from bench.analysis.compare import Comparison, Metric, Round, estimate, judge
+from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.errors import UsageError
 from bench.histogram import BEYOND_MIN, Histogram
 
@@ -25,6 +29,7 @@ NOTES = frozenset(
         "client-bound",
         "server-bound",
         "machine-busy",
+        "not-alone",
         "connection",
         "collections",
         "not-steady",
@@ -37,6 +42,9 @@ NOTES = frozenset(
 does not know, which is not taken for harmless) keeps a variant out of the ranking."""
 REFERENCES = frozenset({"tcp", "memory"})
 """Systems that show the harness's own floor; they are not messaging systems and take no rank."""
+RANKED_BY = {"rate": Metric("rate", True, 0.05), "p99": Metric("p99", False, 0.10)}
+"""What a point is ranked by. A margin is what two sets of interleaved rounds of the *same* system were seen to differ by, rounded
+up (1.02 to 1.04 in rate, 1.08 in p99: docs/method.md, Comparing): less is no difference between systems, however sure."""
 LATENCIES = {"e2e": "end_to_end_intended", "e2e-sent": "end_to_end_sent", "publish": "publish", "lateness": "lateness"}
 """Tag in latency.hlog -> key in trial.json."""
 AUDIT_COUNTS = (
@@ -197,6 +205,7 @@ class Place:
     last: int
     ratio: Spread | None  # to the board's best; None where there is nothing to compare with
     close: bool  # not told apart from the best
+    comparison: Comparison | None = None  # with the board's best as base; None of the best, and below six paired rounds
 
 
 @dataclass(frozen=True)
@@ -217,6 +226,7 @@ class PointSummary:
     boards: tuple[Board, ...]
     apart: tuple[VariantPoint, ...]  # measured, not ranked (no emulators)
     emulators: tuple[VariantPoint, ...]
+    family: int = 0  # comparisons that were adjusted together: every pair of every board; 0 below six paired rounds
 
     @property
     def results(self) -> tuple[VariantPoint, ...]:
@@ -242,7 +252,8 @@ def summarise(run: RunLike) -> tuple[PointSummary, ...]:
         cells.setdefault((key, str(variant["id"])), []).append(trial)
     # The run's trials come shuffled: sort the points by their own values, so that 200/s stands before 2,000/s.
     points = sorted(order, key=lambda k: _sort_key(order[k]))
-    return tuple(_point(order[key], [_variant(run, trials) for (k, _), trials in cells.items() if k == key]) for key in points)
+    whole = run.status == "complete"
+    return tuple(_point(order[key], [_variant(run, trials) for (k, _), trials in cells.items() if k == key], whole=whole) for key in points)
 
 
 def _sort_key(point: Json) -> tuple[Any, ...]:
@@ -251,14 +262,16 @@ def _sort_key(point: Json) -> tuple[Any, ...]:
     )
 
 
-def _point(point: Json, results: list[VariantPoint]) -> PointSummary:
+def _point(point: Json, results: list[VariantPoint], *, whole: bool) -> PointSummary:
     by = "rate" if any(_saturating(r.workload, point) for r in results) else "p99"
     results = [_rankable(r, by) for r in results]
     ranked = [r for r in results if r.standing == "ranked"]
     deliveries = sorted({r.delivery for r in ranked}, key=lambda d: _DELIVERY_ORDER.index(d) if d in _DELIVERY_ORDER else 99)
-    boards = tuple(_board(d, [r for r in ranked if r.delivery == d], by) for d in deliveries)
+    classes = {d: sorted((r for r in ranked if r.delivery == d), key=lambda r: (_value(r, by) or 0.0, r.id)) for d in deliveries}
+    compared = _compared(classes.values(), by, _expected(ranked, whole=whole))
+    boards = tuple(_board(delivery, ordered, by, compared) for delivery, ordered in classes.items())
     rest = sorted((r for r in results if r not in ranked), key=lambda r: r.id)
-    return PointSummary(point, by, boards, tuple(r for r in rest if not r.emulator), tuple(r for r in rest if r.emulator))
+    return PointSummary(point, by, boards, tuple(r for r in rest if not r.emulator), tuple(r for r in rest if r.emulator), len(compared))
 
 
 def _rankable(result: VariantPoint, by: str) -> VariantPoint:
@@ -294,16 +307,46 @@ def apart(a: Mapping[Any, float], b: Mapping[Any, float]) -> bool:
     return max(a.values()) < min(b.values()) or max(b.values()) < min(a.values())
 
 
-def _board(delivery: str, results: list[VariantPoint], by: str) -> Board:
-    ordered = sorted(results, key=lambda r: (_value(r, by) or 0.0, r.id))
+def _expected(ranked: Sequence[VariantPoint], *, whole: bool) -> frozenset[Round]:
+    """The rounds that every variant ought to have; of a run that was cut short, those that every one had."""
+    rounds = [frozenset(_round(t) for t in r.trials) for r in ranked]
+    if not rounds:
+        return frozenset()
+    return frozenset.union(*rounds) if whole else frozenset.intersection(*rounds)
+
+
+def _compared(classes: Iterable[Sequence[VariantPoint]], by: str, expected: frozenset[Round]) -> Mapping[tuple[str, str], Comparison]:
+    """Every pair within a class, (the one placed before, the one behind) -> behind against before; one family. Empty below six rounds.
+
+    All pairs, not those with the best only: which one is best was found in the same figures.
+    """
+    if len(expected) < ROUNDS_MIN:
+        return {}
+
+    def figures(result: VariantPoint) -> dict[Round, float]:
+        return {at: value for at, value in _rounds(result, by).items() if at in expected}
+
+    pairs = [pair for ordered in classes for pair in combinations(ordered, 2)]
+    effects = [(RANKED_BY[by], estimate(figures(base), figures(head), expected=expected)) for base, head in pairs]
+    found = judge(effects, adjust="false-discovery")
+    return {(base.id, head.id): comparison for (base, head), comparison in zip(pairs, found, strict=True)}
+
+
+def _board(delivery: str, ordered: Sequence[VariantPoint], by: str, compared: Mapping[tuple[str, str], Comparison]) -> Board:
+    def told(before: VariantPoint, behind: VariantPoint) -> bool:
+        comparison = compared.get((before.id, behind.id))
+        if comparison is None:
+            return apart(_rounds(before, by), _rounds(behind, by))
+        # "better" would contradict the figure that is printed (one disturbed round can do that): then neither is believed.
+        return comparison.verdict == "worse"
+
     best = ordered[0]
     places = []
     for index, result in enumerate(ordered):
-        told = [other is not result and apart(_rounds(result, by), _rounds(other, by)) for other in ordered]
-        first = 1 + sum(told[:index])
-        last = len(ordered) - sum(told[index + 1 :])
-        close = result is not best and not told[0]
-        places.append(Place(result, first, last, _ratio(result, best, by), close))
+        first = 1 + sum(told(other, result) for other in ordered[:index])
+        last = len(ordered) - sum(told(result, other) for other in ordered[index + 1 :])
+        close = result is not best and not told(best, result)
+        places.append(Place(result, first, last, _ratio(result, best, by), close, compared.get((best.id, result.id))))
     meanings = {_acknowledged(r.variant) for r in ordered}
     return Board(delivery, tuple(places), len(meanings) == 1)
 

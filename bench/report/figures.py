@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.summary import Board, Percentiles, Place, PointSummary, VariantPoint
-from bench.report import text
+from bench.report import compared, text
 from bench.report.headline import STANDING
 from bench.report.table import Builder, Cell, Table
 
@@ -39,6 +39,7 @@ def ranking(point: PointSummary) -> Table | None:
     by = "delivery rate of the slowest group" if point.by == "rate" else "p99, end to end, from the intended send time"
     rounds = max((r.rate.rounds for r in point.results if r.rate), default=0)
     spread = f"Range over {rounds} rounds in brackets" if rounds > 1 else "One round: no range, so nothing is told apart"
+    apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
     builder = Builder(
         text.point_name(point.point),
         (
@@ -55,7 +56,7 @@ def ranking(point: PointSummary) -> Table | None:
             ("Audit", False),
         ),
         row_header=1,
-        note=f"Ranked by {by}, within the same delivery promise. {spread}; ranks that overlap are too close to call.",
+        note=f"Ranked by {by}, within the same delivery promise. {spread}{apart}",
     )
     for board in point.boards:
         builder.add(_board_label(board), [_ranked(place, len(board.places)) for place in board.places])
@@ -76,8 +77,7 @@ def _ranked(place: Place, among: int) -> tuple[str | Cell, ...]:
     if among == 1:
         return _row(place.result, text.DASH, "alone")
     rank = str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}"
-    ratio = text.times(place.ratio) or "best"
-    return _row(place.result, rank, f"{ratio},\ntoo close to call" if place.close else ratio)
+    return _row(place.result, rank, compared.cell(place))
 
 
 def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:

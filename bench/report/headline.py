@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.summary import RATE_NOT_REACHED, Board, PointSummary, RunLike, Spread, VariantPoint, summarise
-from bench.report import text
+from bench.analysis.summary import RATE_NOT_REACHED, Board, PointSummary, RunLike, VariantPoint, summarise
+from bench.report import compared, text
 
 STANDING = {
     "tuned": "tuned",
@@ -39,7 +39,8 @@ def verdict(run: RunLike) -> str:
 def sentence(scenario: str, point: PointSummary) -> str:
     """One point's answer: who leads within each promise, by how much, what was lost, what stands apart."""
     rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
-    ranges = f"range over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
+    what = "intervals" if point.family else "range"
+    ranges = f"{what} over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
     head = f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
     boards = [_board(board, point.by) for board in point.boards]
     parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
@@ -62,23 +63,22 @@ def _board(board: Board, by: str) -> str:
     best = board.places[0].result
     if len(board.places) == 1:
         return f"{name}: {text.variant_name(best.variant)}, {what} {figure(best, by)}, alone in its class"
-    close = [best, *(p.result for p in board.places if p.close)]
+    close = [p for p in board.places if p.close]
     rest = [p for p in board.places[1:] if not p.close]
-    if len(close) > 1:
+    if close:
         where = "in" if by == "rate" else "at"
-        told = f"{text.listed(f'{text.variant_name(r.variant)} {figure(r, by)}' for r in close)} too close to call {where} {what}"
+        # Below six rounds the ranges of what is close say nothing that the table does not.
+        others = (f"{_with_figure(p.result, by)} {compared.sentence(p) if p.comparison else ''}".rstrip() for p in close)
+        told = f"{text.listed([_with_figure(best, by), *others])} {compared.TOO_CLOSE} {where} {what}"
     else:
         told = f"{text.variant_name(best.variant)} leads with {what} {figure(best, by)}"
-    behind = ", ".join(f"{text.variant_name(p.result.variant)} {figure(p.result, by)} {_ratio(p.ratio)}".rstrip() for p in rest)
+    behind = ", ".join(f"{_with_figure(p.result, by)} {compared.sentence(p)}".rstrip() for p in rest)
     label = "" if board.same_acknowledgement else " (their acknowledgements mean different things)"
     return f"{name}{label}: {told}{f', then {behind}' if behind else ''}"
 
 
-def _ratio(ratio: Spread | None) -> str:
-    if ratio is None:
-        return ""
-    between = f", range {text.number(ratio.low)} to {text.number(ratio.high)}" if ratio.rounds > 1 else ""
-    return f"({text.number(ratio.median)} times the best{between})"
+def _with_figure(result: VariantPoint, by: str) -> str:
+    return f"{text.variant_name(result.variant)} {figure(result, by)}"
 
 
 def _audit(results: Sequence[VariantPoint]) -> str:

@@ -1,0 +1,88 @@
+"""A comparison with the best in words: ratio, interval, verdict, and the smallest effect that could have been seen."""
+
+from __future__ import annotations
+
+from bench.analysis.compare import ALPHA, POWER, Comparison
+from bench.analysis.summary import Place, PointSummary
+from bench.report import text
+
+TOO_CLOSE = "too close to call"
+
+
+def cell(place: Place) -> str:
+    """For a table: the ratio with its interval; the verdict where it is not "told apart"; from which ratio on it would have shown."""
+    comparison = place.comparison
+    if comparison is None:
+        ratio = text.times(place.ratio) or "best"
+        return f"{ratio},\n{TOO_CLOSE}" if place.close else ratio
+    effect = comparison.effect
+    if effect.ratio is None:
+        return _why(comparison)
+    ratio = f"{text.number(effect.ratio)}{text.TIMES}"
+    if effect.low is not None and effect.high is not None:
+        ratio += f" ({text.number(effect.low)}{text.DASH}{text.number(effect.high)})"
+    words = [ratio, *([_why(comparison)] if place.close else []), _visible(comparison)]
+    return ",\n".join(word for word in words if word)
+
+
+def sentence(place: Place) -> str:
+    """For the answer in words, in brackets: "(ratio 1.32, 95% interval 1.21-1.45, 8 rounds)"."""
+    comparison = place.comparison
+    if comparison is None:
+        return _ranged(place)
+    effect = comparison.effect
+    words = []
+    if effect.ratio is not None:
+        words.append(f"ratio {text.number(effect.ratio)}")
+    if effect.low is not None and effect.high is not None:
+        words.append(f"{1 - ALPHA:.0%} interval {text.number(effect.low)}{text.DASH}{text.number(effect.high)}")
+    words.append(f"{effect.rounds} rounds" + (f" in {effect.series} series" if effect.series > 1 else ""))
+    if place.close:
+        words += [_why(comparison)] if _why(comparison) != TOO_CLOSE else []
+        words += [_visible(comparison)] if comparison.smallest else []
+    return f"({', '.join(words)})"
+
+
+def note(point: PointSummary) -> str:
+    """What the intervals of a point's table are, and what they are not; "" where it has none."""
+    found = [p.comparison for b in point.boards for p in b.places if p.comparison]
+    if not found:
+        return ""
+    rounds, series = max(c.effect.rounds for c in found), max(c.effect.series for c in found)
+    start = (
+        "the rounds are of one start of the servers, and the intervals hold for that start"
+        if series == 1
+        else f"the rounds are of {series} starts of the servers, and the intervals allow for what differs between starts"
+    )
+    among = f"p, adjusted for false discovery among {point.family} comparisons, is at most {ALPHA:g} and " if point.family > 1 else ""
+    leaves = "" if among else f"the {1 - ALPHA:.0%} interval leaves 1 out and "
+    return (
+        f"Ratio to the best: of {rounds} paired rounds (Hodges-Lehmann), {1 - ALPHA:.0%} interval in brackets; {start}. "
+        f"Told apart where {among}{leaves}the ratio is past {found[0].metric.margin:.0%}; the rest is too close to call and "
+        f"shares its ranks. Visible from: the smallest difference that these rounds would have told apart {POWER:.0%} of the time."
+    )
+
+
+def _why(comparison: Comparison) -> str:
+    if comparison.verdict == "same":
+        return f"the same within {comparison.metric.margin:.0%}"
+    if comparison.missing:
+        count = len(comparison.effect.unpaired)
+        return f"not compared: {count} {'round lacks' if count == 1 else 'rounds lack'} a figure"
+    return TOO_CLOSE
+
+
+def _visible(comparison: Comparison) -> str:
+    if comparison.smallest is None:
+        return ""
+    # On the side where a worse one would stand: a rate falls below the best's, a latency rises above it.
+    seen = 1 / comparison.smallest if comparison.metric.higher_is_better else comparison.smallest
+    return f"visible from {text.number(seen)}{text.TIMES}"
+
+
+def _ranged(place: Place) -> str:
+    ratio = place.ratio
+    if ratio is None:
+        return ""
+    between = f", range {text.number(ratio.low)} to {text.number(ratio.high)}" if ratio.rounds > 1 else ""
+    return f"({text.number(ratio.median)} times the best{between})"
