@@ -6,6 +6,7 @@ wire -> (servers are up) -> prepare -> consumers -> producers -> canaries until 
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -63,7 +64,8 @@ class Raw:
     after: dict[str, int]
     drained_s: float | None  # None: the deadline passed
     still_moving: bool  # messages were still arriving at the deadline
-    machine_busy: float | None
+    machine_busy: float | None  # of all cores, 0..1
+    cores: int  # of the machine
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -240,7 +242,7 @@ class Session:
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
-        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, busy_share, self.events)
+        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, busy_share, os.cpu_count() or 1, self.events)
 
     def check(self) -> None:
         """Raise EndpointFailed when one of the endpoints has ended."""

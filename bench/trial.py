@@ -21,6 +21,7 @@ from bench.spec import Variant
 from bench.workload import Workload
 
 FORMAT = 1
+_COSTS = ("deliveries", "producers_ns", "intermediary_ns", "consumers_ns", "total_ns", "machine_busy", "others_cores")
 
 
 def described_mode(mode: Mode) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "producers": [], "consumers": [], "nodes": [],
         "rates": {"offered_per_s": load.rate_per_s, "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", "lateness")),
-        "cost": dict.fromkeys(("deliveries", "producers_ns", "intermediary_ns", "consumers_ns", "total_ns", "machine_busy")),
+        "cost": dict.fromkeys(_COSTS),
         "audit": {}, "findings": [], "events": [], "evidence": [],
     }  # fmt: skip
 
@@ -106,7 +107,7 @@ def complete(
         "publish": histograms["publish"].summary() if "publish" in histograms else None,
         "lateness": histograms["lateness"].summary(),
     }
-    trial["cost"] = _cost(raw, trial["server"])
+    trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
     trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
@@ -147,7 +148,7 @@ def _within(seconds: Mapping[str, int], workload: Workload) -> float:
     return sum(count for second, count in seconds.items() if first <= int(second) < first + span) / span
 
 
-def _cost(raw: Raw, server: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[str, Any]:
     deliveries = sum(report["in_window"] for report in raw.consumers)
 
     def each(values: Sequence[int | None]) -> float | None:
@@ -158,9 +159,12 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None) -> dict[str, Any]:
     nodes = each([node["cpu_ns"] for node in raw.nodes]) if server is not None and raw.nodes else None
     parts = [producers, consumers, nodes if server is not None else 0.0]
     total = None if None in parts else sum(part for part in parts if part is not None)
+    others = None
+    if total is not None and raw.machine_busy is not None:
+        others = max(0.0, raw.machine_busy * raw.cores - total * deliveries / (window_s * 1e9))
     return {
         "deliveries": deliveries, "producers_ns": producers, "intermediary_ns": nodes, "consumers_ns": consumers, "total_ns": total,
-        "machine_busy": raw.machine_busy,
+        "machine_busy": raw.machine_busy, "others_cores": others,
     }  # fmt: skip
 
 

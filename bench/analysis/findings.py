@@ -15,6 +15,7 @@ _REACHED = 0.99
 _BUSY = 0.95
 _LATE_SHARE = 0.10
 _CORES_BUSY = 0.95
+_OTHERS_CORES = 0.25
 
 
 def of_trial(trial: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -26,6 +27,7 @@ def of_trial(trial: Mapping[str, Any]) -> list[dict[str, str]]:
         _clock(trial),
         _collections(trial),
         _machine(trial),
+        _others(trial),
         _few(trial),
         *_clients(trial),
         *_events(trial),
@@ -107,6 +109,17 @@ def _machine(trial: Mapping[str, Any]) -> dict[str, str] | None:
         "machine-busy",
         f"all cores were {busy:.0%} busy in the window",
         "clients and server compete for the cores: the rate is the machine's, not the system's",
+    )
+
+
+def _others(trial: Mapping[str, Any]) -> dict[str, str] | None:
+    others = trial["cost"].get("others_cores")
+    if others is None or others < _OTHERS_CORES:
+        return None
+    return _finding(
+        "not-alone",
+        f"other processes used {others:.1f} cores in the window",
+        "stop what else runs: a latency then is partly theirs (the idle systems of this run cost about 0.1 core)",
     )
 
 

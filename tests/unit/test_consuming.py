@@ -24,7 +24,8 @@ CAPABILITIES = Capabilities(
 )  # fmt: skip
 LOAD = Workload(
     rate_per_s=100.0, size_b=100, warmup_s=0.0, measure_s=1.0, drain_s=1.0, tick_s=0.0005, batch=10,
-    ack_every=25, ack_interval_s=3600.0, window=100, producers=1, groups=(("a", 1),), partitions=1, routing="round-robin", key_count=0, key_zipf=0.0, seed=1,
+    ack_every=25, ack_interval_s=3600.0, window=100, producers=1, groups=(("a", 1),), partitions=1,
+    routing="round-robin", key_count=0, key_zipf=0.0, seed=1,
 )  # fmt: skip
 
 

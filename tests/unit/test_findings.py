@@ -64,6 +64,7 @@ def test_a_quiet_trial_has_none():
         ({"latency__end_to_end_sent": {**SUMMARY, "negative": 1234}}, "clock-suspect", "1,234 latencies below zero"),
         ({"consumers__0__collections": 2}, "collections", "2 garbage collections"),
         ({"cost__machine_busy": 0.97}, "machine-busy", "97%"),
+        ({"cost__others_cores": 0.8}, "not-alone", "0.8 cores"),
         ({"latency__end_to_end_intended": {**SUMMARY, "n": 999}}, "too-few-samples", "999 latencies"),
         ({"producers__0__cpu_ns": 4_900_000_000}, "client-bound", "producer 0 used 98% of a core"),
         ({"consumers__0__cpu_ns": 4_900_000_000}, "client-bound", "consumer a.0 used 98% of a core"),
