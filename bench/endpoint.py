@@ -29,7 +29,7 @@ from bench.keys import Router
 from bench.outcomes import Outcomes
 from bench.payload import Block, Pool
 from bench.producing import ALIGN, CANARY_ID, ProducerTrial
-from bench.usage import quiet_collector
+from bench.usage import keep_memory, quiet_collector
 from bench.workload import Workload
 
 _IDLE_S = 0.1
@@ -226,6 +226,7 @@ def run(spec: dict[str, Any]) -> int:
     writer: Writer | None = None
     try:
         sharpen_sleep()
+        keep_memory()
         adapter = _adapter(spec)
         writer = Writer(Path(spec["evidence"]), spec["name"], segment_b=16 << 20)
         role = (ProducerRole if spec["role"] == "producer" else ConsumerRole)(spec, adapter, writer)

@@ -203,7 +203,7 @@ def _sample(load: Workload, sent: int, producer_ns: int | None, received: int, c
 
 
 def rounds_of(case: Case, rounds: int, seed: int) -> Iterator[Sample]:
-    """Every size on both sides once a round, in random order. With a server, a first round that is thrown away warms it."""
+    """Every size on both sides once a round, in random order. A first round is thrown away: it warms servers (JVMs) and caches."""
     shuffle = random.Random(f"{case.name}/{seed}").shuffle
     for number in range(rounds + 1):
         cells = [(side, size_b) for side in ("bare", "harness") for size_b in case.sizes]

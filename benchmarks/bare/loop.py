@@ -9,7 +9,6 @@ when the other side may begin, waits for "go START END" (monotonic ns), then say
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -20,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bench.usage import keep_memory, quiet_collector
 
 Step = Callable[[], int]
 """One batch, or none within some milliseconds; returns how many messages were sent or received."""
@@ -40,6 +41,7 @@ def main() -> None:
     """Connect, say so, measure one window, say what was counted; end when the other end of the control connection does."""
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     module = importlib.import_module(f"benchmarks.bare.{spec['system']}")
+    keep_memory()  # as in the harness's endpoints
     with socket.create_connection(tuple(spec["control"])) as connection, connection.makefile("rw", encoding="utf-8") as control:
         print(spec["side"], file=control, flush=True)
         step: Step = (module.producer if spec["side"] == "producer" else module.consumer)(spec)
@@ -47,9 +49,7 @@ def main() -> None:
         words = control.readline().split()
         if words[:1] != ["go"]:
             return
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        quiet_collector()
         print(json.dumps(measure(step, int(words[1]), int(words[2]))), file=control, flush=True)
         while not select.select([connection], [], [], 0.0 if spec["side"] == "consumer" else 1.0)[0]:
             if spec["side"] == "consumer":
