@@ -50,9 +50,9 @@ def note(point: PointSummary) -> str:
         return ""
     rounds, series = max(c.effect.rounds for c in found), max(c.effect.series for c in found)
     start = (
-        "the rounds are of one start of the servers, and the intervals hold for that start"
+        "the rounds are of one series (one start of servers and clients), and the intervals hold for that start"
         if series == 1
-        else f"the rounds are of {series} starts of the servers, and the intervals allow for what differs between starts"
+        else f"the rounds are of {series} series (starts of servers and clients), and the intervals allow for what differs between starts"
     )
     among = f"p, adjusted for false discovery among {point.family} comparisons, is at most {ALPHA:g} and " if point.family > 1 else ""
     leaves = "" if among else f"the {1 - ALPHA:.0%} interval leaves 1 out and "

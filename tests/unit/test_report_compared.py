@@ -119,7 +119,7 @@ def test_the_table_and_the_sentence_print_them(folder: Path):
     assert re.search(r"A \(c\) [\d.]+ ms and B \(c\) [\d.]+ ms \(ratio .*visible from 1\.\d+\u00d7\) too close to call at p99", line)
     assert "Hodges-Lehmann" in page
     assert "among 6 comparisons" in page
-    assert "the rounds are of one start of the servers" in page
+    assert "the rounds are of one series" in page
 
 
 def test_ranges_that_overlap_are_told_apart_where_the_rounds_agree(folder: Path):
@@ -203,7 +203,7 @@ def test_starts_of_the_servers_that_differ_are_allowed_for(folder: Path):
     assert (plain["c"].close, places["c"].close, places["d"].close) == (False, True, False)
     line = verdict(open_run(folder))
     assert "8 rounds in 4 series" in line
-    assert "of 4 starts of the servers" in write(folder).html.read_text()
+    assert "the rounds are of 4 series" in write(folder).html.read_text()
 
 
 def test_as_fast_as_it_goes_is_compared_by_rate(tmp_path: Path):
