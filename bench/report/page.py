@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
-from bench.report import background, chart_cost, chart_percentiles, figures, text
+from bench.report import background, chart_cost, chart_percentiles, data, figures, text
 from bench.report.headline import place, sentence
 from bench.report.svg import Chart
 from bench.report.table import Table
@@ -28,6 +28,7 @@ class ReportFiles:
     html: Path
     markdown: Path
     charts: tuple[Path, ...]
+    summary: Path
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PointView:
 
 
 def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, report.md and charts/*.svg into ``out`` (the run's folder where not given).
+    """Write report.html, report.md, summary.csv and charts/*.svg into ``out`` (the run's folder where not given).
 
     Raises:
         UsageError: the folder is no run, or a file in it cannot be read.
@@ -72,9 +73,11 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
         for chart in charts:
             paths.append(folder / "charts" / f"{chart.name}.svg")
             paths[-1].write_text(chart.standalone, encoding="utf-8")
+        summary = folder / "summary.csv"
+        data.summary(run.trials).to_csv(summary, index=False)
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
-    return ReportFiles(html, markdown, tuple(paths))
+    return ReportFiles(html, markdown, tuple(paths), summary)
 
 
 def view(run: RunLike) -> dict[str, Any]:
