@@ -51,12 +51,12 @@ def test_sigkill_at_ten_random_moments(tmp_path, needs):
         process = started("run", small(place, "tcp, redis_pubsub", rounds=9), cwd=place)
         until(process.err, process, what="its first word")
         # Each tenth of a start and the first trials once; the run itself takes longer.
-        moment = random.uniform(0.7 * attempt, 0.7 * (attempt + 1))
+        moment = random.uniform(0.5 * attempt, 0.5 * (attempt + 1))
         print(f"SIGKILL after {moment:.3f} s")
         time.sleep(moment)
         lines = killed(process, str(place))
         seen |= {word for line in lines for word in ("redis-server", "valkey", "bench.watchdog", "bench.endpoint") if word in line}
-        if attempt in (5, 9):
+        if attempt == 9:
             kept(place)
     assert {"bench.watchdog", "bench.endpoint"} < seen, "no moment met anything"
 
