@@ -56,7 +56,7 @@ def consumer(spec: dict[str, Any]) -> Step:
     )
     batch, flying = spec["batch"], False
     while not client.assignment():
-        client.poll(50)
+        client.poll(500)
 
     def committed(_offsets: object, _result: object) -> None:
         nonlocal flying

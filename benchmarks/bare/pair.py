@@ -74,17 +74,19 @@ class Pair:
             raise EnvironmentProblem(f"the bare {side} did not start within {_READY_S:.0f} s{self._last_words(side)}") from None
         connection.settimeout(_READY_S)
         control = self._stack.enter_context(connection.makefile("rw", encoding="utf-8"))
-        for _ in ("its name", "ready"):
-            self._line(control, side)
+        for word in (side, "ready"):
+            self._line(control, side, f'saying "{word}"')
         return control
 
-    def _line(self, control: IO[str], side: str) -> str:
+    def _line(self, control: IO[str], side: str, doing: str = "measuring") -> str:
         try:
             line = control.readline()
         except TimeoutError:
-            raise EnvironmentProblem(f"the bare {side} was silent for {_READY_S:.0f} s{self._last_words(side)}") from None
+            raise EnvironmentProblem(
+                f"the bare {side} was silent for {_READY_S:.0f} s instead of {doing}{self._last_words(side)}"
+            ) from None
         if not line:
-            raise EnvironmentProblem(f"the bare {side} ended early{self._last_words(side)}")
+            raise EnvironmentProblem(f"the bare {side} ended instead of {doing}{self._last_words(side)}")
         return line
 
     def _last_words(self, side: str) -> str:
