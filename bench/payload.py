@@ -32,7 +32,7 @@ class Pool:
         # Views of large ones: 256 copies of 16 MiB would be 4 GiB in each endpoint. Small ones are compared faster as bytes.
         source: bytes | memoryview = memoryview(text) if self.body_b > _COPIED_B else text
         self.bodies = [source[64 * i : 64 * i + self.body_b] for i in range(POOL_ROWS)]
-        self.checks = np.array([zlib.crc32(body) for body in self.bodies], dtype=np.uint64)
+        self._checks: dict[int, int] = {}
         flat = np.frombuffer(text, dtype=np.uint8)
         self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
         # The pool over and over in a row, for runs of messages to be compared as one piece.
@@ -42,6 +42,12 @@ class Pool:
             self._cycle_rows = 0
         elif self.body_b:
             self._cycle = memoryview(self._windows.tobytes() * (self._cycle_rows // POOL_ROWS))
+
+    def check(self, row: int) -> int:
+        """Return the CRC-32 of body ``row``; computed when it is first asked for, which only a producer does."""
+        if row not in self._checks:
+            self._checks[row] = zlib.crc32(self.bodies[row])
+        return self._checks[row]
 
     def run(self, first: int, count: int) -> memoryview | None:
         """Return the bodies of ``count`` messages from sequence ``first`` on, joined; None where the pool holds no such run."""
@@ -105,10 +111,10 @@ class Block:
             self._fill_bodies()
 
     def _fill_bodies(self) -> None:
-        ids = np.arange(self.first_id, self.first_id + self.count, dtype=np.uint64) & np.uint64(POOL_ROWS - 1)
-        for row, i in enumerate(ids):
-            self._rows[row, header.SIZE :] = np.frombuffer(self._pool.bodies[int(i)], dtype=np.uint8)
-        checks = self._pool.checks[ids.astype(np.int64)]
+        which = [(self.first_id + row) & (POOL_ROWS - 1) for row in range(self.count)]
+        for row, i in enumerate(which):
+            self._rows[row, header.SIZE :] = np.frombuffer(self._pool.bodies[i], dtype=np.uint8)
+        checks = np.array([self._pool.check(i) for i in which], dtype=np.uint64)
         self._head["body_check"] = checks
         # What of the checks does not change from block to block: sequences count from 0 here, and have no lane and no time.
         self._base = (np.uint64(self.size) | (checks << np.uint64(32))) * header.K_LENGTH
