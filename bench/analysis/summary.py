@@ -402,6 +402,18 @@ def _variant(run: RunLike, trials: list[Json]) -> VariantPoint:
     )
 
 
+def _broken(trials: Sequence[Json]) -> str:
+    """The audit's own reasons for a broken promise, with the trial and group that each comes from; the first three."""
+    told = [
+        f"trial {trial['trial']}, {group}: {'; '.join(row.get('reasons') or ['the mode forbids it'])}"
+        for trial in trials
+        for group, row in (trial.get("audit") or {}).items()
+        if row.get("verdict") == "violated"
+    ]
+    more = f" (and {len(told) - 3} more)" if len(told) > 3 else ""
+    return " · ".join(told[:3]) + more
+
+
 def _round(trial: Json) -> tuple[int, int]:
     return int(trial.get("series") or 0), int(trial.get("round") or 0)
 
@@ -431,15 +443,16 @@ def _standing(trials: Sequence[Json], measured: Sequence[Json]) -> tuple[str, st
         name = "unsupported" if statuses == {"unsupported"} else "failed"
         return name, reasons[0] if reasons else "no reason was recorded"
     codes = set().union(*(_codes(t) for t in trials))
+    verdicts = {str(a.get("verdict")) for t in trials for a in (t.get("audit") or {}).values()}
+    if "violated" in verdicts:
+        # Before all else: whatever its speed, and also an emulator.
+        return "violated", _broken(trials)
     if server.get("emulator"):
         return "emulator", f"{server.get('product')} imitates the service: its speed says nothing about it"
     if variant.get("system") in REFERENCES:
         return "reference", "the harness's own floor, not a messaging system"
     if RATE_NOT_REACHED in codes:
         return RATE_NOT_REACHED, _of_rounds("did not reach the rate", [RATE_NOT_REACHED in _codes(t) for t in trials])
-    verdicts = {str(a.get("verdict")) for t in trials for a in (t.get("audit") or {}).values()}
-    if "violated" in verdicts:
-        return "violated", "the audit found what the mode forbids"
     bad = [t.get("status") != "ok" for t in trials]
     if any(bad):
         return "not-valid", _of_rounds("ended early", bad) + (f": {reasons[0]}" if reasons else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -223,3 +224,19 @@ def test_no_cost_is_not_no_cpu(tmp_path: Path):
     path.write_text(json.dumps(trial))
     cost = points_of(folder)[0].results[0].cost
     assert (cost.intermediary, cost.total, cost.nodes, cost.nodes_b) == (None, None, {"kafka.1": None}, {"kafka.1": None})
+
+
+@pytest.mark.parametrize("variant", ["rabbitmq", "sqs"])
+def test_a_broken_promise_comes_before_speed_and_is_quoted_also_of_an_emulator(folder: Path, tmp_path: Path, variant: str):
+    copied = tmp_path / "run"
+    shutil.copytree(folder, copied)
+    path = next(p for p in sorted(copied.glob("trials/*/trial.json")) if json.loads(p.read_text())["variant"]["id"] == variant)
+    trial = json.loads(path.read_text())
+    group = next(iter(trial["audit"]))
+    trial["audit"][group] |= {"verdict": "violated", "reasons": ["7 acknowledged messages lost"]}
+    trial["findings"] = [finding("rate-not-reached")]
+    path.write_text(json.dumps(trial))
+    rate = trial["point"]["rate_per_s"]
+    found = one(next(p for p in points_of(copied) if p.point["rate_per_s"] == rate), variant)
+    assert found.standing == "violated"
+    assert found.why == f"trial {trial['trial']}, {group}: 7 acknowledged messages lost"
