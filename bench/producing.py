@@ -27,6 +27,7 @@ from bench.workload import Workload
 ALIGN = 512  # trials begin at multiples of it, so that blocks keep their bodies
 CANARY_ID = 1 << 48
 _CONTROL_NS = 2_000_000  # how long a turn may keep the control connection waiting while messages are due
+_BUSY_NS = 10_000_000  # the same at full speed: looking there hands the interpreter to a client's threads, whose batches become small
 _QUIET_NS = 20_000_000  # the same while none is
 _RETRY_S = 0.001
 _FEW = 8
@@ -71,6 +72,7 @@ class ProducerTrial:
         self._go_ns = self._end_ns = self._deadline_ns = _NEVER
         self._window_ns = (_NEVER, _NEVER)
         self._tick_ns = int(workload.tick_s * 1e9)
+        self._control_ns = _CONTROL_NS if self._schedule is not None else _BUSY_NS
         self._wake_ns = 0
         self._most_room = 0
         self._blocked_since = 0
@@ -106,7 +108,7 @@ class ProducerTrial:
     def turn(self) -> None:
         """Run for at most a control tick: send what is due, account outcomes, wait."""
         now = now_ns()
-        until = now + _CONTROL_NS
+        until = now + self._control_ns
         while now < until and not self.finished:
             self._meter.turn(now)
             if now >= self._wake_ns:
@@ -135,7 +137,7 @@ class ProducerTrial:
 
     def _send_due(self, now: int) -> None:
         """Send all that is due, as far as there is room, for at most a control tick."""
-        until = now + _CONTROL_NS
+        until = now + self._control_ns
         while now < until:
             if self._part is None and not self._next_part(now):
                 break

@@ -217,8 +217,11 @@ def rounds_of(case: Case, rounds: int, seed: int) -> Iterator[Sample]:
 # ---- the machine, the file, the command line
 
 
-def disturbances(look_s: float = 1.0) -> list[str]:
-    """What others do on this machine before the start: each is a reason to trust the ratios less. Empty = quiet."""
+def disturbances(*, started: bool, look_s: float = 1.0) -> list[str]:
+    """What others do on this machine while nothing is measured: each is a reason to trust the ratios less. Empty = quiet.
+
+    ``started``: something was measured in the last minute, so that the load average would tell of ourselves.
+    """
     before = psutil.cpu_times()
     busy = psutil.cpu_percent(look_s) / 100
     after = psutil.cpu_times()
@@ -227,7 +230,7 @@ def disturbances(look_s: float = 1.0) -> list[str]:
     found = []
     if busy > LOAD_MAX:
         found.append(f"others use {busy:.0%} of this machine now (quiet: under {LOAD_MAX:.0%})")
-    if load > LOAD_MAX * 2:
+    if not started and load > LOAD_MAX * 2:
         found.append(f"the load of the last minute was {load:.1f} a core")
     if steal > STEAL_MAX:
         found.append(f"the hypervisor takes {steal:.0%} of the machine's time")
@@ -249,7 +252,7 @@ def measure(args: argparse.Namespace, record: dict[str, Any], save: Path) -> lis
             engine = LocalEngine(guard)
             stack.callback(engine.close)
             samples: list[Sample] = []
-            entry: dict[str, Any] = {"variant": text, "not_run": None, "disturbed": disturbances(), "samples": []}
+            entry: dict[str, Any] = {"variant": text, "not_run": None, "disturbed": disturbances(started=True), "samples": []}
             record["variants"].append(entry)
             try:
                 case = Case(text, args, guard=guard, engine=engine, folder=Path(name))
@@ -311,7 +314,7 @@ def _variant(parser: argparse.ArgumentParser, text: str) -> spec.Variant:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, save, print the table. 0, or the exit code of what went wrong (formats.md)."""
     args = arguments(words)
-    disturbed, stolen = disturbances(), _steal()
+    disturbed, stolen = disturbances(started=False), _steal()
     for word in disturbed:
         print(f"warning: {word}: trust ratios and CPU a message, not rates", file=sys.stderr)
     record: dict[str, Any] = {"format": 1, "kind": "overhead", "started": utc_now(), "ended": None}
