@@ -1,0 +1,126 @@
+"""The producer's loop at full speed: a full window is refilled by a fair part, a blocked send is repeated, not slept on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import adapters
+from adapters.base import Status
+from bench import journal
+from bench.clock import now_ns
+from bench.journal import Kind, Writer
+from bench.outcomes import Outcomes
+from bench.producing import ProducerTrial
+from bench.workload import Workload
+
+LOAD = Workload(
+    rate_per_s=None, size_b=100, warmup_s=0.0, measure_s=0.2, drain_s=1.0, tick_s=0.0005, batch=100, ack_every=100, ack_interval_s=1.0,
+    window=1000, producers=1, groups=(("a", 1),), partitions=1, routing="round-robin", key_count=0, key_zipf=0.0, seed=1,
+)  # fmt: skip
+
+
+class Confirming:
+    """A client with a window, whose confirmations come a few at a time."""
+
+    def __init__(self, outcomes, window, each):
+        self.outcomes, self.window, self.each = outcomes, window, each
+        self.sent = self.confirmed = 0
+        self.sizes = []
+
+    def room(self):
+        return self.window - (self.sent - self.confirmed)
+
+    def send(self, block, lo, hi, timeout_s, group=-1):
+        n = min(hi - lo, self.room())
+        self.sent += n
+        self.sizes.append(n)
+        return n
+
+    def pump(self, timeout_s):
+        n = min(self.each, self.sent - self.confirmed)
+        if n:
+            self.outcomes.run(self.confirmed, n, Status.CONFIRMED)
+            self.confirmed += n
+
+    def flush(self, timeout_s):
+        while self.confirmed < self.sent:
+            self.pump(0.0)
+        return 0
+
+
+class Blocking:
+    """A client without confirmations that takes 30 messages, then none until send() may wait."""
+
+    def __init__(self):
+        self.waits = []
+        self.pumped_s = 0.0
+
+    def room(self):
+        return 1 << 16
+
+    def send(self, block, lo, hi, timeout_s, group=-1):
+        self.waits.append(timeout_s)
+        return min(hi - lo, 30) if timeout_s or len(self.waits) == 1 else 0
+
+    def pump(self, timeout_s):
+        self.pumped_s += timeout_s
+
+    def flush(self, timeout_s):
+        return None
+
+
+def run(tmp_path, producer, outcomes, system, **load):
+    workload = replace(LOAD, **load)
+    with Writer(tmp_path, "w") as writer:
+        trial = ProducerTrial(
+            producer, adapters.load(system).capabilities, outcomes, writer, workload, run=1, trial=1, index=0, first_id=0
+        )  # fmt: skip
+        trial.go(now_ns())
+        while not trial.finished:
+            trial.turn()
+        return trial.report()
+
+
+@pytest.mark.parametrize(("window", "least"), [(1000, 100), (40, 10), (3, 1)])
+def test_a_full_window_is_refilled_by_the_batch_or_a_quarter_of_the_room(tmp_path, window, least):
+    outcomes = Outcomes()
+    producer = Confirming(outcomes, window, each=1)
+    report = run(tmp_path, producer, outcomes, "rabbitmq")
+    whole = [n for n in producer.sizes[:-1] if n % 512]  # the rest of a block is sent as it is
+    assert len(producer.sizes) > 20
+    assert report["sent"] == report["confirmed"] == producer.sent > 0
+    small = [n for n in whole if n < least]
+    assert len(small) <= 1 + producer.sent // 512, "only the end of a block of 512 may be less"
+
+
+def test_a_blocked_send_waits_in_the_client_and_nothing_is_lost_of_the_account(tmp_path):
+    producer = Blocking()
+    report = run(tmp_path, producer, Outcomes(), "tcp")
+    assert producer.waits[0] == 0.0, "the first attempt never blocks"
+    assert sum(1 for wait in producer.waits if wait) > len(producer.waits) / 2
+    assert producer.pumped_s < 0.02, "nothing to hear from this client: sleeping would only waste the time"
+    rows = journal.read(tmp_path, "w").rows
+    attempted = int(rows["count"][rows["kind"] == Kind.ATTEMPT].sum())
+    accepted = int(rows["count"][rows["kind"] == Kind.OK].sum())
+    failed = int(rows["count"][rows["kind"] == Kind.FAIL].sum())
+    assert attempted == accepted + failed
+    assert report["confirmed"] == accepted > 0
+
+
+def test_large_buffers_do_not_fault_again_and_again():
+    code = (
+        "import resource, sys; from bench import usage; kept = usage.keep_memory() if sys.argv[1] == 'kept' else False\n"
+        "held = [bytearray(1 << 20) for _ in range(3)]; del held\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(50): held = [bytearray(b'1') * (1 << 20) for _ in range(3)]; del held\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, timeout=60, check=True).stdout)
+        for how in ("kept", "plain")
+    }
+    assert faults["kept"] < 2000 < faults["plain"], faults
