@@ -28,6 +28,7 @@ MEASURED = {200: 200, 600: 600}
 FILES = {
     ".lock",
     "run.json",
+    "summary.csv",
     "scenario.yaml",
     "plan.json",
     "environment.json",
