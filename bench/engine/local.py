@@ -93,6 +93,7 @@ class LocalEngine:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._waiting: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
         self._arrived: dict[str, Endpoint] = {}  # said hello before anybody asked for them
+        self._abandoned: set[str] = set()  # ended before they were taken up: their connections may still wait in line
 
     def start(self, spec: dict[str, Any], folder: Path) -> None:
         """Start an endpoint from its SPEC (``name`` and ``role`` in it); ``arrivals`` takes up its connection."""
@@ -114,7 +115,8 @@ class LocalEngine:
         while any(name not in self._arrived for name in wanted):
             if select.select([self._listener], [], [], 0.2)[0]:
                 endpoint = self._greet(Channel(self._listener.accept()[0]))
-                self._arrived[endpoint.name] = endpoint
+                if endpoint is not None:
+                    self._arrived[endpoint.name] = endpoint
                 continue
             for name in wanted:
                 if name in self._waiting and self._waiting[name][1].poll() is not None:
@@ -125,14 +127,19 @@ class LocalEngine:
                 raise EndpointFailed(f"{missing} did not start within {timeout_s:.0f} s")
         return [self._arrived.pop(name) for name in wanted]
 
-    def _greet(self, channel: Channel) -> Endpoint:
+    def _greet(self, channel: Channel) -> Endpoint | None:
+        """Take up a connection; None where its endpoint has gone, or was given up with the session it belonged to."""
         try:
             hello = channel.expect(("hello", "failed"), 20.0)
-        except Closed as error:
-            raise EndpointFailed("an endpoint ended before it said hello") from error
+        except Closed:
+            channel.close()
+            return None  # the process has ended: whoever waits for it looks at that
         if hello is None:
             raise EndpointFailed("an endpoint connected and said nothing")
         name = hello["name"]
+        if name in self._abandoned:
+            channel.close()
+            return None
         if name not in self._waiting:
             raise EnvironmentProblem(f'an endpoint called "{name[:80]}" connected that this run did not start')
         role, process, log = self._waiting.pop(name)
@@ -158,6 +165,7 @@ class LocalEngine:
         """End what was started and has not said hello."""
         for _, process, _ in self._waiting.values():
             self._guard.stop(process, 0.2)
+        self._abandoned |= set(self._waiting)
         self._waiting.clear()
         arrived, self._arrived = list(self._arrived.values()), {}
         self.stop(arrived)

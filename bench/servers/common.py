@@ -177,7 +177,8 @@ class ProcessServer:
         for node, popen in zip(self.nodes, self.processes, strict=True):
             reason = ended(popen)
             if reason is None and node.pid is not None and start_time(node.pid) != self._born[node.pid]:
-                reason = "has died"
+                # A zombie already, and poll() looked a moment too early to say how it ended.
+                reason = ended(popen) or "has died"
             if reason is not None:
                 return f"{node.name} {reason}; its last log lines ({node.log or 'none'}):\n{tail(node.log)}"
         return None

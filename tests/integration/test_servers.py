@@ -267,7 +267,8 @@ case "$*" in
   info|"compose version") exit ${FAKE_DAEMON:-0};;
   *" up "*)
     port="${BROKERBENCH_REDIS_PORT:-$BROKERBENCH_RABBITMQ_PORT}"
-    redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$FAKE" --pidfile "$FAKE/pid" --daemonize yes >/dev/null;;
+    redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$FAKE" --pidfile "$FAKE/pid" --daemonize yes >/dev/null
+    for _ in $(seq 100); do redis-cli -p "$port" ping >/dev/null 2>&1 && break; sleep 0.05; done;;  # --wait
   *" down "*) kill "$(cat "$FAKE/pid")";;
   *" logs "*) echo "redis-1  | its own words";;
 esac
