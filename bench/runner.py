@@ -16,12 +16,12 @@ from typing import Any
 import adapters
 from adapters import AdapterClass
 from adapters.base import Adapter, Options
-from adapters.errors import AdapterError, NotInstalled, Unsupported
+from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
 from bench import environment, plan, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, place_of
 from bench.engine.local import EndpointFailed, LocalEngine
-from bench.errors import BenchError, Interrupted, ServerError
+from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.guard import Guard
 from bench.histogram import Histogram
 from bench.plan import Planned
@@ -100,10 +100,8 @@ class Runner:
         ready: list[Entry] = []
         for variant in variants:
             try:
-                made = adapters.load(variant.system)
-                options = Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings))
-                with own_errors():
-                    entry = Entry(variant, made, made(options), place_of(variant))
+                made, adapter = _made(variant)
+                entry = Entry(variant, made, adapter, place_of(variant))
             except NotInstalled as error:
                 self._leave_out(variant, str(error))
             except (AdapterError, AdapterBug) as error:
@@ -270,6 +268,22 @@ class Runner:
             self._close(entry)
 
 
+def _made(variant: Variant) -> tuple[AdapterClass, Adapter]:
+    """Return a variant's adapter class and an adapter of its profile, mode and settings; UsageError where it knows them not."""
+    made = adapters.load(variant.system)
+    try:
+        with own_errors():
+            return made, made(Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings)))
+    except BadSetting as error:
+        raise UsageError(f'"{variant.spec}": {error}') from error
+
+
 def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWriter:
-    """Make the folder of a new run under ``results`` (None: the default place)."""
+    """Make the folder of a new run under ``results`` (None: the default place).
+
+    Raises UsageError where a variant has a setting, mode or profile that its adapter does not know: before anything is made.
+    """
+    for variant in scenario.variants():
+        with contextlib.suppress(AdapterBug, AdapterError, OSError):  # these become rows of the report
+            _made(variant)
     return RunWriter.create(results, scenario, command=command)

@@ -43,6 +43,8 @@ def here(tmp_path, monkeypatch, capsys):
         (["order-events", "--systems", "kafak"], r'unknown system "kafak"; did you mean "kafka"\?'),
         (["order-events", "--systems", "memory"], "memory lives within one process"),
         (["order-events", "--systems", "kafka,linger_ms"], '"linger_ms" is not key=value'),
+        (["order-events", "--systems", "kafka,linger=5"], "did you mean 'linger_ms'?"),
+        (["order-events", "--systems", "zeromq,mode=sure"], "ZeroMQ has no mode 'sure'"),
         (["order-events", "--systems", "zeromq,profil=tuned"], 'unknown key "profil"; did you mean "profile"'),
         (["order-events", "--systems", "zeromq,profile=fast"], 'unknown profile "fast"; .*defaults.*tuned'),
         (["order-events", "--systems", "kafka,server=nativ"], 'unknown server "nativ"; did you mean "native"'),
