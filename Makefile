@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := flock .measuring.lock
 SCENARIO ?= order-events
 
-.PHONY: bench test check setup setup-dev overhead clean
+.PHONY: bench test check setup setup-dev setup-check overhead clean
 
 bench: setup
 	$(LOCK) .venv/bin/brokerbench run $(SCENARIO)
@@ -15,7 +15,7 @@ test: setup-dev
 	$(LOCK) $(PYTHON) -m pytest
 
 # Lint, types, unit tests: no servers, under three minutes.
-check: setup-dev lint
+check: setup-check lint
 	$(PYTHON) -m pytest tests/unit tests/test_architecture.py -m "not server"
 
 .PHONY: lint
@@ -33,6 +33,9 @@ setup:
 
 setup-dev:
 	@tools/setup dev
+
+setup-check:
+	@tools/setup dev no-servers
 
 clean:
 	rm -rf .venv dist build
