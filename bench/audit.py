@@ -120,7 +120,6 @@ def audit(
     *,
     trial: int,
     groups: Sequence[str],
-    per_group_outcomes: bool = False,  # noqa: ARG001  # agreed by all callers; the records say for themselves which group they hold for
     lane_of: LaneOf | None = None,
 ) -> dict[str, GroupAudit]:
     """Account trial ``trial`` for each of ``groups`` (names; a ConsumerSource has the index).

@@ -169,7 +169,6 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
 
 
 def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> dict[str, Any]:
-    capabilities = session.adapter.capabilities
     routers = [
         Router(workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=i)
         for i in range(workload.producers)
@@ -181,7 +180,7 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
         for e, (group, member) in zip(session.consumers, session.members, strict=True)
     ]
     found = audit(
-        senders, receivers, trial=trial["trial"], groups=names, per_group_outcomes=capabilities.send_per_group,
+        senders, receivers, trial=trial["trial"], groups=names,
         lane_of=lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")),
     )  # fmt: skip
     foreign = {name: sum(report["foreign"] for report in raw.consumers if report["group"] == name) for name in names}
