@@ -186,13 +186,13 @@ def test_an_address_where_somebody_else_answers(tmp_path):
     ("spec", "says"),
     [("tcp,nodelay=1", "nodelay"), ("zeromq,sndhwm=lots", "lots"), ("tcp,mode=sure", "sure"), ("tcp,profile=tuned", "tuned")],
 )
-def test_a_setting_that_is_refused_is_told_and_the_rest_runs(tmp_path, spec, says):
+def test_a_setting_that_is_refused_is_a_usage_error_before_anything_is_made(tmp_path, spec, says):
     done = brokerbench("run", small(tmp_path), "--systems", spec, "zeromq", cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
-    folder = folder_of(tmp_path / "results" / "runs")
-    (row,) = read(folder / "run.json")["not_run"]
-    assert says in row["reason"]
-    assert [trial["status"] for trial in trials(folder)] == ["ok"]
+    assert done.returncode == 2, done.stderr
+    assert spec in done.stderr
+    assert says in done.stderr.rpartition(spec)[2]  # what is wrong, not only what was given
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 class Stranger:
