@@ -6,6 +6,7 @@ told beforehand. Sizes in bytes, times in seconds unless a name says otherwise; 
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -40,6 +41,7 @@ FILES_MIN = 1024
 RESOLUTION_MAX_NS = 1000
 ROUND_TRIP_MAX_S = 0.005
 _LOOK_S = 0.3
+_CPU_FAMILIES = ("xeon", "epyc", "ryzen", "threadripper", "opteron", "core", "atom", "celeron", "pentium", "neoverse", "graviton", "apple")
 _LIBRARIES = ("numpy", "pydantic", "PyYAML", "psutil", "pyroaring", "pandas", "matplotlib", "Jinja2")
 
 
@@ -92,6 +94,29 @@ def machine() -> dict[str, Any]:
         "virtualisation": _virtualisation(),
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     }
+
+
+def machine_name() -> str:
+    """This machine's name in results/reference: `debian12-xeon-2-cores`. Like machines share a name, and so a folder."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {"ID": platform.system()}
+    usable = min(len(os.sched_getaffinity(0)), _cgroup_cores() or math.inf)
+    return named(release.get("ID", ""), release.get("VERSION_ID", ""), _cpu_model() or platform.machine(), max(1, int(usable)))
+
+
+def named(system: str, version: str, cpu: str, cores: int) -> str:
+    """A machine's name of its operating system, processor family and usable cores: small letters, digits and hyphens (pure)."""
+    family = re.search("|".join(_CPU_FAMILIES), cpu, re.IGNORECASE)
+    plain = family[0] if family else re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*", " ", cpu, flags=re.IGNORECASE)
+    words = f"{system}{version.partition('.')[0]} {plain} {cores} core{'' if cores == 1 else 's'}"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def machine_folder(results: Path = Path("results")) -> Path:
+    """Where figures of this machine are committed: ``results``/reference/<machine>. Not made here."""
+    return results / "reference" / machine_name()
 
 
 def state() -> dict[str, Any]:

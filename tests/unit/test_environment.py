@@ -52,6 +52,26 @@ def test_the_machine_is_this_one(captured):
     assert 0 <= captured["state"]["steal"] <= 1
 
 
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        (("debian", "12", "Intel(R) Xeon(R) Processor", 2), "debian12-xeon-2-cores"),
+        (("ubuntu", "24.04", "AMD EPYC 7763 64-Core Processor", 1), "ubuntu24-epyc-1-core"),
+        (("arch", "", "11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", 8), "arch-core-8-cores"),
+        (("alpine", "3.20.1", "0xd40", 4), "alpine3-0xd40-4-cores"),
+        (("", "", "Some/Thing ../..", 3), "some-thing-3-cores"),
+    ],
+)
+def test_a_machine_has_a_name_for_its_folder(facts, name):
+    assert environment.named(*facts) == name
+
+
+def test_this_machine_has_a_folder(captured):
+    folder = environment.machine_folder(Path("here"))
+    assert folder.parent == Path("here") / "reference"
+    assert re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*-cores?", folder.name)
+
+
 def test_clients_and_their_versions(captured):
     assert {"kafka-python", "pika", "boto3", "pyzmq", "redis"} <= set(captured["clients"])
     for name, version in captured["clients"].items():
