@@ -1,0 +1,268 @@
+"""What a run stands on: its variants' adapters, servers, sessions and endpoints, and one trial at a time on them.
+
+`run` goes through a plan, `capacity` finds its way as it goes; both do their trials here. One system's misfortune is its own: a
+trial that fails is recorded with its reason and the rest goes on. Every trial is on disk before the next begins. However the
+run ends, the guard sees to it that nothing of it is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import adapters
+from adapters import AdapterClass
+from adapters.base import Adapter, Options
+from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
+from bench import environment, trial
+from bench.clock import now_ns, utc_now
+from bench.deployment import Deployment, Place, place_of
+from bench.engine.local import EndpointFailed, LocalEngine
+from bench.errors import BenchError, Interrupted, ServerError, UsageError
+from bench.guard import Guard
+from bench.histogram import Histogram
+from bench.plan import Planned
+from bench.progress import Progress
+from bench.scenario import Scenario
+from bench.session import AdapterBug, Session, own_errors
+from bench.spec import Variant
+from bench.store import RunWriter
+from bench.workload import Workload
+
+_WATCH_NS = 250_000_000
+_TRIES = 2  # sessions of a variant that may fail before the rest of its trials is not tried
+
+
+@dataclass
+class Entry:
+    """A variant of this run: what it runs through, or why it does not run."""
+
+    variant: Variant
+    adapter_class: AdapterClass
+    adapter: Adapter  # of default options: for what is printed of a variant that did not run
+    place: Place | None
+    session: Session | None = None
+    failures: int = 0
+    unsupported: dict[tuple[Any, ...], str] = field(default_factory=dict)  # by wiring key
+
+
+@contextlib.contextmanager
+def opened(scenario: Scenario, writer: RunWriter, progress: Progress) -> Iterator[Stage]:
+    """A stage for one run, and the run's end in its folder: complete, interrupted (KeyboardInterrupt becomes Interrupted), failed."""
+    status = "failed"
+    not_run: list[dict[str, str]] = []
+    try:
+        writer.save_environment(environment.capture())
+        with Guard(writer.run_id) as guard, contextlib.closing(LocalEngine(guard)) as engine:
+            deployment = Deployment(guard, writer.folder / "servers", writer.run_id)
+            stage = Stage(scenario, writer, progress, deployment, engine)
+            not_run = stage.not_run
+            try:
+                yield stage
+            finally:
+                stage.close_sessions()
+                deployment.stop()
+        status = "complete"
+    except KeyboardInterrupt as error:
+        status = "interrupted"
+        raise Interrupted(f"interrupted; what was measured is kept in {writer.folder}") from error
+    finally:
+        progress.end()
+        writer.update_run(not_run=not_run)
+        writer.finish(status)
+
+
+class Stage:
+    """Runs trials of a run's variants. Made by `opened`."""
+
+    def __init__(self, scenario: Scenario, writer: RunWriter, progress: Progress, deployment: Deployment, engine: LocalEngine) -> None:
+        self._scenario = scenario
+        self._writer = writer
+        self._progress = progress
+        self._deployment = deployment
+        self._engine = engine
+        self._sessions = 0
+        self._evidence = writer.folder / "evidence"
+        self._evidence.mkdir()
+        self.entries: dict[str, Entry] = {}  # by variant id: those that can be run
+        self.not_run: list[dict[str, str]] = []
+        self.failed = 0
+        self.violated = 0
+
+    def exit_code(self) -> int:
+        """1 where a trial failed or a promise was broken, 3 where nothing could be run, else 0."""
+        if self.failed or self.violated:
+            return 1
+        required = os.environ.get("BROKERBENCH_REQUIRE") == "all"
+        return ServerError.exit_code if self.not_run and (required or not self.entries) else 0
+
+    # ---- what runs
+
+    def admit(self, variants: Sequence[Variant]) -> None:
+        """Load adapters and start servers; note what cannot be had."""
+        ready: list[Entry] = []
+        for variant in variants:
+            try:
+                adapter_class, adapter = made(variant)
+                entry = Entry(variant, adapter_class, adapter, place_of(variant))
+            except NotInstalled as error:
+                self._leave_out(variant, str(error))
+            except (AdapterError, AdapterBug) as error:
+                self._leave_out(variant, f"{type(error).__name__}: {error}")
+                self.failed += 1
+            else:
+                ready.append(entry)
+        reasons = self._deployment.start([entry.place for entry in ready if entry.place is not None], self._progress.say)
+        for entry in ready:
+            if entry.place in reasons:
+                self._leave_out(entry.variant, reasons[entry.place])
+            else:
+                self.entries[entry.variant.id] = entry
+
+    def _leave_out(self, variant: Variant, reason: str) -> None:
+        first, _, rest = reason.removeprefix(f"{variant.system}: ").partition("\n")
+        self.not_run.append({"variant": variant.id, "reason": first, "get": rest.strip()})
+        self._writer.update_run(not_run=self.not_run)
+
+    def stop_servers(self) -> None:
+        """Stop all servers: the next session or trial starts its own anew."""
+        self._deployment.stop()
+
+    def open_all(self, load: Workload) -> None:
+        """Open every variant's endpoints before the first trial, so that each trial finds the others idle alike."""
+        for entry in self.entries.values():
+            with contextlib.suppress(BenchError, AdapterError, OSError):  # its first trial tries again, and records the reason
+                self._open(entry, load)
+                self._progress.say(f"{entry.variant.id}: ready")
+
+    def _open(self, entry: Entry, load: Workload) -> Session:
+        if entry.session is not None:
+            return entry.session
+        if load.wiring_key in entry.unsupported:
+            raise Unsupported(entry.unsupported[load.wiring_key])
+        self._sessions += 1
+        session = Session(
+            entry.adapter_class, entry.variant, load, run_id=self._writer.run_id, engine=self._engine, evidence=self._evidence,
+            number=self._sessions, payload_bytes_max=self._scenario.payload_bytes_max,
+        )  # fmt: skip
+        entry.adapter = session.adapter
+        try:
+            self._check_asks(entry)
+            session.wire()
+            server = self._deployment.server(entry.place)
+            session.open(server.bootstrap if server is not None else ())
+        except Unsupported as error:
+            entry.unsupported[load.wiring_key] = str(error)
+            session.close()
+            raise
+        except BaseException:
+            session.close()
+            raise
+        entry.session = session
+        return session
+
+    def _check_asks(self, entry: Entry) -> None:
+        """Raise Unsupported where the scenario asks for more than the variant's mode promises."""
+        asks, mode = self._scenario.asks, entry.adapter.mode
+        order = ["none", "at-most-once", "at-least-once", "exactly-once"]
+        if asks.delivery == "at-most-once" and mode.delivery.value == "at-least-once":
+            raise Unsupported(f"the scenario asks for at-most-once, and mode {mode.name} may deliver twice")
+        if asks.delivery != "any" and order.index(mode.delivery.value) < order.index(asks.delivery):
+            raise Unsupported(f"the scenario asks for {asks.delivery}, and mode {mode.name} promises {mode.delivery.value}")
+        if asks.ordering == "lane" and not entry.adapter.capabilities.order_delivered:
+            raise Unsupported(f"the scenario asks for order within a lane, and mode {mode.name} promises: {mode.ordering}")
+        largest = self._scenario.payload_bytes_max
+        if largest > entry.adapter.capabilities.payload_bytes_max:
+            raise Unsupported(f"a message of {largest:,} B is over its limit of {entry.adapter.capabilities.payload_bytes_max:,} B")
+
+    # ---- one trial
+
+    def trial(self, planned: Planned) -> tuple[dict[str, Any], dict[str, Histogram]]:
+        """Run one trial and write it; return trial.json and its histograms by tag. A failed one has its reason and no histogram."""
+        entry = self.entries[planned.variant.id]
+        started = utc_now()
+        histograms: dict[str, Histogram] = {}
+        rows: list[dict[str, Any]] = []
+        status, reason = "ok", None
+        measured: dict[str, Any] = {}
+        try:
+            if entry.failures >= _TRIES:
+                raise EndpointFailed(f"not tried: {entry.variant.id} has failed {entry.failures} times in this run")
+            session = self._open(entry, planned.point.workload)
+            server = self._deployment.server(entry.place)
+            record = self._frame(planned, entry, started)
+            raw = session.trial(planned.trial, planned.point.workload, server.nodes if server else (), self._watcher(entry))
+            histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
+            measured = record
+        except Unsupported as error:
+            status, reason = "unsupported", str(error)
+        except (BenchError, AdapterError, OSError) as error:
+            status, reason = "failed", self._deployment.dead(entry.place) or str(error)
+            entry.failures = min(entry.failures + 1, _TRIES)  # those that were not tried do not count
+            self.failed += 1
+        except KeyboardInterrupt:
+            stub = self._frame(planned, entry, started)
+            self._writer.save_trial(planned.trial, stub | {"status": "interrupted", "reason": "Ctrl-C"}, {}, [])
+            raise
+        if not measured:
+            measured = self._frame(planned, entry, started) | {"status": status, "reason": reason}
+        self._writer.save_trial(planned.trial, measured, histograms, rows)
+        self._after(entry, measured)
+        return measured, histograms
+
+    def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:
+        server = self._deployment.running(entry.place)
+        return trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
+
+    def _after(self, entry: Entry, record: Mapping[str, Any]) -> None:
+        """Say what went wrong; a session that failed or still holds messages is not used again."""
+        if record["status"] in ("failed", "unsupported"):
+            self._progress.say(f"{entry.variant.id}: {record['status']}: {record['reason']}")
+        broken = [f"{group}: {'; '.join(row['reasons'])}" for group, row in record["audit"].items() if row["verdict"] == "violated"]
+        if broken:
+            self.violated += 1
+            self._progress.say(f"{entry.variant.id}: promise broken: {' · '.join(broken)}")
+        if record["status"] == "failed" or (record["status"] == "ok" and record["drained_s"] is None):
+            self._close(entry)
+        elif record["status"] == "ok":
+            entry.failures = 0
+
+    def _watcher(self, entry: Entry) -> Callable[[], None]:
+        last_ns = [now_ns()]
+
+        def watch() -> None:
+            self._progress.tick()
+            now = now_ns()
+            if now - last_ns[0] < _WATCH_NS:
+                return
+            last_ns[0] = now
+            if entry.session is not None:
+                entry.session.check()
+            reason = self._deployment.dead(entry.place)
+            if reason is not None:
+                raise ServerError(reason)
+
+        return watch
+
+    def _close(self, entry: Entry) -> None:
+        session, entry.session = entry.session, None
+        if session is not None:
+            session.close()
+
+    def close_sessions(self) -> None:
+        """End all endpoints; servers stay. Idempotent."""
+        for entry in self.entries.values():
+            self._close(entry)
+
+
+def made(variant: Variant) -> tuple[AdapterClass, Adapter]:
+    """Return a variant's adapter class and an adapter of its profile, mode and settings; UsageError where it knows them not."""
+    adapter_class = adapters.load(variant.system)
+    try:
+        with own_errors():
+            return adapter_class, adapter_class(Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings)))
+    except BadSetting as error:
+        raise UsageError(f'"{variant.spec}": {error}') from error
