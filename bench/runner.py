@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import AdapterError
-from bench import plan, stage
-from bench.plan import Planned
+from bench import stage
+from bench.plan import AA, FLOOR, Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
 from bench.session import AdapterBug
@@ -29,15 +29,14 @@ class Runner:
 
     def run(self) -> int:
         """Run everything; return the exit code: 1 where a trial failed or a promise was broken, 3 where nothing could be run, else 0."""
-        scenario = self._scenario
-        plan_ = plan.make(scenario.points(), scenario.variants(), rounds=scenario.rounds, series=scenario.series, seed=scenario.seed)
-        with stage.opened(scenario, self._writer, self._progress) as on:
+        plan_ = self._scenario.planned()
+        with stage.opened(self._scenario, self._writer, self._progress) as on:
             self._writer.save_plan([planned.to_json() for planned in plan_])
             self._rounds(plan_, on)
         return on.exit_code()
 
     def _rounds(self, plan_: Sequence[Planned], on: Stage) -> None:
-        on.admit(self._scenario.variants())
+        on.admit(self._scenario.variants(), self._scenario.floor())
         place: tuple[Any, ...] | None = None
         todo = [planned for planned in plan_ if planned.variant.id in on.entries]
         for i, planned in enumerate(todo):
@@ -54,7 +53,8 @@ class Runner:
     def _announce(self, todo: Sequence[Planned], i: int) -> None:
         planned = todo[i]
         left_s = sum(later.point.workload.warmup_s + later.point.workload.measure_s + _BETWEEN_S for later in todo[i:])
-        self._progress.trial(i + 1, len(todo), f"{planned.variant.id} · {planned.point.label} · round {planned.round + 1}", left_s)
+        what = planned.variant.id + {AA: " (A/A lane)", FLOOR: " (floor)"}.get(planned.lane, "")
+        self._progress.trial(i + 1, len(todo), f"{what} · {planned.point.label} · round {planned.round + 1}", left_s)
 
 
 def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWriter:

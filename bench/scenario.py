@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, scenario_errors, spec, units
+from bench import marked_yaml, plan, scenario_errors, spec, units
 from bench.errors import UsageError
 from bench.scenario_fields import (
     AXES,
@@ -28,6 +28,7 @@ from bench.scenario_fields import (
     Asks,
     Batch,
     Keys,
+    Lanes,
     Load,
     Part,
     Payload,
@@ -41,6 +42,9 @@ from bench.workload import Point, Workload
 
 FIVE = ("kafka", "rabbitmq", "sqs", "zeromq", "redis_pubsub")
 """What is compared where a scenario names no systems."""
+
+FLOOR = "tcp"
+"""The system of the floor's lane."""
 
 PROCESSES_MAX = 128  # endpoints of one variant on one machine
 POINTS_MAX = 1000
@@ -61,6 +65,15 @@ def _systems(value: object) -> tuple[str, ...]:
         raise ValueError("systems are a list of SPECs, such as [kafka, 'zeromq,profile=tuned']")
     try:
         return tuple(variant.spec for variant in spec.parse_all(list(listed)))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _reference(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("the reference is one of the systems, a SPEC such as kafka; leave it out to have them all in turn")  # noqa: TRY004  # what pydantic turns into a message
+    try:
+        return spec.parse(value).spec if value else ""
     except UsageError as error:
         raise ValueError(str(error)) from error
 
@@ -90,6 +103,10 @@ class Scenario(Part):
     )
     rounds: Annotated[int, ROUNDS] = Field(3, description="how often each system is measured at each point, in shuffled order")
     series: Annotated[int, SERIES] = Field(1, description="how often all rounds are repeated on restarted servers")
+    reference: Annotated[str, BeforeValidator(_reference)] = Field(
+        "", description="the system that is measured twice in each round (lanes.aa); by default all of them in turn"
+    )
+    lanes: Lanes = Field(default_factory=Lanes, description="what is measured beside the systems, so that figures can be trusted")
     seed: Annotated[int, SEED] = Field(1, description="of keys, payloads and the order of execution")
     asks: Asks = Field(default_factory=Asks, description="what the workload needs of a system")
     sweep: Sweep = Field(default_factory=Sweep, description="axes whose values are measured one by one")
@@ -108,9 +125,20 @@ class Scenario(Part):
         """What is compared, in the scenario's order."""
         return spec.parse_all(self.systems)
 
+    def floor(self) -> spec.Variant | None:
+        """The raw-TCP reference; None where it is switched off or among the systems."""
+        return None if not self.lanes.floor or any(one.system == FLOOR for one in self.variants()) else spec.parse(FLOOR)
+
+    def planned(self) -> list[plan.Planned]:
+        """All trials in their order, lanes included."""
+        reference = spec.parse(self.reference).id if self.reference else ""
+        lanes = plan.Lanes(aa=self.lanes.aa, reference=reference, floor=self.floor())
+        return plan.make(self.points(), self.variants(), rounds=self.rounds, series=self.series, seed=self.seed, lanes=lanes)
+
     def load_s(self) -> float:
-        """Seconds under load with all systems: warm-up and measurement of every trial, nothing of starting or draining."""
-        return len(self.points()) * len(self.systems) * self.rounds * self.series * (self.timing.warmup + self.timing.measure)
+        """Seconds under load with all systems and lanes: warm-up and measurement of every trial, nothing of starting or draining."""
+        a_block = len(self.systems) + self.lanes.aa + (self.floor() is not None)
+        return len(self.points()) * a_block * self.rounds * self.series * (self.timing.warmup + self.timing.measure)
 
     def override(
         self,
@@ -123,14 +151,20 @@ class Scenario(Part):
         measure: str | None = None,
         drain: str | None = None,
         axes: Mapping[str, Sequence[str]] | None = None,
+        lanes: bool = True,
     ) -> Scenario:
         """This scenario with values of the command line; texts with their units. ``axes`` replaces the values of an axis.
 
+        ``lanes`` False switches both off. A reference that is none of the ``systems`` is forgotten.
         Raises UsageError as a file with these values would, naming the option instead of a line.
         """
         data = self.to_data()
         given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed}
         data.update({name: value for name, value in given.items() if value is not None})
+        if systems and self.reference and self.reference not in {spec.parse(one).spec for one in systems}:
+            data.pop("reference", None)
+        if not lanes:
+            data["lanes"] = dict.fromkeys(Lanes.model_fields, False)
         timing = {"warmup": warmup, "measure": measure, "drain": drain}
         data["timing"].update({name: value for name, value in timing.items() if value is not None})
         for name, values in (axes or {}).items():
@@ -251,7 +285,7 @@ def _explained(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]
             rows.extend(_explained(field.annotation, f"{prefix}{name}."))
         else:
             default = "" if field.is_required() or field.default in (None, "") else _plain(field.default, field)
-            shown = ", ".join(default) if isinstance(default, list) else str(default)
+            shown = ", ".join(default) if isinstance(default, list) else str(default).lower() if default is True else str(default)
             rows.append((f"{prefix}{name}", shown, field.description or ""))
     return rows
 
@@ -281,7 +315,7 @@ def _validated(marked: marked_yaml.Marked) -> Scenario:
         scenario = Scenario.model_validate(marked.data)
     except ValidationError as error:
         raise UsageError(scenario_errors.told(marked, scenario_errors.of_validation(error, Scenario))) from None
-    problems = _spanning(scenario) or _limits(scenario)
+    problems = [*_spanning(scenario), *_strange_reference(scenario)] or _limits(scenario)
     if problems or marked.problems:
         raise UsageError(scenario_errors.told(marked, problems))
     return scenario
@@ -311,6 +345,12 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
     if scenario.keys.distribution == "uniform" and "exponent" in scenario.keys.model_fields_set:
         problems.append((("keys", "exponent"), "belongs to distribution: zipf; remove it, or write distribution: zipf"))
     return problems
+
+
+def _strange_reference(scenario: Scenario) -> list[scenario_errors.Problem]:
+    if not scenario.reference or scenario.reference in scenario.systems:
+        return []
+    return [(("reference",), f'"{scenario.reference}" is none of the systems: {", ".join(scenario.systems)}')]
 
 
 def _limits(scenario: Scenario) -> list[scenario_errors.Problem]:

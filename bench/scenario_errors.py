@@ -44,6 +44,8 @@ def _text(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         part = _part(model, path)
         keys = f" with {', '.join(part.model_fields)}" if part else ""
         return f"{'nothing' if value is None else repr(value)[:60]} where a mapping belongs{keys}"
+    if kind == "bool_type":
+        return f"{'nothing' if value is None else repr(value)[:60]} where true or false belongs"
     if kind == "string_type":
         return f'{"nothing" if value is None else repr(value)[:60]} where a text belongs; put it in "quotes"'
     return str(error["msg"])

@@ -193,6 +193,17 @@ class Batch(Part):
     ack_interval: Annotated[float, ACK_INTERVAL] = Field(0.05, description="longest time between two acknowledgements of a consumer")
 
 
+class Lanes(Part):
+    """What every block measures beside the systems."""
+
+    aa: Annotated[bool, Field(strict=True)] = Field(
+        True, description="one system is measured twice in each round: what the same system measured twice differs by"
+    )
+    floor: Annotated[bool, Field(strict=True)] = Field(
+        True, description="raw TCP is measured too, where it is none of the systems: what harness and machine cost, never ranked"
+    )
+
+
 class Asks(Part):
     """What the workload needs of a system; one that cannot do it is reported as unsupported, with the reason."""
 

@@ -46,6 +46,7 @@ class Entry:
     place: Place | None
     session: Session | None = None
     failures: int = 0
+    floor: bool = False  # measured beside the systems: the scenario's asks are not put to it
     unsupported: dict[tuple[Any, ...], str] = field(default_factory=dict)  # by wiring key
 
 
@@ -101,8 +102,8 @@ class Stage:
 
     # ---- what runs
 
-    def admit(self, variants: Sequence[Variant]) -> None:
-        """Load adapters and start servers; note what cannot be had."""
+    def admit(self, variants: Sequence[Variant], floor: Variant | None = None) -> None:
+        """Load adapters and start servers; note what cannot be had. The floor is measured only where there is something above it."""
         ready: list[Entry] = []
         for variant in variants:
             try:
@@ -121,6 +122,8 @@ class Stage:
                 self._leave_out(entry.variant, reasons[entry.place])
             else:
                 self.entries[entry.variant.id] = entry
+        if floor is not None and self.entries:
+            self.entries[floor.id] = Entry(floor, *made(floor), place_of(floor), floor=True)
 
     def _leave_out(self, variant: Variant, reason: str) -> None:
         first, _, rest = reason.removeprefix(f"{variant.system}: ").partition("\n")
@@ -167,6 +170,11 @@ class Stage:
     def _check_asks(self, entry: Entry) -> None:
         """Raise Unsupported where the scenario asks for more than the variant's mode promises."""
         asks, mode = self._scenario.asks, entry.adapter.mode
+        largest = self._scenario.payload_bytes_max
+        if largest > entry.adapter.capabilities.payload_bytes_max:
+            raise Unsupported(f"a message of {largest:,} B is over its limit of {entry.adapter.capabilities.payload_bytes_max:,} B")
+        if entry.floor:
+            return
         order = ["none", "at-most-once", "at-least-once", "exactly-once"]
         if asks.delivery == "at-most-once" and mode.delivery.value == "at-least-once":
             raise Unsupported(f"the scenario asks for at-most-once, and mode {mode.name} may deliver twice")
@@ -174,9 +182,6 @@ class Stage:
             raise Unsupported(f"the scenario asks for {asks.delivery}, and mode {mode.name} promises {mode.delivery.value}")
         if asks.ordering == "lane" and not entry.adapter.capabilities.order_delivered:
             raise Unsupported(f"the scenario asks for order within a lane, and mode {mode.name} promises: {mode.ordering}")
-        largest = self._scenario.payload_bytes_max
-        if largest > entry.adapter.capabilities.payload_bytes_max:
-            raise Unsupported(f"a message of {largest:,} B is over its limit of {entry.adapter.capabilities.payload_bytes_max:,} B")
 
     # ---- one trial
 

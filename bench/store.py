@@ -298,7 +298,7 @@ def row(trial: Mapping[str, Any]) -> Json:
     audit = list((trial.get("audit") or {}).values())
     cells: Json = {"trial": trial.get("trial"), **{str(name): value for name, value in (trial.get("point") or {}).items()}}
     cells["variant"] = _at(trial, "variant").get("id")
-    cells |= {name: trial.get(name) for name in ("series", "round", "position", "status", "reason")}
+    cells |= {name: trial.get(name) for name in ("series", "round", "position", "lane", "status", "reason")}
     cells |= {name: _at(trial, "rates").get(name) for name in ("offered_per_s", "published_per_s", "slowest_group_per_s")}
     cells |= {f"e2e_{name}": latency.get(name) for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")}
     cells |= {f"publish_{name}": publish.get(name) for name in ("p50_ns", "p99_ns")}

@@ -81,6 +81,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "workload": load.described(),
         "variant": described_variant(planned.variant, adapter, server),
         "server": described_server(server), "series": planned.series, "round": planned.round, "position": planned.position,
+        "lane": planned.lane,
         "status": "failed", "reason": None, "started": started, "go_ns": None, "window_s": load.measure_s, "drained_s": None,
         "producers": [], "consumers": [], "nodes": [],
         "rates": {"offered_per_s": load.rate_per_s, "published_per_s": None, "groups": {}, "slowest_group_per_s": None},

@@ -2,7 +2,8 @@
 
 Rules kept here, so that every report and the command line agree: percentiles come from histograms merged over rounds,
 never from averaged percentiles; no latency is quoted from a saturated trial; a percentile needs ten samples beyond it;
-unequal promises are never ranked together; emulators, references and `tuned` profiles are never ranked. From six paired
+unequal promises are never ranked together; emulators, references and `tuned` profiles are never ranked; a trial of the A/A
+lane counts in its variant's audit and in no figure of it. From six paired
 rounds on neighbours are told apart by ``compare``, with fewer by whether the ranges over rounds overlap.
 """
 
@@ -15,10 +16,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Protocol
 
-from bench.analysis.compare import Comparison, Metric, Round, estimate, judge
+from bench.analysis import aa
+from bench.analysis.compare import Comparison, Round, estimate, judge
 from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.errors import UsageError
 from bench.histogram import BEYOND_MIN, Histogram
+from bench.plan import AA, FLOOR
 
 Json = Mapping[str, Any]
 
@@ -42,7 +45,7 @@ NOTES = frozenset(
 does not know, which is not taken for harmless) keeps a variant out of the ranking."""
 REFERENCES = frozenset({"tcp", "memory"})
 """Systems that show the harness's own floor; they are not messaging systems and take no rank."""
-RANKED_BY = {"rate": Metric("rate", True, 0.05), "p99": Metric("p99", False, 0.10)}
+RANKED_BY = {"rate": aa.RATE, "p99": aa.P99}
 """What a point is ranked by. A margin is what two sets of interleaved rounds of the *same* system were seen to differ by, rounded
 up (1.02 to 1.04 in rate, 1.08 in p99: docs/method.md, Comparing): less is no difference between systems, however sure."""
 LATENCIES = {"e2e": "end_to_end_intended", "e2e-sent": "end_to_end_sent", "publish": "publish", "lateness": "lateness"}
@@ -53,6 +56,7 @@ AUDIT_COUNTS = (
 )  # fmt: skip
 VERDICTS = ("clean", "as promised", "undetermined", "violated")
 """The audit's verdicts from best to worst."""
+NOT_SILENT = "A/A not silent"
 _DELIVERY_ORDER = ("exactly-once", "at-least-once", "at-most-once", "none")
 
 
@@ -226,6 +230,8 @@ class PointSummary:
     boards: tuple[Board, ...]
     apart: tuple[VariantPoint, ...]  # measured, not ranked (no emulators)
     emulators: tuple[VariantPoint, ...]
+    lane: aa.Lane | None = None  # the A/A lane: where it is not silent, nothing is told apart
+    findings: tuple[Finding, ...] = ()  # of the point itself, shown before all figures
     family: int = 0  # comparisons that were adjusted together: every pair of every board; 0 below six paired rounds
 
     @property
@@ -242,6 +248,7 @@ def summarise(run: RunLike) -> tuple[PointSummary, ...]:
     """
     cells: dict[tuple[str, str], list[Json]] = {}
     order: dict[str, Json] = {}
+    every: dict[str, list[Json]] = {}
     for trial in run.trials:
         number = trial.get("trial")
         point, variant = trial.get("point"), trial.get("variant")
@@ -250,10 +257,21 @@ def summarise(run: RunLike) -> tuple[PointSummary, ...]:
         key = json.dumps(point, sort_keys=True, default=str)
         order.setdefault(key, point)
         cells.setdefault((key, str(variant["id"])), []).append(trial)
+        every.setdefault(key, []).append(trial)
     # The run's trials come shuffled: sort the points by their own values, so that 200/s stands before 2,000/s.
     points = sorted(order, key=lambda k: _sort_key(order[k]))
     whole = run.status == "complete"
-    return tuple(_point(order[key], [_variant(run, trials) for (k, _), trials in cells.items() if k == key], whole=whole) for key in points)
+    rows: dict[str, list[VariantPoint]] = {}
+    for (key, _), trials in cells.items():
+        if _shown(trials):
+            rows.setdefault(key, []).append(_variant(run, trials))
+    return tuple(_point(order[key], rows.get(key, []), every[key], whole=whole) for key in points)
+
+
+def _shown(trials: Sequence[Json]) -> bool:
+    """Whether there is a row for these: not where only the lane was measured (a run cut short), nor for a floor that cannot be had."""
+    own = [trial for trial in trials if trial.get("lane") != AA]
+    return bool(own) and not all(trial.get("lane") == FLOOR and trial.get("status") == "unsupported" for trial in own)
 
 
 def _sort_key(point: Json) -> tuple[Any, ...]:
@@ -262,16 +280,28 @@ def _sort_key(point: Json) -> tuple[Any, ...]:
     )
 
 
-def _point(point: Json, results: list[VariantPoint], *, whole: bool) -> PointSummary:
+def _point(point: Json, results: list[VariantPoint], trials: Sequence[Json], *, whole: bool) -> PointSummary:
     by = "rate" if any(_saturating(r.workload, point) for r in results) else "p99"
     results = [_rankable(r, by) for r in results]
     ranked = [r for r in results if r.standing == "ranked"]
     deliveries = sorted({r.delivery for r in ranked}, key=lambda d: _DELIVERY_ORDER.index(d) if d in _DELIVERY_ORDER else 99)
     classes = {d: sorted((r for r in ranked if r.delivery == d), key=lambda r: (_value(r, by) or 0.0, r.id)) for d in deliveries}
     compared = _compared(classes.values(), by, _expected(ranked, whole=whole))
-    boards = tuple(_board(delivery, ordered, by, compared) for delivery, ordered in classes.items())
+    lane = aa.of_point(trials, by)
+    findings: tuple[Finding, ...] = ()
+    if lane is not None and not lane.silent:
+        findings = (_not_silent(lane, trials),)
+        compared = {pair: replace(one, verdict="inconclusive", why=NOT_SILENT) for pair, one in compared.items()}
+    boards = tuple(_board(delivery, ordered, by, compared, silent=not findings) for delivery, ordered in classes.items())
     rest = sorted((r for r in results if r not in ranked), key=lambda r: r.id)
-    return PointSummary(point, by, boards, tuple(r for r in rest if not r.emulator), tuple(r for r in rest if r.emulator), len(compared))
+    apart_, emulators = tuple(r for r in rest if not r.emulator), tuple(r for r in rest if r.emulator)
+    return PointSummary(point, by, boards, apart_, emulators, lane, findings, len(compared))
+
+
+def _not_silent(lane: aa.Lane, trials: Sequence[Json]) -> Finding:
+    numbers = tuple(int(trial["trial"]) for trial in trials if trial.get("lane") == AA)
+    advice = "something other than the systems makes rounds differ: nothing is told apart here; look for what else runs, and run again"
+    return Finding("aa-not-silent", numbers, aa.evidence(lane), advice)
 
 
 def _rankable(result: VariantPoint, by: str) -> VariantPoint:
@@ -332,8 +362,12 @@ def _compared(classes: Iterable[Sequence[VariantPoint]], by: str, expected: froz
     return {(base.id, head.id): comparison for (base, head), comparison in zip(pairs, found, strict=True)}
 
 
-def _board(delivery: str, ordered: Sequence[VariantPoint], by: str, compared: Mapping[tuple[str, str], Comparison]) -> Board:
+def _board(
+    delivery: str, ordered: Sequence[VariantPoint], by: str, compared: Mapping[tuple[str, str], Comparison], *, silent: bool
+) -> Board:
     def told(before: VariantPoint, behind: VariantPoint) -> bool:
+        if not silent:
+            return False
         comparison = compared.get((before.id, behind.id))
         if comparison is None:
             return apart(_rounds(before, by), _rounds(behind, by))
@@ -372,14 +406,15 @@ def _codes(trial: Json) -> set[str]:
     return {str(f.get("code")) for f in trial.get("findings") or ()}
 
 
-def _variant(run: RunLike, trials: list[Json]) -> VariantPoint:
+def _variant(run: RunLike, audited: list[Json]) -> VariantPoint:
+    trials = [trial for trial in audited if trial.get("lane") != AA]
     first = trials[0]
     point, workload = first["point"], first.get("workload") or {}
     measured = [t for t in trials if t.get("status") == "ok"]
     # A backlog that grows all along gives a latency that depends on how long one looked: it is not quoted.
     quotable = [t for t in measured if RATE_NOT_REACHED not in _codes(t) and not _saturating(workload, point)]
     latency, absent = _latencies(run, first["variant"], measured, quotable)
-    standing, why = _standing(trials, measured)
+    standing, why = _standing(trials, measured, audited)
     rates = {_round(t): _get(t, "rates", "slowest_group_per_s") for t in measured}
     p99s = {_round(t): _round_p99(t) for t in quotable}
     return VariantPoint(
@@ -397,7 +432,7 @@ def _variant(run: RunLike, trials: list[Json]) -> VariantPoint:
         rate_by_round={k: v for k, v in rates.items() if v is not None},
         p99_by_round={k: v for k, v in p99s.items() if v is not None},
         cost=_cost(measured),
-        audit=_audit(trials),
+        audit=_audit(audited),
         findings=_findings(trials),
     )
 
@@ -435,7 +470,7 @@ def _round_p99(trial: Json) -> float | None:
     return _get(trial, "latency", LATENCIES["e2e"], "p99_ns") if n is not None and supported(int(n), 0.99) else None
 
 
-def _standing(trials: Sequence[Json], measured: Sequence[Json]) -> tuple[str, str]:
+def _standing(trials: Sequence[Json], measured: Sequence[Json], audited: Sequence[Json]) -> tuple[str, str]:
     reasons = [str(t["reason"]) for t in trials if t.get("reason")]
     variant, server = trials[0]["variant"], next((t["server"] for t in trials if t.get("server")), None) or {}
     if not measured:
@@ -443,10 +478,10 @@ def _standing(trials: Sequence[Json], measured: Sequence[Json]) -> tuple[str, st
         name = "unsupported" if statuses == {"unsupported"} else "failed"
         return name, reasons[0] if reasons else "no reason was recorded"
     codes = set().union(*(_codes(t) for t in trials))
-    verdicts = {str(a.get("verdict")) for t in trials for a in (t.get("audit") or {}).values()}
+    verdicts = {str(a.get("verdict")) for t in audited for a in (t.get("audit") or {}).values()}
     if "violated" in verdicts:
         # Before all else: whatever its speed, and also an emulator.
-        return "violated", _broken(trials)
+        return "violated", _broken(audited)
     if server.get("emulator"):
         return "emulator", f"{server.get('product')} imitates the service: its speed says nothing about it"
     if variant.get("system") in REFERENCES:

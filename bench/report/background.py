@@ -171,6 +171,7 @@ def execution(run: RunLike) -> Table | None:
             ("Series", True),
             ("Round", True),
             ("Position", True),
+            ("Lane", False),
             ("Started", False),
             ("Status", False),
         ),
@@ -185,7 +186,7 @@ def execution(run: RunLike) -> Table | None:
                 str(entry.get("trial")),
                 text.point_name(_mapping(entry.get("point"))),
                 str(variant.get("id") if isinstance(variant, Mapping) else variant),
-                *(str(entry.get(k, "")) for k in ("series", "round", "position")),
+                *(str(entry.get(k, "")) for k in ("series", "round", "position", "lane")),
                 str((trial or {}).get("started") or ""),
                 Cell(status, "" if status == "ok" else "warn"),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.analysis.compare import ALPHA, POWER, Comparison
-from bench.analysis.summary import Place, PointSummary
+from bench.analysis.summary import NOT_SILENT, Place, PointSummary
 from bench.report import text
 
 TOO_CLOSE = "too close to call"
@@ -63,9 +63,23 @@ def note(point: PointSummary) -> str:
     )
 
 
+def noise_floor(point: PointSummary) -> str:
+    """What the same system measured twice differed by, in a sentence; "" where none was."""
+    lane = point.lane
+    if lane is None:
+        return ""
+    first = lane.repeats[0]
+    rounds = f"{first.rounds} {'round' if first.rounds == 1 else 'rounds'}"
+    others = "".join(f", {text.number(one.noise)}{text.TIMES} in {one.metric.name}" for one in lane.repeats[1:])
+    told = f"Noise floor: the same system measured twice differed by up to {text.number(first.noise)}{text.TIMES} in {first.metric.name}"
+    return f"{told}{others} ({rounds})"
+
+
 def _why(comparison: Comparison) -> str:
     if comparison.verdict == "same":
         return f"the same within {comparison.metric.margin:.0%}"
+    if comparison.why == NOT_SILENT:
+        return f"{TOO_CLOSE}: {NOT_SILENT}"
     if comparison.missing:
         count = len(comparison.effect.unpaired)
         return f"not compared: {count} {'round lacks' if count == 1 else 'rounds lack'} a figure"

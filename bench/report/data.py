@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.plan import AA
 from bench.store import row
 
 _MEDIANS = ("published_per_s", "slowest_group_per_s", "e2e_p50_ns", "e2e_p99_ns", "publish_p50_ns", "publish_p99_ns", "cpu_ns_per_delivery")
@@ -32,6 +33,7 @@ def summary(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Percentiles here are medians *of the rounds' own* percentiles, for spreadsheets; the report merges histograms.
     A figure that no round has is empty, not 0.
     """
+    trials = [trial for trial in trials if trial.get("lane") != AA]  # a second measurement is no figure of its variant
     table = frame(trials)
     if table.empty:
         return table

@@ -38,6 +38,7 @@ def ranking(point: PointSummary) -> Table | None:
     """The first table of a point: ranked within each promise; then what was measured and is not ranked."""
     by = "delivery rate of the slowest group" if point.by == "rate" else "p99, end to end, from the intended send time"
     rounds = max((r.rate.rounds for r in point.results if r.rate), default=0)
+    floor = compared.noise_floor(point)
     spread = f"Range over {rounds} rounds in brackets" if rounds > 1 else "One round: no range, so nothing is told apart"
     apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
     builder = Builder(
@@ -56,7 +57,7 @@ def ranking(point: PointSummary) -> Table | None:
             ("Audit", False),
         ),
         row_header=1,
-        note=f"Ranked by {by}, within the same delivery promise. {spread}{apart}",
+        note=f"Ranked by {by}, within the same delivery promise. {spread}{apart}{f' {floor}.' if floor else ''}",
     )
     for board in point.boards:
         builder.add(_board_label(board), [_ranked(place, len(board.places)) for place in board.places])
@@ -259,6 +260,7 @@ def findings(points: Sequence[PointSummary]) -> Table | None:
             for r in point.results
             for f in r.findings
         ]
+        rows[:0] = [(Cell(f.code, "bad"), "all of this point", ", ".join(map(str, f.trials)), f.evidence, f.advice) for f in point.findings]
         rows += [(Cell(STANDING.get(r.standing, r.standing), "bad"), name(r), _numbers(r), r.why, "") for r in point.results if _unwell(r)]
         builder.add(text.point_name(point.point), rows)
     return builder.build()

@@ -41,10 +41,11 @@ def sentence(scenario: str, point: PointSummary) -> str:
     rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
     what = "intervals" if point.family else "range"
     ranges = f"{what} over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
-    head = f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
+    head = "".join(f"{finding.code}: {finding.evidence}; {finding.advice}. " for finding in point.findings)
+    head += f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
     boards = [_board(board, point.by) for board in point.boards]
     parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
-    parts += _apart(point)
+    parts += [*_apart(point), compared.noise_floor(point)]
     return head + ". ".join(p for p in parts if p) + "."
 
 

@@ -21,6 +21,7 @@ payload: {{size: 128 B}}
 load: {{rate: 300/s}}
 timing: {{warmup: 200 ms, measure: {measure}, drain: 10 s}}
 rounds: {rounds}
+lanes: {{aa: false, floor: false}}
 """
 
 

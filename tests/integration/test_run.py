@@ -22,6 +22,7 @@ payload: {size: 128 B}
 sweep: {rate: [200/s, 600/s]}
 timing: {warmup: 500 ms, measure: 1 s, drain: 20 s}
 rounds: 2
+lanes: {aa: false, floor: false}
 """
 SENT = {200: 300, 600: 900}  # by rate: both producers, warm-up included
 MEASURED = {200: 200, 600: 600}
@@ -139,7 +140,7 @@ def test_trials_stand_in_the_order_of_the_plan(whole):
     for planned, trial in zip(plan, done, strict=True):
         assert planned == {
             "trial": trial["trial"], "point": trial["point"], "variant": trial["variant"]["id"],
-            "series": trial["series"], "round": trial["round"], "position": trial["position"],
+            "series": trial["series"], "round": trial["round"], "position": trial["position"], "lane": trial["lane"],
         }  # fmt: skip
     assert [trial["started"] for trial in done] == sorted(trial["started"] for trial in done)
     assert sorted((entry["round"], entry["point"]["rate_per_s"], entry["variant"]) for entry in plan) == [
@@ -256,6 +257,7 @@ def test_a_group_that_shares_and_one_that_cannot(tmp_path, needs):
         "rate=500/s",
         "--measure",
         "600ms",
+        "--no-lanes",
     )
     done = brokerbench("run", "work-queue", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -296,7 +298,7 @@ def test_axes_that_need_new_connections(tmp_path):
 
 
 def test_as_fast_as_it_goes(tmp_path):
-    timing = ("--rounds", "1", "--warmup", "100ms", "--measure", "500ms")
+    timing = ("--rounds", "1", "--warmup", "100ms", "--measure", "500ms", "--no-lanes")
     done = brokerbench("run", "throughput", "--systems", "zeromq", "tcp", *timing, "--set", "size=128 B", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for trial in trials(folder_of(tmp_path / "results" / "runs")):
@@ -308,15 +310,24 @@ def test_as_fast_as_it_goes(tmp_path):
         assert "saturated" in [finding["code"] for finding in trial["findings"]]
 
 
-def test_series_restart_what_they_measure(tmp_path):
-    done = brokerbench("run", small(tmp_path), "--series", "2", "--seed", "7", cwd=tmp_path)
+def test_series_restart_what_they_measure_and_the_lanes_beside_it(tmp_path):
+    path = small(tmp_path, "zeromq")
+    path.write_text(path.read_text().partition("lanes:")[0])
+    done = brokerbench("run", path, "--series", "2", "--seed", "7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = folder_of(tmp_path / "results" / "runs")
-    assert [trial["series"] for trial in trials(folder)] == [0, 1]
-    assert [row["verdict"] for trial in trials(folder) for row in trial["audit"].values()] == ["clean"] * 4
+    found = trials(folder)
+    assert [trial["series"] for trial in found] == [0, 0, 0, 1, 1, 1]
+    wanted = [("tcp", "floor"), ("zeromq", ""), ("zeromq", "aa")]
+    assert [sorted((trial["variant"]["id"], trial["lane"]) for trial in some) for some in (found[:3], found[3:])] == [wanted] * 2
+    assert [row["verdict"] for trial in found for row in trial["audit"].values()] == ["clean"] * 12
     assert read(folder / "run.json")["seed"] == 7
-    names = {trial["evidence"][0]["name"] for trial in trials(folder)}
-    assert len(names) == 2, "the second series ran on the first one's endpoints"
+    names = {(trial["variant"]["id"], trial["evidence"][0]["name"]) for trial in found}
+    assert len(names) == 4, "a series has endpoints of its own, and the A/A lane its variant's"
+    assert done.stdout.count("Noise floor: the same system measured twice differed by up to") == 1
+    report = (folder / "report.md").read_text()
+    assert "| reference | TCP" in report
+    assert [row["rounds"] for row in csv.DictReader((folder / "summary.csv").open())] == ["2", "2"]
 
 
 # ---- the other verbs

@@ -15,6 +15,7 @@ payload: {size: 128 B}
 load: {rate: 2 kHz}
 timing: {warmup: 300 ms, measure: 1 s, drain: 2500 ms}
 rounds: 1
+lanes: {aa: false, floor: false}
 """
 PLANNED = 2600
 N = wrong_ids(PLANNED)

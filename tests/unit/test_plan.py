@@ -103,7 +103,35 @@ def test_an_entry_of_plan_json():
         "series": 0,
         "round": 0,
         "position": 0,
+        "lane": "",
     }
+
+
+@given(st.fixed_dictionaries(SHAPES), st.integers(0, 2**63 - 1), st.booleans(), st.booleans(), st.booleans())
+def test_every_block_has_its_lanes_once(shape, seed, named, aa, floor):
+    rates, partitions, many, rounds, series = shape.values()
+    chosen = variants(many)
+    tcp = Variant(spec="tcp", id="tcp", system="tcp") if floor else None
+    lanes = plan.Lanes(aa=aa, reference=chosen[-1].id if named else "", floor=tcp)
+    made = plan.make(points(rates, partitions), chosen, rounds=rounds, series=series, seed=seed, lanes=lanes)
+    size = many + aa + floor
+    assert [p.trial for p in made] == list(range(1, rates * partitions * size * rounds * series + 1))
+    for start in range(0, len(made), size):
+        block = made[start : start + size]
+        assert len({(p.series, p.round, p.point) for p in block}) == 1
+        assert [p.position for p in block] == list(range(size))
+        assert sorted(p.variant.id for p in block if not p.lane) == [v.id for v in chosen]
+        assert [p.variant for p in block if p.lane == plan.FLOOR] == [tcp] * floor
+        reference = chosen[-1] if named else chosen[(block[0].series * rounds + block[0].round) % many]
+        assert [p.variant for p in block if p.lane == plan.AA] == [reference] * aa
+
+
+def test_both_trials_of_the_reference_come_to_every_position():
+    made = plan.make(points(1), variants(3), rounds=1000, seed=3, lanes=plan.Lanes(aa=True, reference="s1"))
+    counts = Counter((p.lane, p.position) for p in made if p.variant.id == "s1")
+    # Binomial(1000, 1/4): five standard deviations are 68.
+    assert len(counts) == 8
+    assert all(abs(n - 250) < 69 for n in counts.values()), counts
 
 
 def test_what_needs_new_wiring():

@@ -322,7 +322,7 @@ def test_an_interrupted_run_says_what_is_missing(tmp_path: Path):
     page = page_of(folder)
     assert "status is interrupted" in page.plain
     assert "1 of 3 planned trials are not in the folder" in page.plain
-    assert ["3", "200/s, 256 B", "zeromq", "0", "3", "1", "", "did not run"] in page.tables["Order of execution"]
+    assert ["3", "200/s, 256 B", "zeromq", "0", "3", "1", "", "", "did not run"] in page.tables["Order of execution"]
 
 
 def test_nothing_measured_is_said(tmp_path: Path):

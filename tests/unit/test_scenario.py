@@ -331,6 +331,31 @@ def test_too_many_points():
     assert "the axes make 1,331 points; at most 1,000" in refused(GOOD + axes)
 
 
+# --- lanes --------------------------------------------------------------------------------------------------------------
+
+
+def test_lanes_are_counted_and_can_be_switched_off():
+    shop = scenario.load("order-events")
+    assert (shop.lanes.aa, shop.lanes.floor, shop.floor().id) == (True, True, "tcp")
+    assert len(shop.planned()) == 2 * 3 * 7
+    assert shop.load_s() == pytest.approx(2 * 3 * 7 * 4.0)
+    bare = shop.override(lanes=False)
+    assert (len(bare.planned()), bare.floor()) == (2 * 3 * 5, None)
+    assert bare.load_s() == pytest.approx(2 * 3 * 5 * 4.0)
+    assert shop.override(systems=["tcp", "zeromq"]).floor() is None, "it is among the systems"
+    assert parse(bare.to_yaml()).lanes == bare.lanes
+
+
+def test_the_reference_is_one_of_the_systems():
+    named = parse(GOOD.replace("zeromq", "'zeromq,sndhwm=5'") + "reference: zeromq,sndhwm=5\n")
+    assert {p.variant.spec for p in named.planned() if p.lane == "aa"} == {"zeromq,sndhwm=5"}
+    assert 'reference: "sqs" is none of the systems: zeromq, kafka' in refused(GOOD + "reference: sqs\n")
+    assert 'did you mean "kafka"' in refused(GOOD + "reference: kafak\n")
+    assert named.override(systems=["kafka"]).reference == ""
+    assert named.override(systems=["zeromq, sndhwm=5", "kafka"]).reference == "zeromq,sndhwm=5"
+    assert "lanes.aa: 'perhaps' where true or false belongs" in refused(GOOD + "lanes: {aa: perhaps}\n")
+
+
 # --- the command line --------------------------------------------------------------------------------------------------
 
 
