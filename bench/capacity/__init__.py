@@ -1,0 +1,1 @@
+"""`brokerbench capacity`: the highest rate at which a system holds an objective, and latency against load up to it."""
