@@ -24,9 +24,9 @@ lint:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-# The harness against bare loops of the same clients, interleaved: docs/method.md, "Overhead". About ten minutes.
+# The harness against bare loops of the same clients, interleaved: docs/method.md, "The harness's own cost". SPECS="zeromq tcp" for two.
 overhead: setup
-	$(LOCK) $(PYTHON) -m benchmarks.overhead
+	$(LOCK) .venv/bin/brokerbench overhead $(SPECS)
 
 setup:
 	@tools/setup

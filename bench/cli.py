@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_systems(verbs, common)
     _add_scenarios(verbs, common)
     _add_servers(verbs, common)
+    _add_overhead(verbs, common)
     _add(verbs, common, "doctor", "check the machine: clock, cores, memory, disk, load", "brokerbench doctor")
     return parser
 
@@ -127,6 +128,23 @@ def _add_servers(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("action", nargs="?", default="list", choices=("list", "install", "start", "stop"), help="default: list")
     verb.add_argument("system", nargs="*", help="only these (default: all)")
     verb.add_argument("--kind", default="auto", choices=("auto", "native", "embedded", "compose"), help="what to start it as")
+
+
+def _add_overhead(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "overhead",
+        "measure what the harness itself costs, against bare loops of the same clients",
+        'brokerbench overhead zeromq "kafka,profile=tuned" --sizes "100 B,1 KiB"',
+    )
+    verb.add_argument("spec", nargs="*", metavar="SPEC", help="what to measure (default: every adapter in every profile)")
+    verb.add_argument("--sizes", default="100 B,1 KiB", metavar="SIZES", help='of a message, header included (default: "100 B,1 KiB")')
+    verb.add_argument("--rounds", type=int, default=10, help="each measures every size on every lane (default: 10; 6 for an interval)")
+    verb.add_argument("--seconds", type=float, default=1.0, help="of the measured window of a lane (default: 1)")
+    verb.add_argument("--seed", type=int, default=1, help="of the order within the rounds")
+    verb.add_argument("--distinct", action="store_true", help="a lane more: the bare loop with payloads that differ, as the harness's do")
+    verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,12 +37,18 @@ _CANARY_NS = 20_000_000
 _LEAD_NS = 5_000_000
 
 
-def _adapter(spec: dict[str, Any]) -> Adapter:
-    """Make the adapter that the runner made: by its module, so that a third party's is found the same way."""
+def _adapter(spec: dict[str, Any]) -> tuple[Adapter, int]:
+    """Make the adapter that the runner made: by its module, so that a third party's is found the same way.
+
+    With it, how long the import took, ns: of the adapter's module, which is that of its client library.
+    """
     sys.path.extend(entry for entry in spec["sys_path"] if entry not in sys.path)
-    module, _, name = spec["adapter"].partition(":")
-    made: Adapter = getattr(importlib.import_module(module), name)(Options(**spec["options"]))
-    return made
+    name, _, attribute = spec["adapter"].partition(":")
+    began = now_ns()
+    module = importlib.import_module(name)
+    imported_ns = now_ns() - began
+    made: Adapter = getattr(module, attribute)(Options(**spec["options"]))
+    return made, imported_ns
 
 
 def _events(events: list[tuple[int, Event]]) -> list[dict[str, Any]]:
@@ -227,10 +233,11 @@ def run(spec: dict[str, Any]) -> int:
     try:
         sharpen_sleep()
         keep_memory()
-        adapter = _adapter(spec)
+        adapter, imported_ns = _adapter(spec)
         writer = Writer(Path(spec["evidence"]), spec["name"], segment_b=16 << 20)
         role = (ProducerRole if spec["role"] == "producer" else ConsumerRole)(spec, adapter, writer)
-        channel.send({"is": "hello", "protocol": PROTOCOL, "name": spec["name"], "pid": os.getpid()})
+        start_up = {"import_ns": imported_ns, "rest_ns": now_ns() - spec["started_ns"] - imported_ns}
+        channel.send({"is": "hello", "protocol": PROTOCOL, "name": spec["name"], "pid": os.getpid(), "start_up": start_up})
         serve(channel, role)
     except Closed:
         return 0

@@ -110,7 +110,7 @@ class ProducerTrial:
         now = now_ns()
         until = now + self._control_ns
         while now < until and not self.finished:
-            self._meter.turn(now)
+            self._meter.turn(now, self.next_id)
             if now >= self._wake_ns:
                 self._send_due(now)
             self._account()
@@ -299,7 +299,7 @@ class ProducerTrial:
         limit = max(1.0, (self._deadline_ns - now) / 1e9)
         self.unresolved = self._producer.flush(min(limit, max(1.0, self._workload.drain_s)))
         self._account()
-        self._meter.turn(max(now_ns(), self._end_ns))
+        self._meter.turn(max(now_ns(), self._end_ns), self.next_id)
         self.finished = True
 
     def report(self) -> dict[str, Any]:

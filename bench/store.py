@@ -130,6 +130,11 @@ class RunWriter:
         with _explained(self.folder):
             _write(self.folder / "environment.json", _json(environment))
 
+    def save_data(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write a file of this kind of run's own, such as overhead.json; it replaces what was there, whole or not at all."""
+        with _explained(self.folder):
+            _write(self.folder / name, _json(data))
+
     def save_trial(
         self, number: int, trial: Mapping[str, Any], histograms: Mapping[str, Histogram], series: Sequence[Mapping[str, Any]] = ()
     ) -> None:
@@ -322,7 +327,7 @@ def _at(trial: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 def _trials(folder: Path) -> Iterator[Json]:
     paths = [path for path in (folder / "trials").glob("[0-9]*/trial.json") if path.parent.name.isdigit()]
     for path in sorted(paths, key=lambda one: int(one.parent.name)):
-        trial = _check_kind(path, _read_json(path), dict)
+        trial = _check_kind(path, read_json(path), dict)
         _check_format(path, trial)
         if trial.get("trial") != int(path.parent.name):
             raise UsageError(f"{path}: is of trial {trial.get('trial')}, not of the folder it lies in")
@@ -332,7 +337,7 @@ def _trials(folder: Path) -> Iterator[Json]:
 def _run_json(folder: Path) -> Json:
     path = folder / "run.json"
     try:
-        run: Json = _check_kind(path, _read_json(path), dict)
+        run: Json = _check_kind(path, read_json(path), dict)
     except FileNotFoundError:
         if not folder.is_dir():
             raise UsageError(
@@ -366,13 +371,13 @@ def _check_kind(path: Path, data: Any, kind: type) -> Any:
 def _part(path: Path, kind: type) -> Any:
     """A file of the run; what is missing is empty."""
     try:
-        return _check_kind(path, _read_json(path), kind)
+        return _check_kind(path, read_json(path), kind)
     except FileNotFoundError:
         return kind()
 
 
-def _read_json(path: Path) -> Any:
-    """FileNotFoundError and NotADirectoryError pass: they mean different things in different places."""
+def read_json(path: Path) -> Any:
+    """A file's data; UsageError for what is no JSON. FileNotFoundError and NotADirectoryError pass: their meaning differs."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

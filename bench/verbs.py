@@ -94,6 +94,10 @@ def report(args: argparse.Namespace) -> int:
         raise UsageError("one run at a time: reports over several runs are not available yet")
     folder = args.run[0] if args.run else store.latest(args.results)
     opened = store.open_run(folder)
+    if opened.run["kind"] == "overhead":
+        from bench.overhead import verb  # noqa: PLC0415  # the engine: only there
+
+        return verb.report(folder, args.out, as_json=args.json)
     files = reports.write(folder, args.out)
     if args.json:
         _json({"folder": str(folder), "html": str(files.html), "markdown": str(files.markdown)})
@@ -253,4 +257,19 @@ def doctor(args: argparse.Namespace) -> int:
     return 3 if any(check.ok == "bad" for check in checks) else 0
 
 
-VERBS = {"run": run, "report": report, "systems": systems, "scenarios": scenarios, "servers": servers_verb, "doctor": doctor}
+def overhead(args: argparse.Namespace) -> int:
+    """Measure what the harness costs."""
+    from bench.overhead import verb  # noqa: PLC0415  # the engine: only here
+
+    return verb.overhead(args)
+
+
+VERBS = {
+    "run": run,
+    "report": report,
+    "systems": systems,
+    "scenarios": scenarios,
+    "servers": servers_verb,
+    "doctor": doctor,
+    "overhead": overhead,
+}

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Endpoint:
     process: subprocess.Popen[bytes]
     channel: Channel
     log: Path
+    start_up: dict[str, int] = field(default_factory=dict)  # "import_ns", "rest_ns": bench.endpoint
 
     def send(self, message: Message) -> None:
         """Send one message; EndpointFailed when it has gone."""
@@ -100,7 +101,8 @@ class LocalEngine:
         name = spec["name"]
         folder.mkdir(parents=True, exist_ok=True)
         path, log = folder / f"{name}.spec.json", folder / f"{name}.log"
-        path.write_text(json.dumps(spec | {"control": self._listener.getsockname()[:2], "sys_path": sys.path}))
+        more = {"control": self._listener.getsockname()[:2], "sys_path": sys.path, "started_ns": now_ns()}
+        path.write_text(json.dumps(spec | more))
         env = dict(os.environ)
         env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
         env["PYTHONUNBUFFERED"] = "1"
@@ -147,7 +149,7 @@ class LocalEngine:
             raise EndpointFailed(f"{name}: {hello['reason']}")
         if hello["protocol"] != PROTOCOL:
             raise Incompatible(f"{name} speaks control protocol {hello['protocol']}, this runner {PROTOCOL}")
-        return Endpoint(name, role, process, channel, log)
+        return Endpoint(name, role, process, channel, log, hello.get("start_up", {}))
 
     def stop(self, endpoints: Sequence[Endpoint], timeout_s: float = 3.0) -> None:
         """End endpoints: quit, then end of file, then SIGKILL. Idempotent."""

@@ -93,6 +93,12 @@ def test_it_runs_what_it_has_and_says_how_to_get_the_rest(installed):
     assert "<svg" in report
 
 
+def test_its_own_cost_is_measured_from_the_wheel_alone(installed):
+    done = installed("brokerbench", "overhead", "zeromq", "--rounds", "1", "--seconds", "0.2", "--sizes", "100 B", "--results", "cost")
+    assert done.returncode == 0, done.stderr
+    assert "| zeromq | 100 B |" in done.stdout
+
+
 def test_what_is_missing_is_told_by_systems_too(installed):
     done = installed("brokerbench", "systems", "zeromq", "sqs")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from adapters.tcp import FRAME, RECEIVE_BYTES
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 
 def producer(spec: dict[str, Any]) -> Step:
@@ -16,7 +16,7 @@ def producer(spec: dict[str, Any]) -> Step:
     sock = socket.create_connection(tuple(spec["wiring"]["groups"][0]["members"][0]))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     size, batch = int(spec["size"]), int(spec["batch"])
-    head, rows = FRAME.pack(size, batch), memoryview(bytes(size * batch))
+    head, rows = FRAME.pack(size, batch), memoryview(b"".join(payloads(spec, batch)))
 
     def step() -> int:
         sent = sock.sendmsg((head, rows))

@@ -6,13 +6,14 @@ import base64
 import queue
 import threading
 import time
+from itertools import cycle
 from typing import Any
 
 import boto3
 import botocore
 from botocore.config import Config
 
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 _CALL = 10
 _STEP_S = 0.005
@@ -50,13 +51,16 @@ def producer(spec: dict[str, Any]) -> Step:
     """``threads`` threads, each one call after the other; they begin with the first step."""
     threads = spec["settings"]["threads"]
     client, url = _client(spec, threads), next(iter(spec["wiring"]["urls"].values()))
-    body = base64.b64encode(bytes(spec["size"])).decode("ascii")
-    entries = [{"Id": str(at), "MessageBody": body} for at in range(_CALL)]
+    bodies = [base64.b64encode(payload).decode("ascii") for payload in payloads(spec, max(_CALL, spec["distinct"] // _CALL * _CALL))]
+    calls = [
+        [{"Id": str(at), "MessageBody": body} for at, body in enumerate(bodies[first : first + _CALL])]
+        for first in range(0, len(bodies), _CALL)
+    ]
     counts = [0] * threads
     begun = False
 
     def work(me: int) -> None:
-        while True:
+        for entries in cycle(calls):
             counts[me] += len(client.send_message_batch(QueueUrl=url, Entries=entries).get("Successful", ()))
 
     counting = _counting(counts)

@@ -9,7 +9,7 @@ from typing import Any
 
 import zmq
 
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 
 def _methods(spec: dict[str, Any]) -> tuple[Callable[..., Any], Callable[..., bytes]]:
@@ -28,14 +28,14 @@ def producer(spec: dict[str, Any]) -> Step:
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.SNDTIMEO, 100)
     socket.connect(spec["wiring"]["groups"][0]["members"][0])
-    send, payloads = _methods(spec)[0], [bytes(spec["size"])] * spec["batch"]
+    send, sending = _methods(spec)[0], payloads(spec, spec["batch"])
 
     def step() -> int:
         try:
-            deque(map(send, repeat(socket), payloads), maxlen=0)
+            deque(map(send, repeat(socket), sending), maxlen=0)
         except zmq.Again:
             return 0
-        return len(payloads)
+        return len(sending)
 
     return step
 
@@ -49,12 +49,12 @@ def consumer(spec: dict[str, Any]) -> Step:
     recv, batch, noblock = _methods(spec)[1], spec["batch"], int(zmq.NOBLOCK)
 
     def step() -> int:
-        payloads: list[bytes] = []
+        received: list[bytes] = []
         try:
-            payloads.extend(map(recv, repeat(socket, batch), repeat(noblock)))
+            received.extend(map(recv, repeat(socket, batch), repeat(noblock)))
         except zmq.Again:
-            if not payloads:
+            if not received:
                 socket.poll(10)
-        return len(payloads)
+        return len(received)
 
     return step

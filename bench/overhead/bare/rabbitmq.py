@@ -12,7 +12,7 @@ import pika
 from pika.adapters.select_connection import IOLoop
 
 from adapters.rabbitmq import CoalescingConnection
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 
 def _connected(spec: dict[str, Any], set_up: Callable[[Any, Callable[[], None]], None]) -> tuple[Any, Any, Callable[[float], None]]:
@@ -47,7 +47,8 @@ def producer(spec: dict[str, Any]) -> Step:
         low = max(low, frame.method.delivery_tag)
 
     connection, channel, turn = _connected(spec, lambda channel, ready: channel.confirm_delivery(confirmed, callback=lambda _: ready()))
-    exchange, payload, batch = spec["wiring"]["exchange"], bytes(spec["size"]), int(spec["batch"])
+    exchange, batch = spec["wiring"]["exchange"], int(spec["batch"])
+    sending = payloads(spec, batch)
     properties = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent.value)
     window, hold = int(min(spec["settings"]["window"], spec["window"])), spec["profile"] == "tuned"
     sent = 0
@@ -59,7 +60,7 @@ def producer(spec: dict[str, Any]) -> Step:
             publish = channel.basic_publish
             if hold:
                 connection.hold()
-            for _ in range(count):
+            for payload in sending[:count]:
                 publish(exchange, "0", payload, properties, True)  # mandatory
             if hold:
                 connection.release()

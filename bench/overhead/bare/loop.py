@@ -1,34 +1,33 @@
-"""One side of a bare loop: ``python -m benchmarks.bare.loop SPEC.json``. What a client does without the harness.
+"""One side of a bare loop: ``python -m bench.overhead.bare.loop SPEC.json``. What a client does without the harness.
 
 No header, no time stamp a message, no journal, no accounting: a constant payload, counted by the batch. The SPEC names the
-module of benchmarks/bare (one a client), the side, and what the adapter would have been given: wiring, batch, size,
+module of bench/overhead/bare (one a client), the side, and what the adapter would have been given: wiring, batch, size,
 settings. The module gives ``producer(spec)`` and ``consumer(spec)``, which connect and return a step: one batch sent or
-received, its count returned. It speaks lines over a connection to spec["control"] (benchmarks/bare/pair.py): says "ready"
+received, its count returned. It speaks lines over a connection to spec["control"] (bench/overhead/pair.py): says "ready"
 when the other side may begin, waits for "go START END" (monotonic ns), then says in JSON what was counted in [START, END).
+SIGUSR1 makes it write where each of its threads is to its log: a pair that waits in vain asks for it.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
 import select
+import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.usage import keep_memory, quiet_collector
-
-Step = Callable[[], int]
-"""One batch, or none within some milliseconds; returns how many messages were sent or received."""
+from bench.clock import cpu_ns, now_ns
+from bench.overhead.bare.step import Step
+from bench.usage import keep_memory, peak_b, quiet_collector
 
 
 def measure(step: Step, start_ns: int, end_ns: int) -> dict[str, int]:
     """Call ``step`` until monotonic ``end_ns``; what was counted from ``start_ns`` on. Before it is the warm-up."""
-    now_ns, cpu_ns = time.perf_counter_ns, time.process_time_ns
     while now_ns() < start_ns:
         step()
     used, count, began = cpu_ns(), 0, now_ns()
@@ -39,8 +38,9 @@ def measure(step: Step, start_ns: int, end_ns: int) -> dict[str, int]:
 
 def main() -> None:
     """Connect, say so, measure one window, say what was counted; end when the other end of the control connection does."""
+    faulthandler.register(signal.SIGUSR1)
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    module = importlib.import_module(f"benchmarks.bare.{spec['system']}")
+    module = importlib.import_module(f"bench.overhead.bare.{spec['system']}")
     keep_memory()  # as in the harness's endpoints
     with socket.create_connection(tuple(spec["control"])) as connection, connection.makefile("rw", encoding="utf-8") as control:
         print(spec["side"], file=control, flush=True)
@@ -50,7 +50,8 @@ def main() -> None:
         if words[:1] != ["go"]:
             return
         quiet_collector()
-        print(json.dumps(measure(step, int(words[1]), int(words[2]))), file=control, flush=True)
+        found = measure(step, int(words[1]), int(words[2]))
+        print(json.dumps(found | {"peak_b": peak_b()}), file=control, flush=True)
         while not select.select([connection], [], [], 0.0 if spec["side"] == "consumer" else 1.0)[0]:
             if spec["side"] == "consumer":
                 step()  # goes on reading, so that no producer hangs in its last send

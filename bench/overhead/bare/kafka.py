@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 _WAIT_S = 0.0005
 
@@ -20,7 +20,8 @@ def _known(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 def producer(spec: dict[str, Any]) -> Step:
     """As many sends as the adapter's window leaves room for; the partition is given, as the harness gives it without keys."""
     client = KafkaProducer(bootstrap_servers=spec["wiring"]["servers"], **_known(spec["settings"], KafkaProducer.DEFAULT_CONFIG))
-    topic, payload, batch = spec["wiring"]["topic"], bytes(spec["size"]), int(spec["batch"])
+    topic, batch = spec["wiring"]["topic"], int(spec["batch"])
+    sending = payloads(spec, batch)
     window: int = min(spec["settings"]["window"], spec["window"])
     sent = done = 0
     client.partitions_for(topic)
@@ -35,7 +36,7 @@ def producer(spec: dict[str, Any]) -> Step:
         if count <= 0:
             time.sleep(_WAIT_S)
             return 0
-        for _ in range(count):
+        for payload in sending[:count]:
             future = client.send(topic, payload, None, None, 0)
             future.add_callback(confirmed)
             future.add_errback(confirmed)

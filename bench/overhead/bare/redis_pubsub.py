@@ -10,7 +10,7 @@ import hiredis
 import redis
 
 from adapters.redis_raw import command
-from benchmarks.bare.loop import Step
+from bench.overhead.bare.step import Step, payloads
 
 
 def _address(spec: dict[str, Any]) -> tuple[str, int]:
@@ -32,11 +32,11 @@ def producer(spec: dict[str, Any]) -> Step:
     if spec["profile"] == "tuned":
         return _raw_producer(spec)
     client, channel = _client(spec), spec["wiring"]["channel"]
-    payload, batch = bytes(spec["size"]), spec["batch"]
+    sending = payloads(spec, spec["batch"])
 
     def step() -> int:
         pipeline = client.pipeline(transaction=False)
-        for _ in range(batch):
+        for payload in sending:
             pipeline.publish(channel, payload)
         return len(pipeline.execute(raise_on_error=False))
 
@@ -53,15 +53,15 @@ def consumer(spec: dict[str, Any]) -> Step:
     batch = spec["batch"]
 
     def step() -> int:
-        payloads: list[bytes] = []
+        received: list[bytes] = []
         wait_s = 0.01
-        while len(payloads) < batch:
+        while len(received) < batch:
             message = pubsub.get_message(timeout=wait_s)
             if message is None:
                 break
             wait_s = 0.0
-            payloads.append(message["data"])
-        return len(payloads)
+            received.append(message["data"])
+        return len(received)
 
     return step
 
@@ -71,7 +71,8 @@ def _raw_producer(spec: dict[str, Any]) -> Step:
     sock = socket.create_connection(_address(spec))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     batch, window = spec["batch"], spec["settings"]["window"]
-    block = command(b"PUBLISH", spec["wiring"]["channel"].encode(), bytes(spec["size"])) * batch
+    channel = spec["wiring"]["channel"].encode()
+    block = b"".join(command(b"PUBLISH", channel, payload) for payload in payloads(spec, batch))
     outstanding = 0
 
     def step() -> int:
@@ -102,9 +103,9 @@ def _raw_consumer(spec: dict[str, Any]) -> Step:
         except TimeoutError:
             return 0
         reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # takes any buffer; its stub says bytes
-        payloads: list[bytes] = []
+        bodies: list[bytes] = []
         while (reply := reader.gets()) is not False:
-            payloads.append(reply[2])
-        return len(payloads)
+            bodies.append(reply[2])
+        return len(bodies)
 
     return step

@@ -1,1 +1,0 @@
-"""Bare loops, one a client: what a client does without the harness."""
