@@ -72,11 +72,12 @@ class Event:
 
 @dataclass
 class Batch:
-    """What one poll() returned: payloads in the order of arrival, or one buffer of ``count`` rows of ``size`` bytes."""
+    """What one poll() returned: payloads in the order of arrival, or one buffer of ``count`` rows of ``size`` bytes (or of ``sizes``)."""
 
     payloads: Sequence[bytes] | None = None
     buffer: memoryview | None = None  # with size and count; the adapter does not touch it again
     size: int = 0
+    sizes: Sequence[int] | None = None  # bytes of each row, where a buffer holds rows of several sizes
     count: int = 0
     positions: Sequence[int] | None = None  # the broker's: offset, stream id; never a delivery tag
     redelivered: Sequence[bool] | None = None
@@ -84,16 +85,17 @@ class Batch:
 
 
 class Block(Protocol):
-    """Messages of one size in one buffer, made by the harness: row i has id first_id + i."""
+    """Messages made by the harness: row i has id first_id + i. Of one size in one buffer, unless ``sizes`` says otherwise."""
 
     first_id: int
     count: int
-    size: int  # bytes a message
+    size: int  # bytes a message; where they differ, of the largest that comes
+    sizes: Sequence[int] | None  # bytes by row; None = all of `size`
     partitions: Sequence[int]  # by row
     keys: Sequence[bytes] | None  # by row; None = round-robin over the partitions
 
     def messages(self, lo: int, hi: int) -> Sequence[bytes]: ...
-    def raw(self, lo: int, hi: int) -> memoryview: ...
+    def raw(self, lo: int, hi: int) -> memoryview: ...  # the rows one after another
 
 
 class Outcomes(Protocol):

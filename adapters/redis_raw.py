@@ -139,11 +139,14 @@ class RawProducer:
         count = min(hi - lo, self.room())
         if count <= 0:
             return 0
-        head = self._head + b"$%d\r\n" % block.size
         self._pending.append((block.first_id + lo, count))
         self._outstanding += count
-        # One join lays head and tail around each payload: no Python step a message.
-        self._unsent += head + (b"\r\n" + head).join(block.messages(lo, lo + count)) + b"\r\n"
+        messages = block.messages(lo, lo + count)
+        if block.sizes is None:  # one join lays head and tail around each payload: no Python step a message
+            head = self._head + b"$%d\r\n" % block.size
+            self._unsent += head + (b"\r\n" + head).join(messages) + b"\r\n"
+        else:
+            self._unsent += b"".join(part for row in messages for part in (self._head, b"$%d\r\n" % len(row), row, b"\r\n"))
         self._write()
         return count
 

@@ -243,6 +243,11 @@ class Sqs:
         return boto3.session.Session().client("sqs", config=config, **more)
 
 
+def _encoded(size: int) -> int:
+    """Bytes after base64."""
+    return (size + 2) // 3 * 4
+
+
 def _queue_name(run_id: str, group: str) -> str:
     """At most 80 of the characters that SQS takes."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", f"brokerbench-{run_id}-{group}")
@@ -377,10 +382,25 @@ class SqsProducer:
                 return 0
             self._outstanding[index] += count
         rows = block.messages(lo, lo + count)
-        a_call = max(1, min(CALL_MESSAGES, CALL_BYTES // ((block.size + 2) // 3 * 4)))
-        for at in range(0, count, a_call):
-            self._jobs.put(_Job(index, group, block.first_id + lo + at, rows[at : at + a_call]))
+        for at, end in self._calls(rows, block):
+            self._jobs.put(_Job(index, group, block.first_id + lo + at, rows[at:end]))
         return count
+
+    @staticmethod
+    def _calls(rows: Sequence[bytes], block: Block) -> Iterator[tuple[int, int]]:
+        """Which rows go in one call: up to ten, and no more bytes than it may carry."""
+        a_call = max(1, min(CALL_MESSAGES, CALL_BYTES // _encoded(block.size)))
+        if block.sizes is None or a_call == CALL_MESSAGES:
+            yield from ((at, min(at + a_call, len(rows))) for at in range(0, len(rows), a_call))
+            return
+        at, held = 0, 0
+        for end, row in enumerate(rows):
+            size = _encoded(len(row))
+            if end > at and (end - at == CALL_MESSAGES or held + size > CALL_BYTES):
+                yield at, end
+                at, held = end, 0
+            held += size
+        yield at, len(rows)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

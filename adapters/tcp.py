@@ -1,7 +1,8 @@
 """The floor: rows straight over TCP sockets, no library and no broker. What it costs above this is a system's own.
 
 One connection for each producer and each member of a group. A frame is ``u32 bytes a row, u32 rows`` (little-endian)
-and the rows as they lie in the harness's buffer. Consumers listen, producers connect; members of a group take whole
+and the rows as they lie in the harness's buffer. Where rows differ in size, bytes a row is 0 and a u32 for each row's bytes comes
+before the rows. Consumers listen, producers connect; members of a group take whole
 sends in turn. What is underway lives in the two sockets' buffers and in the clients' memory: closing a consumer, or
 its death, loses it.
 """
@@ -13,7 +14,9 @@ import select
 import socket
 import struct
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from adapters.base import Batch, Block, Event, Options, Outcomes, Topology, Wiring
@@ -24,6 +27,7 @@ from adapters.ports import LOOPBACK, free_ports
 
 FRAME = struct.Struct("<II")  # bytes a row, rows
 FRAME_BYTES = 64 << 10  # rows go out in frames of about this size: the most that stays behind, half written, in the producer
+ROWS_MOST = 1 << 12  # in a frame of rows that differ
 FRAMES_A_CALL = 32  # buffers in one sendmsg() are limited (IOV_MAX 1,024)
 RECEIVE_BYTES = 256 << 10
 PAYLOAD_BYTES_MAX = 16 << 20
@@ -107,6 +111,31 @@ class Tcp:
         }
 
 
+def _ends(block: Block, lo: int, hi: int) -> list[int]:
+    """After which rows the next frames end: about FRAME_BYTES each."""
+    if block.sizes is None:
+        a_frame = max(1, FRAME_BYTES // block.size)
+        return [min(hi, first + a_frame) for first in range(lo, min(hi, lo + a_frame * FRAMES_A_CALL), a_frame)]
+    ends: list[int] = []
+    first, held = lo, 0
+    for row in range(lo, hi):
+        size = block.sizes[row]
+        if row > first and (held + size > FRAME_BYTES or row - first == ROWS_MOST):
+            ends.append(row)
+            if len(ends) == FRAMES_A_CALL:
+                return ends
+            first, held = row, 0
+        held += size
+    return [*ends, hi]
+
+
+def _front(block: Block, lo: int, hi: int) -> bytes:
+    """What comes before the rows of a frame."""
+    if block.sizes is None:
+        return FRAME.pack(block.size, hi - lo)
+    return FRAME.pack(0, hi - lo) + struct.pack(f"<{hi - lo}I", *block.sizes[lo:hi])
+
+
 class Pipe:
     """A producer's connection to one member."""
 
@@ -154,22 +183,22 @@ class Pipe:
 
     def send(self, block: Block, lo: int, hi: int) -> int:
         """Rows taken: whole frames, of which the last may go on in push()."""
-        a_frame = max(1, FRAME_BYTES // block.size)
         start = lo
         while lo < hi and not self.rest and not self.lost:
-            ends = [min(hi, first + a_frame) for first in range(lo, min(hi, lo + a_frame * FRAMES_A_CALL), a_frame)]
+            ends = _ends(block, lo, hi)
             parts: list[bytes | memoryview] = []
             first = lo
             for end in ends:
-                parts += (FRAME.pack(block.size, end - first), block.raw(first, end))
+                parts += (_front(block, first, end), block.raw(first, end))
                 first = end
             written = self._write(parts)
-            for end in ends:
-                length = FRAME.size + (end - lo) * block.size
+            for at, end in enumerate(ends):
                 if written <= 0:
                     return lo - start
+                frame = parts[2 * at : 2 * at + 2]
+                length = len(frame[0]) + len(frame[1])
                 if written < length:  # a copy: the block is the harness's again once we return
-                    self.rest = memoryview(b"".join(parts[2 * ends.index(end) : 2 * ends.index(end) + 2]))[written:]
+                    self.rest = memoryview(b"".join(frame))[written:]
                 written -= length
                 lo = end
         return lo - start
@@ -293,8 +322,10 @@ class Inlet:
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._start = 0  # first byte that was not handed out
         self._end = 0  # after the last that was received
-        self.size = 0  # of a row in the frame that is being read
+        self.size = 0  # of a row in the frame that is being read; 0: as self._ends says
         self._left = 0  # rows of it that were not handed out
+        self._ends: list[int] = []  # where its rows end, from its first row on
+        self._passed = 0  # bytes of it that were handed out
         self.ended = False
         self.broken = ""
 
@@ -320,27 +351,56 @@ class Inlet:
 
     def rows(self) -> int:
         """Whole rows that have arrived of the present frame; 0 = more must be received."""
-        if not self._left and self._end - self._start >= FRAME.size:
-            self.size, self._left = FRAME.unpack_from(self._buffer, self._start)
-            self._start += FRAME.size
-            if not 0 < self.size <= PAYLOAD_BYTES_MAX or not self._left:
-                self.ended, self.broken = True, f"no frame of ours: {self._left} rows of {self.size} bytes"
-                self._left = 0
+        if not self._left:
+            self._begin()
         if not self._left:
             return 0
-        return min(self._left, (self._end - self._start) // self.size)
+        if self.size:
+            return min(self._left, (self._end - self._start) // self.size)
+        return bisect_right(self._ends, self._passed + self._end - self._start) - (len(self._ends) - self._left)
 
-    def take(self, count: int) -> memoryview:
-        """Hands out rows; the bytes are not written again."""
+    def _begin(self) -> None:
+        """Reads what stands before a frame's rows, once it is whole."""
+        if self._end - self._start < self._front_bytes():
+            return
+        size, rows = FRAME.unpack_from(self._buffer, self._start)
+        sizes = struct.unpack_from(f"<{rows}I", self._buffer, self._start + FRAME.size) if not size and rows <= ROWS_MOST else (size,)
+        self._start += FRAME.size
+        if not rows or not 0 < min(sizes) <= max(sizes) <= PAYLOAD_BYTES_MAX:
+            self.ended, self.broken = True, f"no frame of ours: {rows} rows of {size} bytes"
+            return
+        self.size, self._left = size, rows
+        if not size:
+            self._start += 4 * rows
+            self._ends, self._passed = list(accumulate(sizes)), 0
+
+    def _front_bytes(self) -> int:
+        """How many bytes stand before the rows of the next frame, as far as one can tell."""
+        if self._end - self._start < FRAME.size:
+            return FRAME.size
+        size, rows = FRAME.unpack_from(self._buffer, self._start)
+        return FRAME.size if size or rows > ROWS_MOST else FRAME.size + 4 * int(rows)
+
+    def take(self, count: int) -> tuple[memoryview, list[int]]:
+        """Hands out rows, and the bytes of each where they differ; the bytes are not written again."""
+        sizes: list[int] = []
         length = count * self.size
+        if not self.size:
+            first = len(self._ends) - self._left
+            ends = self._ends[first : first + count]
+            sizes = [end - begin for begin, end in zip([self._passed, *ends], ends, strict=False)]
+            length = ends[-1] - self._passed
+            self._passed += length
         view = self._buffer[self._start : self._start + length]
         self._start += length
         self._left -= count
-        return view
+        return view, sizes
 
     def _make_space(self) -> None:
         """A new buffer when the next row might not fit: what was handed out from the old one stays as it is."""
-        needed = max(self.size if self._left else 0, FRAME.size)
+        needed = self._front_bytes()
+        if self._left:
+            needed = max(FRAME.size, self.size or self._ends[-self._left] - self._passed)
         if len(self._buffer) - self._start >= needed and len(self._buffer) > self._end:
             return
         rest = self._buffer[self._start : self._end]
@@ -411,20 +471,23 @@ class TcpConsumer:
 
     @staticmethod
     def _rows_of(inlet: Inlet, max_messages: int) -> Batch | None:
-        """Up to ``max_messages`` rows; several small frames of one size are joined, a single one is not copied."""
+        """Up to ``max_messages`` rows; several small frames of one size are joined (or of differing ones), a single one is not copied."""
         count, size = 0, 0
         views: list[memoryview] = []
+        sizes: list[int] = []
         while count < max_messages and (ready := inlet.rows()):
             if views and inlet.size != size:
                 break
             size = inlet.size
             ready = min(ready, max_messages - count)
-            views.append(inlet.take(ready))
+            view, differing = inlet.take(ready)
+            views.append(view)
+            sizes += differing
             count += ready
         if not views:
             return None
         buffer = views[0] if len(views) == 1 else memoryview(b"".join(views))
-        return Batch(buffer=buffer.toreadonly(), size=size, count=count)
+        return Batch(buffer=buffer.toreadonly(), size=size, sizes=sizes or None, count=count)
 
     def ack(self, batch: Batch, upto: int) -> None:
         """Nothing to tell anybody."""

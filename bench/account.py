@@ -7,6 +7,7 @@ header: it cannot be recovered from the journal's ranges.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ CHUNK_B = 200_000
 _SECOND = 1_000_000_000
 _U32 = 0xFFFFFFFF
 _U16 = 0xFFFF
-_K_AND_CHECK = np.append(header.K, np.uint64(0xFFFFFFFFFFFFFFFF))  # a header's eight words times these is 0
+K_AND_CHECK = np.append(header.K, np.uint64(0xFFFFFFFFFFFFFFFF))  # a header's eight words times these is 0
 _COUNTING = np.arange(1 << 13, dtype=np.uint64)
 _LONG_B = 256
 _RUNS = 32  # up to so many runs of one value are recorded one by one
@@ -43,6 +44,11 @@ def _add(values: NDArray[np.int64], *histograms: Histogram) -> None:
         for histogram in histograms:
             histogram.add_one(value, cut + 1 - at)
         at = cut + 1
+
+
+def cut(data: bytes | memoryview, sizes: Sequence[int]) -> list[bytes]:
+    """Return the rows of a buffer as payloads."""
+    return [bytes(data[end - size : end]) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]
 
 
 class Account:
@@ -84,6 +90,10 @@ class Account:
 
     def take(self, batch: Batch, now_ns: int) -> None:
         """Note a batch that arrived at ``now_ns``; it is accounted at the next settle(), or now where it is large or odd."""
+        if batch.buffer is not None and batch.sizes is not None:  # of one that sends several sizes: not this trial's
+            self.settle()
+            self._odd(cut(batch.buffer, batch.sizes), [(now_ns, len(batch.sizes))])
+            return
         if batch.buffer is not None:
             self._take_buffer(batch.buffer, batch.size, now_ns)
             return
@@ -175,7 +185,7 @@ class Account:
             return False
         if size > header.SIZE and not self._bodies_equal(data, n, bodies):
             return False
-        if (np.ndarray((n, 8), "<u8", data, 0, (size, 8)) @ _K_AND_CHECK).any():
+        if (np.ndarray((n, 8), "<u8", data, 0, (size, 8)) @ K_AND_CHECK).any():
             return False
         self._count(np.ndarray((n,), "<i8", data, 32, (size,)).copy(), np.ndarray((n,), "<i8", data, 40, (size,)).copy(), times, n)
         t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))
@@ -197,7 +207,7 @@ class Account:
         rows = np.frombuffer(data, dtype=np.uint8).reshape(n, self._size)
         words = np.ndarray((n, 8), dtype="<u8", buffer=data, strides=(self._size, 8)).copy()
         columns = words.view(header.DTYPE)[:, 0]
-        if not self._alike(columns) or (words @ _K_AND_CHECK).any():
+        if not self._alike(columns) or (words @ K_AND_CHECK).any():
             return False
         if not np.array_equal(rows[:, header.SIZE :], self._pool.rows(columns["sequence"])):
             return False
@@ -207,11 +217,14 @@ class Account:
         return True
 
     def _alike(self, columns: NDArray[np.void]) -> bool:
-        """Say whether all rows are of this run, trial and size, and no canary (producers and attempts may differ)."""
+        """Say whether all rows are of this trial and size."""
+        return self._of_trial(columns) and bool((columns["length"] == self._size).all())
+
+    def _of_trial(self, columns: NDArray[np.void]) -> bool:
+        """Say whether all rows are of this run and trial, and no canary (producers and attempts may differ)."""
         sound = columns["magic"] | columns["run"].astype(np.uint64) << np.uint64(32) == self._first_word
         sound &= columns["trial"] == self.trial
         sound &= columns["flags"] == 0
-        sound &= columns["length"] == self._size
         return bool(sound.all())
 
     def _count(self, intended: NDArray[np.int64], sent: NDArray[np.int64], times: NDArray[np.int64] | int, n: int) -> None:
@@ -289,4 +302,8 @@ class Account:
             return None
         if words[0] != self._first_word or words[1] & _U32 != self.trial or words[2] >> 48 & header.CANARY:
             return words  # another size, another pool: its header is all that can be checked
-        return words if payload[header.SIZE :] == self._pool.bodies[words[3] & 0xFF] else None
+        return words if self._is_body(payload[header.SIZE :], words[3]) else None
+
+    def _is_body(self, body: bytes, sequence: int) -> bool:
+        """Say whether ``body`` is that of message ``sequence``."""
+        return body == self._pool.bodies[sequence & 0xFF]

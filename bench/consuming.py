@@ -10,7 +10,8 @@ from bench.account import CHUNK_B, Account
 from bench.clock import now_ns
 from bench.histogram import pack
 from bench.journal import Writer
-from bench.payload import Pool
+from bench.mixed import MixedPool, pool_of
+from bench.mixed_account import MixedAccount
 from bench.usage import Meter
 from bench.workload import Workload
 
@@ -41,13 +42,17 @@ class ConsumerLoop:
         """Account from now on for ``trial``; what is still pending goes to the trial before."""
         if self._last is not None:
             self._settle()
-        pool = Pool(workload.seed, workload.size_b)
+        pool = pool_of(workload)
         self._workload = workload
         self._chunk = max(1, CHUNK_B // workload.size_b)
         if self._capabilities.acks:
             self._chunk = min(self._chunk, workload.ack_every)
         self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else _TURN_NS
-        self.account = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
+        self.account: Account
+        if isinstance(pool, MixedPool):
+            self.account = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
+        else:
+            self.account = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
         self._meter = Meter()
 
     def go(self, at_ns: int) -> None:

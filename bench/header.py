@@ -78,6 +78,11 @@ def checks(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return total
 
 
+def times(value: int, k: np.uint64) -> np.uint64:
+    """Return value * k mod 2^64, in Python's integers: numpy would warn of the overflow of a scalar."""
+    return np.uint64(value * int(k) & _MASK)
+
+
 def sequence_of(payload: bytes) -> int:
     """Return the sequence in a payload (its id within producer and epoch), unchecked."""
     return int(_SEQUENCE.unpack_from(payload, 24)[0])

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import header
+from bench.content import compressible
 from bench.keys import Router
 
 POOL_ROWS = 256  # the body of a message is row (sequence & 255)
+APART_B = 16 << 10  # of one body's begin to the next's, at most: a multiple of bench.content.CELL_B
 _BLOCK_B = 4 << 20  # largest block, bytes, where one message is not larger
 _BLOCK_ROWS = 512
 _COPIED_B = 64 << 10  # up to this size the pool's bodies are objects of their own
@@ -21,20 +23,27 @@ _CYCLE_B = 8 << 20  # but no more memory than that is spent on it
 
 
 class Pool:
-    """256 bodies of one size: overlapping windows, 64 bytes apart, of one seeded random string.
+    """256 bodies of one size: windows of one seeded text.
 
-    Overlapping keeps the pool small for large payloads; the windows differ in every 64-byte stretch.
+    Up to 16 KiB nothing of one is in another, so that a client that compresses its batches finds nothing to save (or, with
+    ``ratio``, what bench.content put there). Larger ones overlap, 16 KiB apart: else the pool would be gigabytes.
     """
 
-    def __init__(self, seed: int, size: int) -> None:
+    def __init__(self, seed: int, size: int, ratio: float = 0.0) -> None:
         self.body_b = size - header.SIZE
-        text = np.random.default_rng((seed, size)).bytes(self.body_b + 64 * POOL_ROWS)
+        apart = min(self.body_b, APART_B)
+        rng = np.random.default_rng((seed, size))
+        if ratio:
+            pieces = POOL_ROWS if apart == self.body_b else POOL_ROWS + -(-self.body_b // APART_B)
+            text = compressible(rng, pieces, apart, self.body_b, ratio)
+        else:
+            text = rng.bytes(self.body_b + apart * (POOL_ROWS - 1))
         # Views of large ones: 256 copies of 16 MiB would be 4 GiB in each endpoint. Small ones are compared faster as bytes.
         source: bytes | memoryview = memoryview(text) if self.body_b > _COPIED_B else text
-        self.bodies = [source[64 * i : 64 * i + self.body_b] for i in range(POOL_ROWS)]
+        self.bodies = [source[apart * i : apart * i + self.body_b] for i in range(POOL_ROWS)]
         self._checks: dict[int, int] = {}
         flat = np.frombuffer(text, dtype=np.uint8)
-        self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (64, 1), writeable=False)
+        self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (apart, 1), writeable=False)
         # The pool over and over in a row, for runs of messages to be compared as one piece.
         self._cycle_rows = POOL_ROWS * (2 + _RUN_B // (POOL_ROWS * size))
         self._cycle = memoryview(b"")
@@ -62,11 +71,6 @@ class Pool:
         return bodies
 
 
-def _times(value: int, k: np.uint64) -> np.uint64:
-    """Return value * k mod 2^64, in Python's integers: numpy would warn of the overflow of a scalar."""
-    return np.uint64(value * int(k) & 0xFFFFFFFFFFFFFFFF)
-
-
 class Block:
     """Messages ``first_id`` ... ``first_id + count - 1`` of one producer in one buffer (adapters.base.Block).
 
@@ -77,6 +81,7 @@ class Block:
         self, pool: Pool, router: Router, size: int, *, run: int, trial: int, producer: int, epoch: int = 0, flags: int = 0
     ) -> None:
         self.size = size
+        self.sizes: Sequence[int] | None = None
         self.count = max(1, min(_BLOCK_ROWS, 1 << max(0, (_BLOCK_B // size).bit_length() - 1)))
         self.first_id = 0
         self.partitions: Sequence[int] = ()
@@ -140,7 +145,7 @@ class Block:
         without = self._without
         np.multiply(lanes, header.K_LANE, out=without)
         without += self._base
-        without += _times(first_id, header.K_SEQUENCE)
+        without += header.times(first_id, header.K_SEQUENCE)
         np.multiply(intended_ns.view(np.uint64), header.K_INTENDED, out=self._partial)
         self._partial += without
 
@@ -151,11 +156,11 @@ class Block:
     def stamp(self, lo: int, hi: int, sent_ns: int) -> None:
         """Write the send time of rows lo ... hi - 1 and complete their checks."""
         self._sent[lo:hi] = sent_ns
-        np.add(self._partial[lo:hi], _times(sent_ns, header.K_SENT), out=self._check[lo:hi])
+        np.add(self._partial[lo:hi], header.times(sent_ns, header.K_SENT), out=self._check[lo:hi])
 
     def stamp_intended(self, lo: int, hi: int, now_ns: int) -> None:
         """Set intended and send time of rows to ``now_ns``: the schedule "max" has no intended time of its own."""
-        np.add(self._without[lo:hi], _times(now_ns, header.K_INTENDED), out=self._partial[lo:hi])
+        np.add(self._without[lo:hi], header.times(now_ns, header.K_INTENDED), out=self._partial[lo:hi])
         self._intended[lo:hi] = now_ns
         self.stamp(lo, hi, now_ns)
 

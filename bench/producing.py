@@ -18,9 +18,9 @@ from bench.clock import now_ns, sleep_until
 from bench.histogram import Histogram, pack
 from bench.journal import ALL, Kind, Writer
 from bench.keys import Router
+from bench.mixed import block_of, pool_of
 from bench.outcomes import Ledger, Outcomes
 from bench.pacing import Constant
-from bench.payload import Block, Pool
 from bench.usage import Meter
 from bench.workload import Workload
 
@@ -54,11 +54,10 @@ class ProducerTrial:
         self._trial = trial
         self._index = index
         self._groups = tuple(range(len(workload.groups))) if capabilities.send_per_group else (-1,)
-        self._pool = Pool(workload.seed, workload.size_b)
         router = Router(
             workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=index
         )
-        self._block = Block(self._pool, router, workload.size_b, run=run, trial=trial, producer=index)
+        self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index)
         self._schedule = Constant(workload.rate_per_s, workload.producers, index) if workload.rate_per_s else None
         if self._schedule is not None:
             self.planned = self._schedule.due(int((workload.warmup_s + workload.measure_s) * 1e9) - 1)

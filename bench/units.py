@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 DURATIONS: Mapping[str, Decimal] = {
     "ns": Decimal("1e-9"),
@@ -112,6 +113,16 @@ def show_rate(per_s: float) -> str:
     if number == number.to_integral_value():
         return f"{int(number):,}/s"
     return f"{format(number, 'f')}/s"
+
+
+def show_bodies(bodies: Mapping[str, Any]) -> str:
+    """`bodies` of trial.json in words: `64 B to 12 KiB (mean 700 B, lognormal)`, `1 KiB (compressible 4:1)`."""
+    words = [f"compressible {bodies['ratio']:g}:1"] if bodies["ratio"] else []
+    sizes = show_size(bodies["largest_b"])
+    if bodies["distribution"] != "one size":
+        sizes = f"{show_size(bodies['smallest_b'])} to {sizes}"
+        words = [f"mean {show_size(round(bodies['mean_b']))}", str(bodies["distribution"]), *words]
+    return f"{sizes} ({', '.join(words)})"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

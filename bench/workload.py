@@ -13,11 +13,35 @@ ROUTINGS = ("key", "round-robin")
 
 
 @dataclass(frozen=True)
+class Bodies:
+    """What messages carry, where they are not random bytes of one size. Sizes are of whole messages, header included."""
+
+    distribution: str  # "one size", "uniform", "lognormal", "choice", "file", "replay"
+    smallest_b: int
+    mean_b: float
+    largest_b: int
+    sizes_b: tuple[int, ...] = ()  # of message n: sizes_b[n % len(sizes_b)]; () where a file or a table of the producer's has them
+    ratio: float = 0.0  # by how much zlib (level 1) compresses a body; 0 = not at all
+    file: str = ""  # where real ones lie (bench.corpus), an absolute path
+    digest: str = ""  # and what they are
+
+    @property
+    def one_size(self) -> bool:
+        """Whether all messages are of one size: they take the faster way of bench.payload and bench.account."""
+        return self.distribution == "one size"
+
+    def described(self) -> dict[str, Any]:
+        """`workload.bodies` of trial.json (results/README.md): where the file lay is nobody's business."""
+        names = ("distribution", "smallest_b", "mean_b", "largest_b", "ratio", "digest")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
 class Workload:
     """A point of a scenario, resolved. Rates are messages a second of *all* producers together, sizes bytes, times seconds."""
 
     rate_per_s: float | None  # None = as fast as the system takes them
-    size_b: int  # of one message, header included
+    size_b: int  # of one message, header included; where they vary, the mean in whole bytes
     warmup_s: float
     measure_s: float
     drain_s: float  # deadline for what is under way when the load ends
@@ -33,6 +57,17 @@ class Workload:
     key_count: int  # 0 where routing is not by key
     key_zipf: float  # exponent of the keys' popularity; 0 = uniform
     seed: int
+    bodies: Bodies | None = None  # None: random ones of one size
+
+    @property
+    def largest_b(self) -> int:
+        """Bytes of the largest message: what adapters and buffers are made for."""
+        return self.size_b if self.bodies is None else self.bodies.largest_b
+
+    @property
+    def mean_b(self) -> float:
+        """Bytes of a message on average, exactly: a rate times it is bytes a second."""
+        return self.size_b if self.bodies is None else self.bodies.mean_b
 
     @property
     def schedule(self) -> str:
@@ -64,7 +99,9 @@ class Workload:
         if known != set(data):
             missing, unknown = sorted(known - set(data)), sorted(set(data) - known)
             raise UsageError(f"not a workload of this version: missing {missing}, unknown {unknown}")
-        return cls(**{**data, "groups": tuple((name, members) for name, members in data["groups"].items())})
+        groups = tuple((name, members) for name, members in data["groups"].items())
+        bodies = data["bodies"] and Bodies(**{**data["bodies"], "sizes_b": tuple(data["bodies"]["sizes_b"])})
+        return cls(**{**data, "groups": groups, "bodies": bodies})
 
     def described(self) -> dict[str, Any]:
         """`workload` of trial.json (results/README.md)."""
@@ -74,6 +111,7 @@ class Workload:
             "schedule": self.schedule,
             "groups": dict(self.groups),
             **{name: getattr(self, name) for name in names + more},
+            "bodies": self.bodies and self.bodies.described(),
         }
 
 
@@ -91,7 +129,7 @@ class Point:
 
     @property
     def size_b(self) -> int:
-        """Bytes of a message."""
+        """Bytes of a message; the mean where sizes vary."""
         return self.workload.size_b
 
     def values(self) -> dict[str, float | int | None]:
@@ -104,4 +142,6 @@ class Point:
         rate = "max" if self.rate_per_s is None else units.show_rate(self.rate_per_s)
         others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name != "batch"]
         batches = [f"batches of {value}" for name, value in self.axes if name == "batch"]
-        return ", ".join([rate, units.show_size(self.size_b), *others, *batches])
+        bodies = self.workload.bodies
+        size = units.show_size(self.size_b) if bodies is None else units.show_bodies(bodies.described())
+        return ", ".join([rate, size, *others, *batches])

@@ -29,6 +29,7 @@ class Copy:
 
     count = 1
     keys = None
+    sizes = None
 
     def __init__(self, block, row, payload=None):
         self.first_id = block.first_id + row

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import pytest
 from harness import (
     Case,
+    MixedRows,
     Outcomes,
     Reader,
     Rows,
@@ -52,6 +53,24 @@ def delivers(case: Case) -> None:
             reports = stand.outcomes[0].reports()
             assert all(statuses == [Status.CONFIRMED] for statuses in reports.values())
             assert len(reports) == sum(block.count for block in blocks) * len(stand.targets())
+
+
+def delivers_mixed_sizes(case: Case) -> None:
+    """Blocks whose messages differ in size, small and large side by side, arrive byte by byte, whatever fits in a call or a frame."""
+    large = min(LARGE_BYTES, case.adapter_class.capabilities.payload_bytes_max)
+    with case.stand(topology(groups=2), payload_bytes_max=large) as stand:
+        stand.open()
+        small = [64 + i * i * 7919 % 4000 for i in range(250)]
+        blocks = [
+            MixedRows([*small, large, *small[:20]]),
+            MixedRows([large, 64, large, large, 65, large], first=1000),
+            Rows(50, 100, first=2000),
+        ]
+        for block in blocks:
+            stand.send([block], batch=64)
+        stand.receive(sum(block.count for block in blocks))
+        stand.flush()
+        assert_delivered(stand, blocks)
 
 
 def fans_out(case: Case) -> None:
@@ -393,6 +412,7 @@ def is_seen_by_a_witness(case: Case) -> None:
 
 CHECKS: tuple[Callable[[Case], None], ...] = (
     delivers,
+    delivers_mixed_sizes,
     fans_out,
     shares_work,
     keeps_lanes,
@@ -412,7 +432,15 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     reads_no_clock,
     is_seen_by_a_witness,
 )
-TUNED_CHECKS = (delivers, fans_out, keeps_lanes, honours_back_pressure, redelivers_what_was_not_acknowledged, refuses_unknown_settings)
+TUNED_CHECKS = (
+    delivers,
+    delivers_mixed_sizes,
+    fans_out,
+    keeps_lanes,
+    honours_back_pressure,
+    redelivers_what_was_not_acknowledged,
+    refuses_unknown_settings,
+)
 
 
 class Announced(Rows):

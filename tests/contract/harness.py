@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from adapters import AdapterClass
@@ -58,6 +59,7 @@ class Rows:
         self.first_id = (producer << SEQUENCE_BITS) + first
         self.count = count
         self.size = size
+        self.sizes: Sequence[int] | None = None
         self.keys: Sequence[bytes] | None = None
         self.partitions: Sequence[int] = [(first + i) % partitions for i in range(count)]
         if keyed:
@@ -75,6 +77,18 @@ class Rows:
 
     def raw(self, lo: int, hi: int) -> memoryview:
         return self._buffer[lo * self.size : hi * self.size]
+
+
+class MixedRows(Rows):
+    """The same with a size of each row."""
+
+    def __init__(self, sizes: Sequence[int], *, producer: int = 0, first: int = 0, partitions: int = 1) -> None:
+        super().__init__(len(sizes), max(sizes), producer=producer, first=first, partitions=partitions)
+        self.sizes = list(sizes)
+        self._rows = tuple(row[:size] for row, size in zip(self._rows, sizes, strict=True))
+
+    def raw(self, lo: int, hi: int) -> memoryview:
+        return memoryview(b"".join(self._rows[lo:hi]))
 
 
 class Outcomes:
@@ -140,6 +154,10 @@ def payloads_of(batch: Batch) -> list[bytes]:
     if batch.payloads is not None:
         return [bytes(payload) for payload in batch.payloads]
     assert batch.buffer is not None
+    if batch.sizes is not None:
+        assert batch.count == len(batch.sizes)
+        assert batch.buffer.nbytes == sum(batch.sizes), "a buffer of rows is not as long as its rows"
+        return [bytes(batch.buffer[end - size : end]) for size, end in zip(batch.sizes, accumulate(batch.sizes), strict=True)]
     assert batch.buffer.nbytes == batch.count * batch.size, "a buffer of rows is not count x size bytes"
     return [bytes(batch.buffer[i * batch.size : (i + 1) * batch.size]) for i in range(batch.count)]
 
@@ -316,7 +334,8 @@ def assert_delivered(stand: Stand, blocks: Sequence[Rows]) -> None:
             for payload in reader.payloads():
                 message_id = id_of(payload)
                 assert message_id in wanted, f"{group.name}: a message that was never sent: {payload[:16].hex()}..."
-                size = wanted[message_id][0].size
+                block, row = wanted[message_id]
+                size = block.size if block.sizes is None else block.sizes[row]
                 assert payload == payload_of(message_id, size), (
                     f"{group.name}: message {message_id:#x} of {size} bytes is not as it was sent"
                 )

@@ -29,6 +29,7 @@ class TestBlock:
         self.first_id = first_id
         self.count = len(partitions)
         self.size = size
+        self.sizes: Sequence[int] | None = None
         self.partitions = partitions
         self.keys = keys
 

@@ -178,7 +178,7 @@ def test_outcomes_keep_their_own_time_and_foreign_ids_are_told_apart() -> None:
 
 class Sink:
     def __init__(self, folder: Path, size: int) -> None:
-        self.writer = Writer(folder, "consumer")
+        self.writer = Writer(folder, "consumer", segment_b=1 << 20)
         self.folder = folder
         self.account = Account(run=RUN, trial=TRIAL, group=1, size=size, pool=Pool(1, size), writer=self.writer)
         self.account.window(0, 0, 1 << 60)
