@@ -88,7 +88,7 @@ class ProducerTrial:
         self._deadline_ns = self._end_ns + int(load.drain_s * 1e9)
         self._window_ns = (start, self._end_ns)
         self._meter.window(start, self._end_ns)
-        last = _NEVER if self.planned is None else self.first_id + self.planned
+        last = CANARY_ID if self.planned is None else self.first_id + self.planned  # a canary's confirmation may come as late as now
         self.ledger = Ledger(
             self._publish, groups=len(self._groups), capacity=max(1024, load.window + 2 * load.batch), window_ns=self._window_ns,
             first_id=self.first_id, last_id=last,

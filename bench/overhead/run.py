@@ -153,7 +153,8 @@ class Case:
         sample = _sample(
             HARNESS, load, (producer["metered"], producer["cpu_ns"]), (consumer["in_window"], consumer["cpu_ns"]), load.measure_s
         )
-        more = {"audit": record["audit"]["reader"]["verdict"], "start_up": start_up}
+        audit = record["audit"]["reader"]
+        more = {"audit": audit["verdict"], "reasons": audit["reasons"], "start_up": start_up}
         return sample | {"send_peak_b": peaks[0], "receive_peak_b": peaks[1]} | more
 
     def _bare(self, load: Workload, evidence: Path, *, public: bool, distinct: int) -> dict[str, Any]:
@@ -175,7 +176,7 @@ class Case:
         lane = PUBLIC if public else DISTINCT if distinct else BARE
         counts = [(side["messages"], side["cpu_ns"]) for side in (sent, received)]
         sample = _sample(lane, load, counts[0], counts[1], received["took_ns"] / 1e9)
-        return sample | {"send_peak_b": sent["peak_b"], "receive_peak_b": received["peak_b"], "audit": None, "start_up": {}}
+        return sample | {"send_peak_b": sent["peak_b"], "receive_peak_b": received["peak_b"], "audit": None, "reasons": [], "start_up": {}}
 
     def _adapter(self, profile: str, load: Workload) -> Adapter:
         options = Options(

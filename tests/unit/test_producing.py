@@ -14,7 +14,7 @@ from bench import journal
 from bench.clock import now_ns
 from bench.journal import Kind, Writer
 from bench.outcomes import Outcomes
-from bench.producing import ProducerTrial
+from bench.producing import CANARY_ID, ProducerTrial
 from bench.workload import Workload
 
 LOAD = Workload(
@@ -83,6 +83,28 @@ def run(tmp_path, producer, outcomes, system, **load):
         while not trial.finished:
             trial.turn()
         return trial.report()
+
+
+@pytest.mark.parametrize("many", [1, 20])
+@pytest.mark.parametrize("rate", [None, 1000.0])
+def test_a_canary_confirmed_within_the_trial_is_none_of_its_messages(tmp_path, rate, many):
+    """At full speed too, where no last message is known: it was journalled as acknowledged, and the audit called it lost."""
+    outcomes = Outcomes()
+    client = Confirming(outcomes, 100, 100)
+    client.first_pump = client.pump
+
+    def pump(timeout_s):
+        for ident in range(CANARY_ID, CANARY_ID + many):
+            outcomes.run(ident, 1, Status.CONFIRMED)
+        client.pump = client.first_pump
+        client.pump(timeout_s)
+
+    client.pump = pump
+    report = run(tmp_path, client, outcomes, "rabbitmq", rate_per_s=rate)
+    assert report["sent"] == report["confirmed"] == client.sent > 0
+    assert report["late_outcomes"] == many
+    rows = journal.read(tmp_path, "w").rows
+    assert rows["first"][rows["kind"] == Kind.OK].max() < CANARY_ID
 
 
 @pytest.mark.parametrize(("window", "least"), [(1000, 100), (40, 10), (3, 1)])
