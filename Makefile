@@ -28,6 +28,18 @@ lint:
 overhead: setup
 	$(LOCK) .venv/bin/brokerbench overhead $(SPECS)
 
+# Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
+# crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
+.PHONY: evidence evidence-aa evidence-power
+evidence: ## this list
+	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
+
+evidence-aa: setup ## verdicts on two equal sides: 40 runs, 22 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.aa $(EVIDENCE)
+
+evidence-power: setup ## which slowdowns are found, after how long: 30 runs, 30 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.power $(EVIDENCE)
+
 setup:
 	@tools/setup
 

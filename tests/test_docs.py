@@ -12,7 +12,7 @@ from bench import cli, scenario, spec, verbs
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FOLDERS = ("bench", "adapters", "tests", "docs", "scenarios", "results", "benchmarks", "tools")
-MADE_LATER = ("results/runs", "results/reference")  # by runs
+MADE_LATER = ("results/runs", "results/reference", "results/evidence")  # by runs
 OWN_NAMES = {"shelf"}  # docs/add-a-system.md builds it
 
 

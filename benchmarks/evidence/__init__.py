@@ -1,0 +1,1 @@
+"""Long measurements that show whether the suite's figures and verdicts can be trusted: docs/method.md, "Evidence"."""
