@@ -22,6 +22,8 @@ from bench.payload import Pool
 
 FEW = 8
 CHUNK_B = 200_000
+SLICES = 12
+"""Equal parts of the window whose deliveries are counted apart (bench.analysis.steady)."""
 _SECOND = 1_000_000_000
 _U32 = 0xFFFFFFFF
 _U16 = 0xFFFF
@@ -33,6 +35,8 @@ _RUNS = 32  # up to so many runs of one value are recorded one by one
 
 def _add(values: NDArray[np.int64], *histograms: Histogram) -> None:
     """Record ``values``. A sender that stamps a batch at a time, and a poll that is stamped as one, give runs of one value."""
+    if not len(values):
+        return  # a chunk's times may lie on both sides of a window or third, and none in it
     cuts = (values[1:] != values[:-1]).nonzero()[0]
     if len(cuts) >= _RUNS or len(cuts) * 8 > len(values):
         for histogram in histograms:
@@ -61,12 +65,12 @@ class Account:
     def __init__(self, *, run: int, trial: int, group: int, size: int, pool: Pool, writer: Writer) -> None:
         self.trial = trial
         self.received = 0
-        self.in_window = 0
+        self.slices = [0] * SLICES
         self.corrupted = 0
         self.late = 0
         self.foreign = 0  # sound, but of another run: never attempted here
         self.seconds: Counter[int] = Counter()
-        self.end_to_end = Histogram()
+        self.thirds = (Histogram(), Histogram(), Histogram())  # end to end from intended time, by the third of the window it was due in
         self.from_sent = Histogram()
         self.canaries: set[tuple[int, int]] = set()
         self._run = run
@@ -76,6 +80,7 @@ class Account:
         self._writer = writer
         self._go_ns = 0
         self._window_ns = (0, 0)
+        self._due_ns = (0, 0, 0, 0)
         self._first_word = header.MAGIC | run << 32
         self._chunk = max(1, CHUNK_B // size)
         self._payloads: list[bytes] = []
@@ -87,6 +92,21 @@ class Account:
         """Set the start of the load and the measured window: absolute monotonic times."""
         self._go_ns = go_ns
         self._window_ns = (start_ns, end_ns)
+        third = (end_ns - start_ns) // 3
+        self._due_ns = (start_ns, start_ns + third, start_ns + 2 * third, end_ns)
+
+    @property
+    def in_window(self) -> int:
+        """How many arrived within the window."""
+        return sum(self.slices)
+
+    @property
+    def end_to_end(self) -> Histogram:
+        """Of all that was due within the window, from intended time."""
+        whole = Histogram()
+        for third in self.thirds:
+            whole.merge(third)
+        return whole
 
     def take(self, batch: Batch, now_ns: int) -> None:
         """Note a batch that arrived at ``now_ns``; it is accounted at the next settle(), or now where it is large or odd."""
@@ -231,27 +251,40 @@ class Account:
         start, end = self._window_ns
         low, high = int(intended.min()), int(intended.max())
         if high >= start and low < end:
-            due = slice(None) if low >= start and high < end else (intended >= start) & (intended < end)
-            if (intended == sent).all():  # the schedule "max"
-                _add((times - sent)[due], self.end_to_end, self.from_sent)
-            else:
-                _add((times - intended)[due], self.end_to_end)
-                _add((times - sent)[due], self.from_sent)
+            for third, begin, over in zip(self.thirds, self._due_ns, self._due_ns[1:], strict=False):
+                if high < begin or low >= over:
+                    continue
+                due = slice(None) if low >= begin and high < over else (intended >= begin) & (intended < over)
+                if (intended == sent).all():  # the schedule "max"
+                    _add((times - sent)[due], third, self.from_sent)
+                else:
+                    _add((times - intended)[due], third)
+                    _add((times - sent)[due], self.from_sent)
         self.received += n
         if isinstance(times, int):
             self.seconds[(times - self._go_ns) // _SECOND] += n
-            self.in_window += n if start <= times < end else 0
+            if start <= times < end:
+                self.slices[(times - start) * SLICES // (end - start)] += n
             return
+        self._arrived(times, n)
         first, last = int(times[0]), int(times[-1])
-        if start <= first and last < end:  # polls are stamped in order
-            self.in_window += n
-        else:
-            self.in_window += int(((times >= start) & (times < end)).sum())
         if (first - self._go_ns) // _SECOND == (last - self._go_ns) // _SECOND:
             self.seconds[(first - self._go_ns) // _SECOND] += n
             return
         for second, count in zip(*np.unique((times - self._go_ns) // _SECOND, return_counts=True), strict=True):
             self.seconds[int(second)] += int(count)
+
+    def _arrived(self, times: NDArray[np.int64], n: int) -> None:
+        """Count arrivals by slices of the window; polls are stamped in order."""
+        start, end = self._window_ns
+        first, last, length = int(times[0]), int(times[-1]), max(end - start, 1)
+        at = (first - start) * SLICES // length
+        if first >= start and at < SLICES and at == (last - start) * SLICES // length:
+            self.slices[at] += n
+            return
+        inside = times[(times >= start) & (times < end)]
+        for one, count in enumerate(np.bincount((inside - start) * SLICES // length, minlength=SLICES).tolist()):
+            self.slices[one] += count
 
     def _odd(self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]], redelivered: Sequence[bool] | None = None) -> None:
         """Account one by one where a chunk holds canaries, another trial's messages, other sizes, redeliveries or damage."""
@@ -285,10 +318,12 @@ class Account:
                 continue
             rows.append(row)
             if start <= words[4] < end:
-                self.end_to_end.add_one(now_ns - words[4])
+                _, second, third, _ = self._due_ns
+                self.thirds[(words[4] >= second) + (words[4] >= third)].add_one(now_ns - words[4])
                 self.from_sent.add_one(now_ns - words[5])
             self.received += 1
-            self.in_window += start <= now_ns < end
+            if start <= now_ns < end:
+                self.slices[(now_ns - start) * SLICES // (end - start)] += 1
             self.seconds[(now_ns - self._go_ns) // _SECOND] += 1
         if rows:
             self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=times[-1])

@@ -115,7 +115,8 @@ class ConsumerLoop:
             "foreign": account.foreign,
             "late": account.late,
             "seconds": dict(account.seconds),
-            "end_to_end_intended": pack(account.end_to_end),
+            "slices": account.slices,
+            "thirds": [pack(third) for third in account.thirds],
             "end_to_end_sent": pack(account.from_sent),
             **self._meter.report(),
         }

@@ -102,6 +102,11 @@ class Deployment:
         """Return a place's server as it is, dead or alive; None when there is none."""
         return None if place is None else self._running.get(place)
 
+    def pids(self, without: Place | None = None) -> list[int]:
+        """Of all nodes that run here, but those of one place."""
+        servers_ = [server for place, server in self._running.items() if place != without]
+        return [node.pid for server in servers_ for node in server.nodes if node.pid is not None]
+
     def dead(self, place: Place | None) -> str | None:
         """Say why a place's server is dead; None when it lives or there is none."""
         server = self.running(place)

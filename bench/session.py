@@ -6,9 +6,8 @@ wire -> (servers are up) -> prepare -> consumers -> producers -> canaries until 
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from adapters import AdapterClass
 from adapters.base import Group, Options, Topology, Wiring
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
-from bench.clock import cpu_of_process_ns, now_ns, sleep_until
+from bench.clock import now_ns, sleep_until
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
+from bench.machine import Nodes, Watch
 from bench.spec import Variant
 from bench.workload import Workload
 
@@ -64,49 +64,8 @@ class Raw:
     after: dict[str, int]
     drained_s: float | None  # None: the deadline passed
     still_moving: bool  # messages were still arriving at the deadline
-    machine_busy: float | None  # of all cores, 0..1
-    cores: int  # of the machine
+    machine: dict[str, Any]  # bench.machine.Watch
     events: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Nodes:
-    """CPU and memory of a server's processes at the edges of the window."""
-
-    def __init__(self, nodes: Sequence[Any]) -> None:
-        self._nodes = nodes
-        self._start = self._cpu()
-
-    def _cpu(self) -> list[int | None]:
-        found: list[int | None] = []
-        for node in self._nodes:
-            try:
-                found.append(None if node.pid is None else cpu_of_process_ns(node.pid))
-            except ProcessLookupError:
-                found.append(None)
-        return found
-
-    def end(self) -> list[dict[str, Any]]:
-        """Return name, role, CPU since the start (ns) and memory now (bytes) of each node; null where unknown."""
-        rows = []
-        for node, before, after in zip(self._nodes, self._start, self._cpu(), strict=True):
-            used = None if before is None or after is None else after - before
-            rows.append({"name": node.name, "role": node.role, "cpu_ns": used, "rss_b": _rss_b(node.pid)})
-        return rows
-
-
-def _rss_b(pid: int | None) -> int | None:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _machine() -> tuple[int, int]:
-    """Return the machine's busy and total CPU time, in ticks, all cores (proc(5), /proc/stat)."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
 
 
 class Session:
@@ -211,8 +170,11 @@ class Session:
 
     # ---- one trial
 
-    def trial(self, number: int, workload: Workload, nodes: Sequence[Any], watch: Callable[[], None]) -> Raw:
-        """Run one trial; ``watch`` is called several times a second and may raise to end it (a dead server, Ctrl-C)."""
+    def trial(self, number: int, workload: Workload, nodes: Sequence[Any], watch: Callable[[], None], idle: Iterable[int] = ()) -> Raw:
+        """Run one trial; ``watch`` is called several times a second and may raise to end it (a dead server, Ctrl-C).
+
+        ``idle``: pids of the run's other systems, whose CPU in the window is told apart from strangers'.
+        """
         self.events = []
         everybody = [*self.producers, *self.consumers]
         before = {}
@@ -226,10 +188,9 @@ class Session:
         start = go + int(workload.warmup_s * 1e9)
         end = start + int(workload.measure_s * 1e9)
         _sleep(start, watch)
-        used, machine = Nodes(nodes), _machine()
+        used, around = Nodes(nodes), Watch(idle)
         _sleep(end, watch)
-        node_rows, (busy, total) = used.end(), _machine()
-        busy_share = (busy - machine[0]) / (total - machine[1]) if total > machine[1] else None
+        node_rows, machine = used.end(), around.end(workload.measure_s)
         deadline = end + int(workload.drain_s * 1e9)
         for producer in self.producers:
             _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
@@ -242,7 +203,11 @@ class Session:
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
-        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, busy_share, os.cpu_count() or 1, self.events)
+        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events)
+
+    def pids(self) -> list[int]:
+        """Of its endpoints."""
+        return [endpoint.process.pid for endpoint in (*self.producers, *self.consumers)]
 
     def check(self) -> None:
         """Raise EndpointFailed when one of the endpoints has ended."""

@@ -199,7 +199,8 @@ class Stage:
             session = self._open(entry, planned.point.workload)
             server = self._deployment.server(entry.place)
             record = self._frame(planned, entry, started)
-            raw = session.trial(planned.trial, planned.point.workload, server.nodes if server else (), self._watcher(entry))
+            nodes = server.nodes if server else ()
+            raw = session.trial(planned.trial, planned.point.workload, nodes, self._watcher(entry), self._idle(entry))
             histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
             measured = record
         except Unsupported as error:
@@ -234,6 +235,11 @@ class Stage:
             self._close(entry)
         elif record["status"] == "ok":
             entry.failures = 0
+
+    def _idle(self, entry: Entry) -> list[int]:
+        """Pids of this run's servers and endpoints that have no part in a trial of ``entry``."""
+        sessions = [other.session for other in self.entries.values() if other is not entry and other.session is not None]
+        return [*self._deployment.pids(without=entry.place), *(pid for session in sessions for pid in session.pids())]
 
     def _watcher(self, entry: Entry) -> Callable[[], None]:
         last_ns = [now_ns()]

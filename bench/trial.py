@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.base import Adapter
 from adapters.capabilities import Capabilities, Mode
+from bench.account import SLICES
 from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
 from bench.histogram import Histogram, unpack
@@ -22,6 +23,7 @@ from bench.workload import Workload
 
 FORMAT = 1
 _COSTS = ("deliveries", "producers_ns", "intermediary_ns", "consumers_ns", "total_ns", "machine_busy", "others_cores")
+_MACHINE = ("cores", "steal", "throttled_s", "load_1m", "idle_servers_cores", "others_cores")
 
 
 def described_mode(mode: Mode) -> dict[str, Any]:
@@ -86,8 +88,8 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "producers": [], "consumers": [], "nodes": [],
         "rates": {"offered_per_s": load.rate_per_s, "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", "lateness")),
-        "cost": dict.fromkeys(_COSTS),
-        "audit": {}, "findings": [], "events": [], "evidence": [],
+        "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
+        "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "evidence": [],
     }  # fmt: skip
 
 
@@ -109,10 +111,12 @@ def complete(
         "lateness": histograms["lateness"].summary(),
     }
     trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
+    trial["machine"] = {name: raw.machine.get(name) for name in _MACHINE} | {"others_cores": trial["cost"]["others_cores"]}
     trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
+    trial["steady"] = _steady(raw, workload)
     trial["audit"] = _audits(trial, raw, session, workload, evidence)
     trial["findings"] = findings.of_trial(trial)
     return histograms, _series(raw, workload)
@@ -121,9 +125,10 @@ def complete(
 def _histograms(raw: Raw) -> dict[str, Histogram]:
     merged: dict[str, Histogram] = {"e2e": Histogram()}
     for report in raw.consumers:
-        one = unpack(report["end_to_end_intended"])
-        merged["e2e"].merge(one)
-        merged.setdefault(f"e2e-{report['group']}", Histogram()).merge(one)
+        for third in report["thirds"]:
+            one = unpack(third)
+            merged["e2e"].merge(one)
+            merged.setdefault(f"e2e-{report['group']}", Histogram()).merge(one)
         merged.setdefault("e2e-sent", Histogram()).merge(unpack(report["end_to_end_sent"]))
     for report in raw.producers:
         merged.setdefault("lateness", Histogram()).merge(unpack(report["lateness"]))
@@ -139,6 +144,17 @@ def _rates(raw: Raw, workload: Workload) -> dict[str, Any]:
     groups = {name: count / workload.measure_s for name, count in delivered.items()}
     published = sum(_within(report["seconds"], workload) for report in raw.producers)
     return {"published_per_s": published, "groups": groups, "slowest_group_per_s": min(groups.values())}
+
+
+def _steady(raw: Raw, workload: Workload) -> dict[str, Any]:
+    """Deliveries of each group in equal slices of the window; p50 of what was due in each third of it, over all groups."""
+    slices = {name: [0] * SLICES for name, _ in workload.groups}
+    thirds = [Histogram() for _ in range(3)]
+    for report in raw.consumers:
+        slices[report["group"]] = [sum(both) for both in zip(slices[report["group"]], report["slices"], strict=True)]
+        for whole, part in zip(thirds, report["thirds"], strict=True):
+            whole.merge(unpack(part))
+    return {"slices": slices, "p50_thirds_ns": [third.summary()["p50_ns"] for third in thirds], "n_thirds": [third.n for third in thirds]}
 
 
 def _within(seconds: Mapping[str, int], workload: Workload) -> float:
@@ -161,11 +177,12 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
     parts = [producers, consumers, nodes if server is not None else 0.0]
     total = None if None in parts else sum(part for part in parts if part is not None)
     others = None
-    if total is not None and raw.machine_busy is not None:
-        others = max(0.0, raw.machine_busy * raw.cores - total * deliveries / (window_s * 1e9))
+    busy = raw.machine["busy"]
+    if total is not None and busy is not None:
+        others = max(0.0, busy * raw.machine["cores"] - total * deliveries / (window_s * 1e9))
     return {
         "deliveries": deliveries, "producers_ns": producers, "intermediary_ns": nodes, "consumers_ns": consumers, "total_ns": total,
-        "machine_busy": raw.machine_busy, "others_cores": others,
+        "machine_busy": busy, "others_cores": others,
     }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from bench.analysis import aa
 from bench.analysis.compare import Comparison, Round, estimate, judge
+from bench.analysis.findings import NOTES
+from bench.analysis.findings import of as finding_of
 from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.errors import UsageError
 from bench.histogram import BEYOND_MIN, Histogram
@@ -26,23 +28,6 @@ from bench.plan import AA, FLOOR
 Json = Mapping[str, Any]
 
 RATE_NOT_REACHED = "rate-not-reached"
-NOTES = frozenset(
-    {
-        "saturated",
-        "client-bound",
-        "server-bound",
-        "machine-busy",
-        "not-alone",
-        "connection",
-        "collections",
-        "not-steady",
-        "stolen-time",
-        "too-few-samples",
-        "quick",
-    }
-)
-"""Findings that are printed and leave the rank alone. Any other one (bench.analysis.findings.INVALID, and what this release
-does not know, which is not taken for harmless) keeps a variant out of the ranking."""
 REFERENCES = frozenset({"tcp", "memory"})
 """Systems that show the harness's own floor; they are not messaging systems and take no rank."""
 RANKED_BY = {"rate": aa.RATE, "p99": aa.P99}
@@ -195,9 +180,10 @@ class VariantPoint:
         return str((self.variant.get("mode") or {}).get("delivery", "none"))
 
     @property
-    def client_bound(self) -> bool:
-        """Whether its rate is a lower bound, because the client's CPU was the limit."""
-        return any(f.code == "client-bound" for f in self.findings)
+    def at_least(self) -> bool:
+        """Whether its rate is only a lower bound of the system's: the client was the limit, and no rate was set and reached."""
+        codes = {finding.code for finding in self.findings}
+        return "client-bound" in codes and (RATE_NOT_REACHED in codes or _saturating(self.workload, self.point))
 
 
 @dataclass(frozen=True)
@@ -300,8 +286,8 @@ def _point(point: Json, results: list[VariantPoint], trials: Sequence[Json], *, 
 
 def _not_silent(lane: aa.Lane, trials: Sequence[Json]) -> Finding:
     numbers = tuple(int(trial["trial"]) for trial in trials if trial.get("lane") == AA)
-    advice = "something other than the systems makes rounds differ: nothing is told apart here; look for what else runs, and run again"
-    return Finding("aa-not-silent", numbers, aa.evidence(lane), advice)
+    found = finding_of("aa-not-silent", aa.evidence(lane))
+    return Finding(found["code"], numbers, found["evidence"], found["advice"])
 
 
 def _rankable(result: VariantPoint, by: str) -> VariantPoint:
@@ -526,6 +512,8 @@ def _latencies(
             missing = ", ".join(f"{t['trial']:04d}" for t, log in logs if tag not in log)
             absent[tag] = f"no histogram in trial {missing}"
         merged = found[tag]
+        if merged is not None and any("quick" in _codes(t) for t in quotable):  # what is that rare comes once in a few seconds
+            merged = found[tag] = replace(merged, p999_ns=None)
         if merged is not None and merged.n == 0:
             found[tag], absent[tag] = None, "no samples"
     return found, absent

@@ -7,6 +7,7 @@ from bench.analysis.summary import NOT_SILENT, Place, PointSummary
 from bench.report import text
 
 TOO_CLOSE = "too close to call"
+AT_LEAST = "\">=\": the client's CPU was the limit, so the rate is a lower bound of the system's and the rank is of the pair."
 
 
 def cell(place: Place) -> str:

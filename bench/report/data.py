@@ -31,7 +31,7 @@ def summary(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row a point and variant: rounds, medians, smallest and largest of each figure, anomalies in all.
 
     Percentiles here are medians *of the rounds' own* percentiles, for spreadsheets; the report merges histograms.
-    A figure that no round has is empty, not 0.
+    A figure that no round has is empty, not 0. ``rate_bound`` ">=": the client was the limit, the rates are a lower bound of the system's.
     """
     trials = [trial for trial in trials if trial.get("lane") != AA]  # a second measurement is no figure of its variant
     table = frame(trials)
@@ -48,4 +48,6 @@ def summary(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         parts |= {f"{name}_median": groups[name].median(), f"{name}_min": groups[name].min(), f"{name}_max": groups[name].max()}
     parts |= {name: groups[name].sum(min_count=1) for name in _SUMS}
     parts["findings"] = groups["findings"].agg(lambda found: " ".join(sorted({code for codes in found for code in str(codes).split()})))
+    bound = [{"client-bound"} < {*codes.split()} & {"client-bound", "saturated", "rate-not-reached"} for codes in parts["findings"]]
+    parts["rate_bound"] = pd.Series([">=" if one else "" for one in bound], index=parts["findings"].index)
     return pd.DataFrame(parts).reset_index()

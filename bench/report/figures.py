@@ -41,6 +41,9 @@ def ranking(point: PointSummary) -> Table | None:
     floor = compared.noise_floor(point)
     spread = f"Range over {rounds} rounds in brackets" if rounds > 1 else "One round: no range, so nothing is told apart"
     apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
+    pair = next((text.pair(p.result.variant) for b in point.boards for p in b.places if p.result.variant.get("client")), "")
+    pairs = f", in pairs of system and client (such as {pair})" if pair else ""
+    bound = f" {compared.AT_LEAST}" if any(r.at_least for r in point.results) else ""
     builder = Builder(
         text.point_name(point.point),
         (
@@ -57,7 +60,7 @@ def ranking(point: PointSummary) -> Table | None:
             ("Audit", False),
         ),
         row_header=1,
-        note=f"Ranked by {by}, within the same delivery promise. {spread}{apart}{f' {floor}.' if floor else ''}",
+        note=f"Ranked by {by}, within the same delivery promise{pairs}. {spread}{apart}{bound}{f' {floor}.' if floor else ''}",
     )
     for board in point.boards:
         builder.add(_board_label(board), [_ranked(place, len(board.places)) for place in board.places])
@@ -86,15 +89,13 @@ def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
         return (Cell(rank, "quiet"), name(result), *[""] * 8, Cell(result.why, "quiet"))
     lost, repeated = (_total(result, key) for key in ("lost", "duplicated"))
     rate = text.ranged(result.rate)
-    # A rate that was set and reached is no bound of anything.
-    bound = result.client_bound and result.absent.get("e2e") == "saturated"
     # Saturated: said once; the other percentiles would only repeat it.
     p99 = latency_cell(result, "e2e", "p99_ns")
     others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
     return (
         Cell(rank, "" if result.standing == "ranked" else "quiet"),
         f"{name(result)}: {result.why}" if result.standing == "not-valid" else name(result),
-        f">= {rate}" if bound else rate,
+        f">= {rate}" if result.at_least else rate,
         others[0],
         p99,
         others[1],

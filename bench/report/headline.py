@@ -45,14 +45,20 @@ def sentence(scenario: str, point: PointSummary) -> str:
     head += f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
     boards = [_board(board, point.by) for board in point.boards]
     parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
-    parts += [*_apart(point), compared.noise_floor(point)]
+    parts += [*_apart(point), _bound(point), compared.noise_floor(point)]
     return head + ". ".join(p for p in parts if p) + "."
+
+
+def _bound(point: PointSummary) -> str:
+    """Said where a lower bound is printed: a rate that the ranking goes by."""
+    bound = point.by == "rate" and any(place.result.at_least for board in point.boards for place in board.places)
+    return compared.AT_LEAST.removesuffix(".") if bound else ""
 
 
 def figure(result: VariantPoint, by: str) -> str:
     """What the ranking goes by, in words."""
     if by == "rate":
-        bound = ">= " if result.client_bound else ""
+        bound = ">= " if result.at_least else ""
         return f"{bound}{text.number(result.rate.median)}/s" if result.rate else text.NONE
     e2e = result.latency.get("e2e")
     return text.duration(e2e.p99_ns if e2e else None)

@@ -98,6 +98,11 @@ def variant_name(variant: Mapping[str, Any]) -> str:
     return ", ".join([f"{name} ({client})" if client else name, *own_settings(variant)])
 
 
+def pair(variant: Mapping[str, Any]) -> str:
+    """Apache Kafka through kafka-python."""
+    return f"{variant.get('title') or variant.get('system')} through {variant.get('client')}"
+
+
 def own_settings(variant: Mapping[str, Any]) -> list[str]:
     """What tells a variant from another of its system and client: a profile that is not the default, settings of its SPEC."""
     profile = str(variant.get("profile") or "defaults")

@@ -61,7 +61,7 @@ def documented(name):
     return set(re.findall(r'"([a-z_0-9]+)"', text.partition(f"## {name}")[2].partition("\n## ")[0]))
 
 
-def keys_of(value, *, told=("settings", "groups", "point")):
+def keys_of(value, *, told=("settings", "groups", "slices", "point")):
     """All keys of nested data but those that are values of the user's (names of groups, of settings)."""
     if isinstance(value, list):
         return set().union(*map(keys_of, value))

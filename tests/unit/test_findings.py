@@ -1,10 +1,12 @@
 """Each finding from a trial in which exactly it was planted, and no other; and the edges on both sides of each limit."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
-from bench.analysis import findings
+from bench import account
+from bench.analysis import findings, steady
 
 SUMMARY = {
     "n": 12_000,
@@ -17,6 +19,7 @@ SUMMARY = {
     "negative": 0,
 }
 QUIET = {
+    "trial": 1,
     "status": "ok",
     "workload": {"schedule": "constant", "drain_s": 10.0, "tick_s": 0.0005},
     "window_s": 5.0,
@@ -28,7 +31,10 @@ QUIET = {
         "publish": None,
         "lateness": {**SUMMARY, "p99_ns": 600_000},
     },
-    "cost": {"machine_busy": 0.5},
+    "cost": {"machine_busy": 0.5, "others_cores": 0.3},
+    "machine": {"cores": 4, "steal": 0.001, "throttled_s": 0.0, "load_1m": 0.7, "idle_servers_cores": 0.2, "others_cores": 0.3},
+    "steady": {"slices": {"a": [833] * 12}, "p50_thirds_ns": [1_000_000, 1_100_000, 900_000], "n_thirds": [3333, 3333, 3334]},
+    "nodes": [{"name": "s.1", "role": "broker", "cpu_ns": 2_000_000_000, "thread_ns": 1_000_000_000, "rss_b": 1}],
     "producers": [{"index": 0, "cpu_ns": 1_000_000_000, "blocked_s": 0.0, "collections": 0}],
     "consumers": [{"group": "a", "member": 0, "cpu_ns": 1_000_000_000, "collections": 0}],
     "events": [],
@@ -45,6 +51,9 @@ def trial(**planted):
             at = at[key]
         at[last] = value
     return made
+
+
+SATURATED = {"workload__schedule": "max", "rates__offered_per_s": None}
 
 
 def codes(made):
@@ -64,16 +73,22 @@ def test_a_quiet_trial_has_none():
         ({"latency__end_to_end_sent": {**SUMMARY, "negative": 1234}}, "clock-suspect", "1,234 latencies below zero"),
         ({"consumers__0__collections": 2}, "collections", "2 garbage collections"),
         ({"cost__machine_busy": 0.97}, "machine-busy", "97%"),
-        ({"cost__others_cores": 0.8}, "not-alone", "0.8 cores"),
+        ({"cost__others_cores": 0.8}, "not-alone", "0.6 cores"),
+        ({"cost__others_cores": 0.8, "machine": None}, "not-alone", "0.8 cores"),  # of a release that did not sample it
+        ({"machine__steal": 0.034}, "stolen-time", "the hypervisor took 3.4% of the cores' time"),
+        ({"machine__throttled_s": 0.06}, "stolen-time", "its CPU quota stopped this run for 60 ms of 5 s"),
+        ({"steady__slices__a": [1000] * 4 + [833] * 4 + [500] * 4}, "not-steady", "a: delivered 4,000 in the first third and 2,000"),
+        ({"steady__p50_thirds_ns": [1e6, 5e6, 9e6]}, "not-steady", "p50 was 1.0 ms in the first third and 9.0 ms in the last"),
+        ({"window_s": 0.5, "producers__0__cpu_ns": 10, "consumers__0__cpu_ns": 10}, "quick", "measured for 0.5 s"),
         ({"latency__end_to_end_intended": {**SUMMARY, "n": 999}}, "too-few-samples", "999 latencies"),
-        ({"producers__0__cpu_ns": 4_900_000_000}, "client-bound", "producer 0 used 98% of a core"),
+        ({"producers__0__cpu_ns": 4_900_000_000}, "client-bound", "producer 0 used 98% of a core; its server 40%"),
         ({"consumers__0__cpu_ns": 4_900_000_000}, "client-bound", "consumer a.0 used 98% of a core"),
         (
             {"events": [{"t_s": 1.0, "who": "consumer-a-0", "kind": "closed", "detail": "by peer"}]},
             "connection",
             "1 x closed; first: consumer-a-0 closed by peer",
         ),
-        ({"workload__schedule": "max", "rates__offered_per_s": None}, "saturated", "as fast as the system took it"),
+        (SATURATED, "saturated", "as fast as the system took it"),
     ],
 )
 def test_each_is_found_alone(planted, code, evidence):
@@ -101,6 +116,14 @@ def test_each_is_found_alone(planted, code, evidence):
         {"events": [{"t_s": 0.0, "who": "producer-0", "kind": "ready", "detail": ""}]},
         {"events": [{"t_s": 0.0, "who": "consumer-a-0", "kind": "assigned", "detail": ""}]},
         {"latency__end_to_end_intended": {**SUMMARY, "n": 1000}},
+        {"cost__others_cores": 0.449},  # 0.2 of them are this run's own idle systems
+        {"cost__others_cores": None},
+        {"machine__steal": 0.02, "machine__throttled_s": 0.05},
+        {"machine__steal": None, "machine__throttled_s": None},
+        {"steady__slices__a": [833] * 4 + [800] * 4 + [760] * 4},
+        {"steady": None},
+        {"nodes__0__thread_ns": 4_900_000_000, "nodes__0__cpu_ns": 9_000_000_000},  # busy, and it kept up
+        {"window_s": 1.0, "producers__0__cpu_ns": 10, "consumers__0__cpu_ns": 10},
     ],
 )
 def test_what_is_none(planted):
@@ -125,6 +148,38 @@ def test_several_stand_side_by_side_and_events_are_summed_up():
     assert len(found[2]["evidence"]) < 250
 
 
+def test_a_server_holds_back_only_where_more_was_asked_for_than_came():
+    thread = {"nodes__0__thread_ns": 4_900_000_000, "nodes__0__cpu_ns": 5_000_000_000}
+    assert codes(trial(**thread, **SATURATED)) == ["saturated", "server-bound"]
+    found = findings.of_trial(trial(**thread, rates__slowest_group_per_s=1200.0))
+    assert [finding["code"] for finding in found] == ["rate-not-reached", "server-bound"]
+    assert found[1]["evidence"] == "a thread of s.1 used 98% of a core"
+    assert codes(trial(**thread | {"nodes__0__thread_ns": None}, **SATURATED)) == ["saturated"]
+    few = {"producers__0__cpu_ns": 1_000_000_000, "consumers__0__cpu_ns": 1_500_000_000, "nodes__0__cpu_ns": 17_000_000_000}
+    found = findings.of_trial(trial(**few, **SATURATED))
+    assert found[1]["evidence"] == "its server used 3.4 of the 3.5 cores that the clients left"
+    many = {"producers__0__cpu_ns": 4_600_000_000, "consumers__0__cpu_ns": 4_600_000_000, "nodes__0__cpu_ns": 10_700_000_000}
+    assert codes(trial(**many, **SATURATED)) == ["saturated"], "clients and server share what there is: the machine is the limit"
+
+
+def test_a_backlog_is_not_called_unsteady_as_well():
+    growing = {"steady__p50_thirds_ns": [1e6, 500e6, 900e6]}
+    assert codes(trial(**growing, rates__slowest_group_per_s=1200.0)) == ["rate-not-reached"]
+    assert codes(trial(**growing, **SATURATED)) == ["saturated"]
+
+
 def test_what_is_invalid_is_a_finding():
     known = {"rate-not-reached", "not-drained", "sender-late", "clock-suspect"}
     assert set(findings.INVALID) == known
+
+
+def test_the_set_is_closed_and_the_method_says_the_same():
+    names = [one.code for one in findings.CODES]
+    assert len(names) == len(set(names))
+    assert not findings.NOTES & set(findings.INVALID)
+    assert findings.NOTES | set(findings.INVALID) == set(names)
+    text = (Path(findings.__file__).parents[2] / "docs" / "method.md").read_text()
+    table = text.partition("| finding | when | ranked |\n")[2].partition("\n\n")[0]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in table.splitlines()[1:]]
+    assert rows == [(f"`{one.code}`", one.means, "no" if one.invalid else "yes") for one in findings.CODES]
+    assert steady.SLICES == account.SLICES

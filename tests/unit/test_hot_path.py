@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.base import Batch, Status
 from bench import header, journal
-from bench.account import FEW, Account
+from bench.account import FEW, SLICES, Account
 from bench.histogram import Histogram
 from bench.journal import Kind, Writer
 from bench.keys import PERIOD, Router, murmur2
@@ -255,3 +255,40 @@ def test_times_of_several_polls_are_kept_apart(tmp_path: Path) -> None:
     sink.account.settle()
     assert dict(sink.account.seconds) == {0: 20, 2: 10}
     assert sink.account.from_sent.min <= 1_000_000
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_slices_and_thirds_of_the_window_are_those_of_each_message(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    sink = Sink(tmp_path_factory.mktemp("account"), 100)
+    start, length = data.draw(st.integers(0, 3000)), data.draw(st.integers(12, 5000))
+    sink.account.window(0, start, start + length)
+    made = Block(Pool(1, 100), Router("round-robin", 4), 100, run=RUN, trial=TRIAL, producer=2)
+    due = np.arange(made.count, dtype=np.int64) * data.draw(st.integers(1, 20))
+    made.fill(0, due)
+    made.stamp(0, made.count, 1)
+    total, now, at = data.draw(st.integers(1, made.count)), 0, 0
+    slices, latencies = [0] * SLICES, [[], [], []]
+    while at < total:
+        n, now = min(data.draw(st.integers(1, 200)), total - at), now + data.draw(st.integers(0, 2000))
+        as_buffer = data.draw(st.booleans())
+        sink.account.take(
+            Batch(buffer=made.raw(at, at + n), size=100, count=n) if as_buffer else Batch(payloads=made.messages(at, at + n)), now
+        )
+        if data.draw(st.booleans()):
+            sink.account.settle()
+        if start <= now < start + length:
+            slices[(now - start) * SLICES // length] += n
+        for one in due[at : at + n].tolist():
+            if start <= one < start + length:
+                latencies[min((one - start) // (length // 3), 2)].append(now - one)
+        at += n
+    sink.account.settle()
+    account = sink.account
+    assert (account.slices, account.in_window) == (slices, sum(slices))
+    assert [third.n for third in account.thirds] == [len(some) for some in latencies]
+    assert [third.negative for third in account.thirds] == [sum(one < 0 for one in some) for some in latencies]
+    assert account.end_to_end.n == account.from_sent.n == sum(map(len, latencies))
+    for third, some in zip(account.thirds, latencies, strict=True):
+        if some and min(some) >= 0:
+            assert third.summary()["max_ns"] == pytest.approx(max(some), rel=0.001)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import json
 import shutil
 import statistics
@@ -15,6 +17,7 @@ from bench.analysis.findings import INVALID
 from bench.analysis.summary import NOTES, PointSummary, Spread, apart, summarise, supported
 from bench.errors import UsageError
 from bench.histogram import read_log
+from bench.report import compared, verdict, write
 from bench.store import open_run
 
 
@@ -240,3 +243,38 @@ def test_a_broken_promise_comes_before_speed_and_is_quoted_also_of_an_emulator(f
     found = one(next(p for p in points_of(copied) if p.point["rate_per_s"] == rate), variant)
     assert found.standing == "violated"
     assert found.why == f"trial {trial['trial']}, {group}: 7 acknowledged messages lost"
+
+
+@pytest.mark.parametrize(
+    ("rate", "codes", "bound"),
+    [
+        (None, ["client-bound", "saturated"], True),
+        (2000, ["client-bound", "rate-not-reached"], True),
+        (2000, ["client-bound"], False),  # it was set, and it was reached
+        (None, ["saturated"], False),
+    ],
+)
+def test_a_rate_that_the_client_holds_back_is_at_least(tmp_path: Path, rate: int | None, codes: list[str], bound: bool):
+    kafka = five()[0]
+    kafka.findings = {rate: [finding(code) for code in codes]}
+    folder = make(tmp_path / "r", [kafka], points=[{"rate_per_s": rate, "size_b": 256}])
+    result = points_of(folder)[0].results[0]
+    assert result.at_least is bound
+    files = write(folder)
+    for path in (files.html, files.markdown):
+        assert (compared.AT_LEAST in html.unescape(path.read_text()).replace("&gt;", ">")) is bound
+    row = next(line for line in files.markdown.read_text().splitlines() if "| Apache Kafka (kafka-python)" in line)
+    assert ("&gt;= " in row) is bound
+    (csv_row,) = csv.DictReader(files.summary.open())
+    assert csv_row["rate_bound"] == (">=" if bound else "")
+    if rate is None:
+        assert (">= " in verdict(open_run(folder)).partition("kafka-python")[2]) is bound
+        assert "pairs of system and client (such as Apache Kafka through kafka-python)" in files.markdown.read_text()
+
+
+def test_a_quick_run_prints_no_rare_percentile(tmp_path: Path):
+    kafka = five()[0]
+    kafka.findings = {200: [finding("quick")]}
+    slow, quick = (one(point, "kafka").latency["e2e"] for point in reversed(points_of(make(tmp_path / "r", [kafka]))))
+    assert slow.p999_ns is not None
+    assert (quick.p999_ns, quick.p99_ns is None) == (None, False)

@@ -55,7 +55,8 @@ def consumer(group, member, in_window, *values, **more):
     report = {
         "group": group, "member": member, "received": in_window + 10, "in_window": in_window, "corrupted": 0, "foreign": 0, "late": 0,
         "seconds": {"1": in_window, "6": 10},
-        "end_to_end_intended": pack(histogram(*values)), "end_to_end_sent": pack(histogram(*values[:1])),
+        "slices": [in_window, *[0] * 11], "thirds": [pack(histogram(*values)), pack(histogram()), pack(histogram())],
+        "end_to_end_sent": pack(histogram(*values[:1])),
         "cpu_ns": 2000, "rss_b": 2, "collections": 0,
     }  # fmt: skip
     return report | more
@@ -74,7 +75,8 @@ class Made:
         self.raw = Raw(
             go_ns=GO, producers=[producer(0), producer(1)],
             consumers=[consumer("a", 0, 40, 1000), consumer("a", 1, 36, 2000), consumer("b", 0, 80, 3000)],
-            nodes=[], before={}, after={}, drained_s=0.25, still_moving=False, machine_busy=0.5, cores=2, events=[],
+            nodes=[], before={}, after={}, drained_s=0.25, still_moving=False, events=[],
+            machine={"cores": 2, "busy": 0.5, "steal": 0.01, "throttled_s": None, "load_1m": 1.5, "idle_servers_cores": 0.2},
         )  # fmt: skip
 
     def journals(self):
@@ -124,6 +126,9 @@ def test_a_frame_has_every_key_and_nothing_measured(made):
     for part in ("latency", "cost"):
         assert set(kept[part]) == set(whole[part])
         assert set(kept[part].values()) == {None}
+    assert set(kept["machine"]) == set(whole["machine"])
+    assert set(kept["machine"].values()) == {None}
+    assert kept["steady"] == {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}
     for part in ("producers", "consumers", "nodes", "audit", "findings", "events", "evidence"):
         assert not kept[part]
 
@@ -156,6 +161,24 @@ def test_histograms_are_merged_by_tag_and_kept_apart_by_group(made):
     assert (latency["end_to_end_intended"]["min_ns"], latency["end_to_end_intended"]["n"]) == (1000, 3)
     assert latency["publish"]["n"] == 3
     assert made.histograms["e2e-b"].summary()["min_ns"] == pytest.approx(3000, rel=0.001)
+
+
+def test_thirds_and_slices_are_summed_over_members(made):
+    made.raw.consumers[0]["thirds"] = [pack(histogram(*[1000] * 30)), pack(histogram()), pack(histogram(*[9000] * 30))]
+    made.raw.consumers[1]["slices"] = [*[0] * 11, 36]
+    whole = made.complete()
+    assert whole["steady"]["slices"] == {"a": [40, *[0] * 10, 36], "b": [80, *[0] * 11]}
+    assert whole["steady"]["n_thirds"] == [32, 0, 30]
+    assert whole["steady"]["p50_thirds_ns"] == [pytest.approx(1000, rel=0.001), None, pytest.approx(9000, rel=0.001)]
+    assert made.histograms["e2e"].n == made.histograms["e2e-a"].n + 1 == 62
+
+
+def test_the_machine_is_told_with_what_others_used(made):
+    machine = made.complete()["machine"]
+    assert machine == {
+        "cores": 2, "steal": 0.01, "throttled_s": None, "load_1m": 1.5, "idle_servers_cores": 0.2,
+        "others_cores": pytest.approx(0.9999, abs=1e-3),
+    }  # fmt: skip
 
 
 def test_without_acknowledgements_publish_latency_is_not_applicable(made):
