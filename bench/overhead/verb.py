@@ -23,6 +23,11 @@ def overhead(args: argparse.Namespace) -> int:
         raise UsageError(f"--resume {args.resume}: what is measured there was settled when it was begun; leave out {' '.join(args.spec)}")
     progress = Progress(quiet=args.json)
     begun = run.begin(_asked(args), args.results, command=shlex.join(["brokerbench", *args.argv]), resume=args.resume, told=progress.say)
+    return measured(begun, progress, as_json=args.json)
+
+
+def measured(begun: run.Overhead, progress: Progress, *, as_json: bool) -> int:
+    """Measure what is missing, write the tables and print them; return the exit code."""
     folder = begun.folder
     progress.say(f"{folder}: about {max(1.0, run.expected_s(begun.record) / 60):.0f} min")
     try:
@@ -30,7 +35,7 @@ def overhead(args: argparse.Namespace) -> int:
     finally:
         if (folder / record.FILE).is_file():
             write(folder, None)
-    _say(folder, begun.record, None, as_json=args.json)
+    _say(folder, begun.record, None, as_json=as_json)
     found = table.figures(begun.record).cells
     return 1 if not found or any(cell.promises_broken for cell in found) else 0
 
