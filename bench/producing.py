@@ -13,14 +13,14 @@ import numpy as np
 
 from adapters.base import Producer, Status
 from adapters.capabilities import Capabilities
-from bench import header
+from bench import header, pacing
 from bench.clock import now_ns, sleep_until
 from bench.histogram import Histogram, pack
 from bench.journal import ALL, Kind, Writer
 from bench.keys import Router
+from bench.lateness import Lateness
 from bench.mixed import block_of, pool_of
 from bench.outcomes import Ledger, Outcomes
-from bench.pacing import Constant
 from bench.usage import Meter
 from bench.workload import Workload
 
@@ -30,7 +30,8 @@ _CONTROL_NS = 2_000_000  # how long a turn may keep the control connection waiti
 _BUSY_NS = 10_000_000  # the same at full speed: looking there hands the interpreter to a client's threads, whose batches become small
 _QUIET_NS = 20_000_000  # the same while none is
 _RETRY_S = 0.001
-_FEW = 8
+_BLOCKED_NS = 1_000_000  # how long a wait in the client lasts while it has no room
+_CLOSED_NS = 50_000  # the same in a closed loop, where the wait would become latency
 _NEVER = 1 << 62
 _KIND = {Status.CONFIRMED: Kind.OK, Status.FAILED: Kind.FAIL, Status.INDETERMINATE: Kind.INFO}
 
@@ -58,12 +59,13 @@ class ProducerTrial:
             workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=index
         )
         self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index)
-        self._schedule = Constant(workload.rate_per_s, workload.producers, index) if workload.rate_per_s else None
-        if self._schedule is not None:
-            self.planned = self._schedule.due(int((workload.warmup_s + workload.measure_s) * 1e9) - 1)
+        self._schedule = pacing.of(workload, index)
+        self.planned = pacing.planned(workload, index)
+        self._closed = workload.schedule == "closed"
+        self._window = min(workload.window, workload.outstanding) if self._closed else workload.window
         self._undue = np.zeros(self._block.count, dtype=np.int64)  # "max": times are set when it is sent
         self._intended = self._undue
-        self._lateness = Histogram()
+        self._lateness = Lateness()
         self._publish = Histogram()
         self._meter = Meter()
         self._sent_in_second: dict[int, int] = {}
@@ -72,6 +74,7 @@ class ProducerTrial:
         self._window_ns = (_NEVER, _NEVER)
         self._tick_ns = int(workload.tick_s * 1e9)
         self._control_ns = _CONTROL_NS if self._schedule is not None else _BUSY_NS
+        self._closed_wait_ns = max(_CLOSED_NS, int(capabilities.pump_resolution_s * 1e9))
         self._wake_ns = 0
         self._most_room = 0
         self._blocked_since = 0
@@ -137,6 +140,7 @@ class ProducerTrial:
     def _send_due(self, now: int) -> None:
         """Send all that is due, as far as there is room, for at most a control tick."""
         until = now + self._control_ns
+        self._lateness.wake(now)
         while now < until:
             if self._part is None and not self._next_part(now):
                 break
@@ -144,7 +148,7 @@ class ProducerTrial:
                 self._blocked_since = self._blocked_since or now
                 self._wake_ns = now  # try again after the next pump
                 return
-            now = now_ns()
+            now = self._lateness.free_ns = now_ns()
             if self._blocked_since:
                 self._blocked_ns += now - self._blocked_since
                 self._blocked_since = 0
@@ -157,6 +161,7 @@ class ProducerTrial:
         """Stamp and journal the next rows to send; False when none is due or there is no room."""
         due = self._due(now) - self.next_id
         if due <= 0:
+            self._lateness.caught_up()
             return False
         block = self._block
         if self.next_id >= block.first_id + block.count:
@@ -164,38 +169,30 @@ class ProducerTrial:
         lo = self.next_id - block.first_id
         room = self._producer.room()
         if self._capabilities.confirms:
-            room = min(room, self._workload.window - self.ledger.open // self.ledger.copies)
+            room = min(room, self._window - self.ledger.open // self.ledger.copies)
         self._most_room = max(self._most_room, room)
         n = min(due, self._workload.batch, block.count - lo, room)
         # At full speed a client with a full window frees it message by message: wait for a fair part of it, not for one.
-        if n <= 0 or (self._schedule is None and room < min(self._workload.batch, self._most_room // 4)):
+        fair = 0 if self._schedule is not None or self._closed else min(self._workload.batch, self._most_room // 4)
+        if n <= 0 or room < fair:
             self._blocked_since = self._blocked_since or now
             return False
         now = now_ns()
+        if self._blocked_since:
+            self._lateness.free_ns = now
         if self._schedule is None:
             block.stamp_intended(lo, lo + n, now)
             if self._capabilities.confirms:
                 self._intended[lo : lo + n] = now  # for the ledger
             if self._window_ns[0] <= now < self._window_ns[1]:
-                self._lateness.add_one(0, n)
+                self._lateness.undue(n)
         else:
             block.stamp(lo, lo + n, now)
-            self._note_lateness(lo, lo + n, now)
+            self._lateness.add(self._intended[lo : lo + n], now, self._window_ns)
         self._writer.span(Kind.ATTEMPT, trial=self._trial, producer=self._index, first=self.next_id, count=n, t_first=now, t_last=now)
         self._part = (lo, lo + n, [lo] * len(self._groups))
         self._stamp_ns = now
         return True
-
-    def _note_lateness(self, lo: int, hi: int, now: int) -> None:
-        start, end = self._window_ns
-        late = now - self._intended[lo:hi]
-        if hi - lo <= _FEW:
-            for value in late.tolist():
-                if start <= now - value < end:
-                    self._lateness.add_one(value)
-        else:
-            due = self._intended[lo:hi]
-            self._lateness.add(late[(due >= start) & (due < end)])
 
     def _send_part(self) -> bool:
         """Hand the current rows to the client, to each group; False while some are not accepted."""
@@ -266,7 +263,7 @@ class ProducerTrial:
             until = max(until, min(self._wake_ns, now + _QUIET_NS))
         deadline = min(self._wake_ns, until, self._end_ns if now < self._end_ns else _NEVER)
         if self._blocked_since:
-            deadline = now + 1_000_000
+            deadline = now + (self._closed_wait_ns if self._closed else _BLOCKED_NS)
         left = deadline - now
         resolution = int(self._capabilities.pump_resolution_s * 1e9)
         if left <= 0:
@@ -315,7 +312,7 @@ class ProducerTrial:
             "blocked_s": self._blocked_ns / 1e9,
             "late_outcomes": self.ledger.foreign,
             "seconds": self._sent_in_second,
-            "lateness": pack(self._lateness),
+            **self._lateness.report(),
             "publish": pack(self._publish) if self._capabilities.confirms else None,
             **self._meter.report(),
         }

@@ -23,7 +23,7 @@ class Runner:
     """One run of one scenario into one folder."""
 
     def __init__(self, scenario: Scenario, writer: RunWriter, progress: Progress) -> None:
-        self._scenario = scenario
+        self._scenario = scenario.kept(writer.folder)
         self._writer = writer
         self._progress = progress
 
@@ -65,4 +65,6 @@ def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWrit
     for variant in scenario.variants():
         with contextlib.suppress(AdapterBug, AdapterError, OSError):  # these become rows of the report
             stage.made(variant)
-    return RunWriter.create(results, scenario, command=command)
+    writer = RunWriter.create(results, scenario, command=command)
+    writer.save_scenario(lambda: scenario.kept(writer.folder).to_yaml(writer.folder))
+    return writer

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, plan, scenario_errors, spec, units
+from bench import marked_yaml, plan, scenario_errors, scenario_load, spec, units
 from bench.errors import UsageError
 from bench.scenario_fields import (
     AXES,
@@ -29,7 +29,6 @@ from bench.scenario_fields import (
     Batch,
     Keys,
     Lanes,
-    Load,
     Part,
     Payload,
     Quantity,
@@ -38,6 +37,7 @@ from bench.scenario_fields import (
     Topology,
     a_list,
 )
+from bench.scenario_load import Load
 from bench.workload import Point, Workload
 
 FIVE = ("kafka", "rabbitmq", "sqs", "zeromq", "redis_pubsub")
@@ -96,7 +96,9 @@ class Scenario(Part):
     timing: Timing = Field(default_factory=Timing, description="the phases of one trial")
     batch: Batch = Field(default_factory=Batch, description="how messages are bundled")
     tick: Annotated[float, TICK] = Field(
-        0.0005, description="shortest time between two wake-ups of a producer; all that is due is sent at each"
+        0.0005,
+        description="shortest time between two wake-ups of a producer, all that is due is sent at each; spin = never sleep, "
+        "where a core is free for it",
     )
     window: Annotated[int, WINDOW] = Field(
         10_000, description="most messages of a producer without an outcome; a full window blocks the producer"
@@ -188,9 +190,16 @@ class Scenario(Part):
             del data["keys"]["exponent"]
         return {name: value for name, value in data.items() if value not in ({}, "")}
 
-    def to_yaml(self) -> str:
-        """The effective scenario, as a file that reads back."""
-        return yaml.safe_dump(self.to_data(), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    def kept(self, folder: Path) -> Scenario:
+        """This scenario with the files that it names copied to ``folder``, a run's, from where endpoints read them."""
+        return self.model_copy(update={"load": scenario_load.kept(self.load, folder)})
+
+    def to_yaml(self, folder: Path | None = None) -> str:
+        """The effective scenario, as a file that reads back; what lies in ``folder`` is named as from there."""
+        data = self.to_data()
+        if folder is not None and self.load.file is not None and Path(self.load.file).is_relative_to(folder):
+            data["load"]["file"] = str(Path(self.load.file).relative_to(folder))
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
     def _point(self, at: dict[str, Any]) -> Point:
         names = [f"g{i + 1}" for i in range(at["groups"])] if "groups" in at else list(self.topology.groups or {})
@@ -218,7 +227,8 @@ class Scenario(Part):
             key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
             seed=self.seed,
         )
-        return Point(workload, tuple((name, value) for name, value in at.items() if name not in {"rate", "size"}))
+        axes = tuple((name, value) for name, value in at.items() if name not in {"rate", "size"})
+        return Point(scenario_load.into(workload, self.load), axes)
 
 
 def load(path_or_name: str | Path) -> Scenario:
@@ -231,12 +241,17 @@ def load(path_or_name: str | Path) -> Scenario:
         raise UsageError(f"{path} is a folder; give a scenario file, or one of: {', '.join(names())}") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse(content, where=str(path), name=re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).lstrip("-_0123456789")[:32] or "scenario")
+    name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).lstrip("-_0123456789")[:32] or "scenario"
+    return parse(content, where=str(path), name=name, folder=path.parent)
 
 
-def parse(content: str | bytes, *, where: str, name: str | None = None) -> Scenario:
-    """The scenario of a YAML text; ``where`` is what errors call it, ``name`` its name unless it has one."""
+def parse(content: str | bytes, *, where: str, name: str | None = None, folder: Path = Path()) -> Scenario:
+    """The scenario of a YAML text; ``where`` is what errors call it, ``name`` its name unless it has one.
+
+    ``folder``: where the files lie that it names.
+    """
     marked = marked_yaml.read(content.encode() if isinstance(content, str) else content, where)
+    scenario_load.located(marked.data.get("load"), folder)
     if name is not None:
         marked.data.setdefault("name", name)
     return _validated(marked)
@@ -286,7 +301,7 @@ def _explained(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]
         else:
             default = "" if field.is_required() or field.default in (None, "") else _plain(field.default, field)
             shown = ", ".join(default) if isinstance(default, list) else str(default).lower() if default is True else str(default)
-            rows.append((f"{prefix}{name}", shown, field.description or ""))
+            rows.append((f"{prefix}{field.alias or name}", shown, field.description or ""))
     return rows
 
 
@@ -297,9 +312,9 @@ def _plain(value: Any, field: Any) -> Any:
         return {name: [_shown(v, quantities[name]) for v in values] for name in AXES if (values := getattr(value, name)) is not None}
     if isinstance(value, BaseModel):
         parts = type(value).model_fields
-        return {name: _plain(getattr(value, name), part) for name, part in parts.items() if getattr(value, name) is not None}
+        return {part.alias or name: _plain(getattr(value, name), part) for name, part in parts.items() if getattr(value, name) is not None}
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(one, field) if isinstance(one, BaseModel) else one for one in value]
     if isinstance(value, dict):
         return dict(value)
     quantity = next((one for one in field.metadata if isinstance(one, Quantity)), None)
@@ -330,12 +345,7 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
             continue
         if axis.field[1] in getattr(scenario, axis.field[0]).model_fields_set:
             problems.append((axis.field, f"sweep.{name} has the values of this field; remove one of the two"))
-    rated = load_.rate is not None or sweep.rate is not None
-    if load_.schedule == "max" and rated:
-        where = ("load", "rate") if load_.rate is not None else ("sweep", "rate")
-        problems.append((where, "schedule: max takes no rate; remove the rate, or write schedule: constant"))
-    if load_.schedule == "constant" and not rated:
-        problems.append((("load",), 'schedule: constant needs a rate, such as "rate: 200/s" (or sweep.rate, or schedule: max)'))
+    problems += scenario_load.problems(load_, rates_swept=sweep.rate is not None, warmup_s=scenario.timing.warmup)
     if scenario.payload.size is None and sweep.size is None:
         problems.append((("payload",), 'the size of a message is missing: write "payload: {size: 256 B}" (or sweep.size)'))
     if not topology.groups and sweep.groups is None:

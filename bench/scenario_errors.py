@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from bench.marked_yaml import Marked, Path
 from bench.units import did_you_mean, nearest
@@ -42,21 +43,23 @@ def _text(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         return str(error["ctx"]["error"])
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         part = _part(model, path)
-        keys = f" with {', '.join(part.model_fields)}" if part else ""
+        keys = f" with {', '.join(_written(part))}" if part else ""
         return f"{'nothing' if value is None else repr(value)[:60]} where a mapping belongs{keys}"
     if kind == "bool_type":
         return f"{'nothing' if value is None else repr(value)[:60]} where true or false belongs"
     if kind == "string_type":
         return f'{"nothing" if value is None else repr(value)[:60]} where a text belongs; put it in "quotes"'
+    if kind == "missing" and (part := _part(model, path[:-1])) is not None:
+        return f"is missing: {_written(part)[str(path[-1])].description}"
     return str(error["msg"])
 
 
 def _unknown_key(key: str, parents: Path, model: type[BaseModel]) -> str:
     part = _part(model, parents)
-    known = list(part.model_fields) if part else []
+    known = list(_written(part)) if part else []
     if nearest(key, known):
         return f"unknown key; {did_you_mean(key, known)}"
-    elsewhere = [name for name in model.model_fields if (inner := _part(model, (name,))) and key in inner.model_fields]
+    elsewhere = [name for name in model.model_fields if (inner := _part(model, (name,))) and key in _written(inner)]
     elsewhere = [name for name in elsewhere if name != "sweep"] or elsewhere
     if elsewhere:
         return f'unknown key here; did you mean "{elsewhere[0]}.{key}"?'
@@ -65,14 +68,27 @@ def _unknown_key(key: str, parents: Path, model: type[BaseModel]) -> str:
     return f"unknown key; known: {', '.join(known)}"
 
 
+def _written(part: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a mapping by the names that a file has."""
+    return {field.alias or name: field for name, field in part.model_fields.items()}
+
+
 def _part(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """The model of the mapping at a path, or None where there is no mapping."""
     for name in path:
-        field = model.model_fields.get(str(name))
-        if field is None or not _is_part(field.annotation):
+        if isinstance(name, int):
+            continue  # of a list: its items are of the model that was found for the list
+        field = _written(model).get(name)
+        found = next((one for one in (field.annotation, *_inner(field.annotation)) if _is_part(one)), None) if field else None
+        if found is None:
             return None
-        model = field.annotation  # type: ignore[assignment]  # _is_part says so
+        model = found
     return model
+
+
+def _inner(annotation: Any) -> list[Any]:
+    """What stands within `tuple[Step, ...] | None`: the items of a list."""
+    return [item for one in get_args(annotation) for item in get_args(one)]
 
 
 def _is_part(annotation: Any) -> bool:

@@ -46,6 +46,16 @@ class Quantity:
         return core_schema.no_info_before_validator_function(self.read, handler(source))
 
 
+class _Tick(Quantity):
+    """A duration, or "spin": 0, never to sleep."""
+
+    SPIN = "spin"
+
+    def read(self, value: object) -> float:
+        """Seconds."""
+        return 0.0 if value == self.SPIN else super().read(value)
+
+
 def _count(lowest: int, highest: int, low_reason: str = "", high_reason: str = "") -> Quantity:
     return Quantity(units.count, lambda n: f"{n:,}", lowest, highest, low_reason, high_reason)
 
@@ -73,7 +83,10 @@ WINDOW = _count(1, 10_000_000, high_reason="every unresolved message is held in 
 KEYS = _count(1, 65_536, high_reason="keys are drawn once into a table of 65,536")
 HOUR = _duration(0, 3600, high_reason="a trial that long is a soak test; use more rounds")
 MEASURE = _duration(0.1, 3600, "a shorter window is all start-up", "a trial that long is a soak test; use more rounds")
-TICK = _duration(10e-6, 1, "no sleep is that exact", "a producer that wakes once a second makes bursts")
+TICK = _Tick(
+    units.duration_s, lambda seconds: units.show_duration(seconds) if seconds else _Tick.SPIN, 10e-6, 1, "no sleep is that exact",
+    "a producer that wakes once a second makes bursts",
+)  # fmt: skip
 ACK_INTERVAL = _duration(0.001, 60)
 ROUNDS = _count(1, 1000)
 SERIES = _count(1, 100)
@@ -162,15 +175,6 @@ class Payload(Part):
     """What a message carries."""
 
     size: Annotated[int | None, SIZE] = Field(None, description="bytes of a message, the 64 B of the header included")
-
-
-class Load(Part):
-    """When messages are sent."""
-
-    schedule: Annotated[str, choice("constant", "max")] = Field(
-        "constant", description="constant = an open loop at `rate`; max = as fast as they are taken"
-    )
-    rate: Annotated[float | None, RATE] = Field(None, description="messages a second of all producers together")
 
 
 class Timing(Part):

@@ -170,6 +170,8 @@ class Stage:
     def _check_asks(self, entry: Entry) -> None:
         """Raise Unsupported where the scenario asks for more than the variant's mode promises."""
         asks, mode = self._scenario.asks, entry.adapter.mode
+        if self._scenario.load.schedule == "closed" and not entry.adapter.capabilities.confirms:
+            raise Unsupported("schedule: closed sends the next message when one is confirmed, and this client confirms none")
         largest = self._scenario.payload_bytes_max
         if largest > entry.adapter.capabilities.payload_bytes_max:
             raise Unsupported(f"a message of {largest:,} B is over its limit of {entry.adapter.capabilities.payload_bytes_max:,} B")

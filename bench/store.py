@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +119,11 @@ class RunWriter:
             writer = cls(folder, run, lock)
             writer.update_run(status="running", ended=None)
         return writer
+
+    def save_scenario(self, made: Callable[[], str]) -> None:
+        """scenario.yaml; ``made`` may first put files beside it that it names."""
+        with _explained(self.folder):
+            _write(self.folder / "scenario.yaml", made())
 
     def save_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
         """plan.json, in order of execution."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.base import Adapter
 from adapters.capabilities import Capabilities, Mode
+from bench import pacing
 from bench.account import SLICES
 from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
@@ -22,6 +23,7 @@ from bench.spec import Variant
 from bench.workload import Workload
 
 FORMAT = 1
+_LATENESS = ("lateness", "lateness_woken", "lateness_blocked")  # of reports and trial.json; as tags with a hyphen
 _COSTS = ("deliveries", "producers_ns", "intermediary_ns", "consumers_ns", "total_ns", "machine_busy", "others_cores")
 _MACHINE = ("cores", "steal", "throttled_s", "load_1m", "idle_servers_cores", "others_cores")
 
@@ -86,8 +88,8 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "lane": planned.lane,
         "status": "failed", "reason": None, "started": started, "go_ns": None, "window_s": load.measure_s, "drained_s": None,
         "producers": [], "consumers": [], "nodes": [],
-        "rates": {"offered_per_s": load.rate_per_s, "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
-        "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", "lateness")),
+        "rates": {"offered_per_s": pacing.offered_per_s(load), "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
+        "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "evidence": [],
     }  # fmt: skip
@@ -108,7 +110,7 @@ def complete(
         "end_to_end_intended": histograms["e2e"].summary(),
         "end_to_end_sent": histograms["e2e-sent"].summary(),
         "publish": histograms["publish"].summary() if "publish" in histograms else None,
-        "lateness": histograms["lateness"].summary(),
+        **{name: histograms[name.replace("_", "-")].summary() for name in _LATENESS},
     }
     trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
     trial["machine"] = {name: raw.machine.get(name) for name in _MACHINE} | {"others_cores": trial["cost"]["others_cores"]}
@@ -131,7 +133,8 @@ def _histograms(raw: Raw) -> dict[str, Histogram]:
             merged.setdefault(f"e2e-{report['group']}", Histogram()).merge(one)
         merged.setdefault("e2e-sent", Histogram()).merge(unpack(report["end_to_end_sent"]))
     for report in raw.producers:
-        merged.setdefault("lateness", Histogram()).merge(unpack(report["lateness"]))
+        for name in _LATENESS:
+            merged.setdefault(name.replace("_", "-"), Histogram()).merge(unpack(report[name]))
         if report["publish"] is not None:
             merged.setdefault("publish", Histogram()).merge(unpack(report["publish"]))
     return merged

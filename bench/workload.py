@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import PurePath
 from typing import Any
 
 from bench import units
 from bench.errors import UsageError
 
 ROUTINGS = ("key", "round-robin")
+SCHEDULES = ("constant", "poisson", "steps", "ramp", "bursts", "replay", "max", "closed")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Bodies:
 class Workload:
     """A point of a scenario, resolved. Rates are messages a second of *all* producers together, sizes bytes, times seconds."""
 
-    rate_per_s: float | None  # None = as fast as the system takes them
+    rate_per_s: float | None  # None = as fast as the system takes them, or as it confirms them; of steps, ramp, replay the window's mean
     size_b: int  # of one message, header included; where they vary, the mean in whole bytes
     warmup_s: float
     measure_s: float
@@ -57,6 +59,12 @@ class Workload:
     key_count: int  # 0 where routing is not by key
     key_zipf: float  # exponent of the keys' popularity; 0 = uniform
     seed: int
+    arrivals: str = ""  # one of SCHEDULES; "" = by the rate: "constant", or "max" where there is none
+    steps: tuple[tuple[float, float], ...] = ()  # of "steps": (messages a second, seconds)
+    ramp: tuple[float, float] = (0.0, 0.0)  # of "ramp": messages a second at the start, and at the end of the measurement
+    burst: int = 0  # of "bursts": messages due at the same time
+    replay: str = ""  # of "replay": path of the times, a .npy file (bench.replay_file)
+    outstanding: int = 0  # of "closed": most unresolved messages of one producer
     bodies: Bodies | None = None  # None: random ones of one size
 
     @property
@@ -71,13 +79,8 @@ class Workload:
 
     @property
     def schedule(self) -> str:
-        """How intended send times are made: "constant" at a rate, or "max"."""
-        return "max" if self.rate_per_s is None else "constant"
-
-    @property
-    def messages(self) -> int | None:
-        """Messages planned in warm-up and measurement, of all producers; None where the rate is "max"."""
-        return None if self.rate_per_s is None else round(self.rate_per_s * (self.warmup_s + self.measure_s))
+        """How intended send times are made: one of SCHEDULES (bench.pacing)."""
+        return self.arrivals or ("max" if self.rate_per_s is None else "constant")
 
     @property
     def wiring_key(self) -> tuple[Any, ...]:
@@ -101,14 +104,21 @@ class Workload:
             raise UsageError(f"not a workload of this version: missing {missing}, unknown {unknown}")
         groups = tuple((name, members) for name, members in data["groups"].items())
         bodies = data["bodies"] and Bodies(**{**data["bodies"], "sizes_b": tuple(data["bodies"]["sizes_b"])})
-        return cls(**{**data, "groups": groups, "bodies": bodies})
+        steps = tuple((rate, seconds) for rate, seconds in data["steps"])
+        return cls(**{**data, "groups": groups, "bodies": bodies, "steps": steps, "ramp": tuple(data["ramp"])})
 
     def described(self) -> dict[str, Any]:
         """`workload` of trial.json (results/README.md)."""
         names = ("producers", "partitions", "routing", "batch", "ack_every", "ack_interval_s", "warmup_s", "measure_s", "drain_s", "tick_s")
         more = ("window", "key_count", "key_zipf", "seed")
+        replay = f"{PurePath(self.replay).stem}.csv"  # beside run.json
+        of_schedule: dict[str, dict[str, Any]] = {
+            "steps": {"steps": self.steps}, "ramp": {"ramp": self.ramp}, "bursts": {"burst": self.burst}, "replay": {"replay": replay},
+            "closed": {"outstanding": self.outstanding},
+        }  # fmt: skip
         return {
             "schedule": self.schedule,
+            **of_schedule.get(self.schedule, {}),
             "groups": dict(self.groups),
             **{name: getattr(self, name) for name in names + more},
             "bodies": self.bodies and self.bodies.described(),
@@ -124,7 +134,7 @@ class Point:
 
     @property
     def rate_per_s(self) -> float | None:
-        """Messages a second of all producers together; None = max."""
+        """Messages a second of all producers together, where it varies the window's mean; None = max or closed loop."""
         return self.workload.rate_per_s
 
     @property
@@ -132,16 +142,31 @@ class Point:
         """Bytes of a message; the mean where sizes vary."""
         return self.workload.size_b
 
-    def values(self) -> dict[str, float | int | None]:
-        """`point` of trial.json: rate and size always, other axes only where they are swept."""
-        return {"rate_per_s": self.rate_per_s, "size_b": self.size_b, **dict(self.axes)}
+    def values(self) -> dict[str, float | int | str | None]:
+        """`point` of trial.json: rate and size always, the schedule where the rate does not tell it, other axes where they are swept."""
+        told = self.workload.schedule in ("constant", "max")
+        schedule = {} if told else {"schedule": self.workload.schedule}
+        return {"rate_per_s": self.rate_per_s, **schedule, "size_b": self.size_b, **dict(self.axes)}
 
     @property
     def label(self) -> str:
         """For people: "2,000/s, 256 B, 4 partitions"."""
-        rate = "max" if self.rate_per_s is None else units.show_rate(self.rate_per_s)
+        rate = _said(self.workload)
         others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name != "batch"]
         batches = [f"batches of {value}" for name, value in self.axes if name == "batch"]
         bodies = self.workload.bodies
         size = units.show_size(self.size_b) if bodies is None else units.show_bodies(bodies.described())
         return ", ".join([rate, size, *others, *batches])
+
+
+def _said(load: Workload) -> str:
+    """The load in a few words: "2,000/s", "2,000/s in bursts of 100", "max"."""
+    if load.schedule == "closed":
+        return f"closed loop of {load.outstanding}"
+    if load.rate_per_s is None:
+        return "max"
+    mean = units.show_rate(load.rate_per_s)
+    if load.schedule == "ramp":
+        return f"{units.show_rate(load.ramp[0])} to {units.show_rate(load.ramp[1])}"
+    words = {"poisson": f"{mean} poisson", "bursts": f"{mean} in bursts of {load.burst:,}"}
+    return words.get(load.schedule, mean if load.schedule == "constant" else f"{load.schedule} of {mean} on average")

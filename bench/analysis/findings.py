@@ -30,6 +30,7 @@ _OTHERS_CORES = 0.25
 _STEAL = 0.02
 _THROTTLED = 0.01
 _QUICK_S = 1.0
+_CHANGING = ("steps", "ramp", "bursts", "replay")
 _CLIENTS_FEW = 0.25  # of the cores: below it, a server that has all the rest is not held back by its clients
 
 CODES = (
@@ -47,7 +48,7 @@ CODES = (
     ),
     Code(
         "sender-late",
-        "the sender *woke* late: its p99 lateness beyond one tick is over 2 ms and over 10% of the end-to-end p99",
+        "the sender *woke* late: the p99 of that part of its lateness is, beyond one tick, over 2 ms and over 10% of the end-to-end p99",
         "the machine is too busy for this load: offer less or free a core; this latency is not ranked",
         invalid=True,
     ),
@@ -61,6 +62,11 @@ CODES = (
         "saturated",
         "schedule max: read the rate, not the latency",
         "read the rate; a latency at saturation is the length of a queue and is not quoted",
+    ),
+    Code(
+        "closed-loop",
+        "schedule closed: the next message waits for the confirmation of one before",
+        "a closed loop waits while the system stalls and so hides it: its latency is no user's, and is not ranked with an open loop's",
     ),
     Code(
         "client-bound",
@@ -157,6 +163,8 @@ def _rate(trial: Mapping[str, Any]) -> dict[str, str] | None:
     offered, slowest = trial["rates"]["offered_per_s"], trial["rates"]["slowest_group_per_s"]
     if _saturated(trial):
         return of("saturated", "sent as fast as the system took it")
+    if trial["workload"]["schedule"] == "closed":
+        return of("closed-loop", f"a producer sent the next message when one of {trial['workload'].get('outstanding', 1):,} was confirmed")
     if not _missed(trial):
         return None
     return of(
@@ -175,12 +183,11 @@ def _drain(trial: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _late(trial: Mapping[str, Any]) -> dict[str, str] | None:
-    late, latency = trial["latency"]["lateness"], trial["latency"]["end_to_end_intended"]
-    if not late or not latency or not late["p99_ns"] or not latency["p99_ns"] or trial["workload"]["schedule"] == "max":
+    late, latency = trial["latency"].get("lateness_woken"), trial["latency"]["end_to_end_intended"]  # blocked is the system's
+    if not late or not latency or not late["p99_ns"] or not latency["p99_ns"]:
         return None
     ours = late["p99_ns"] - trial["workload"]["tick_s"] * 1e9  # one tick of lateness is what the scenario asked for
-    blocked_s = max((producer["blocked_s"] for producer in trial["producers"]), default=0.0)
-    if ours <= _LATE_SHARE * latency["p99_ns"] or blocked_s > 0.01 * trial["window_s"] or ours < 2e6:
+    if ours <= _LATE_SHARE * latency["p99_ns"] or ours < 2e6:
         return None
     return of(
         "sender-late",
@@ -248,7 +255,9 @@ def _quick(trial: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _steady(trial: Mapping[str, Any]) -> dict[str, str] | None:
-    """Not beside a rate that was not reached: its backlog grows, so of course it is not steady."""
+    """Not beside a rate that was not reached (its backlog grows), nor where the schedule itself is not: of course it is not steady."""
+    if trial["workload"]["schedule"] in _CHANGING:
+        return None
     told = steady.drift(trial["steady"], saturated=_saturated(trial)) if trial.get("steady") and not _missed(trial) else ""
     return of("not-steady", told) if told else None
 

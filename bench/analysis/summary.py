@@ -34,6 +34,7 @@ RANKED_BY = {"rate": aa.RATE, "p99": aa.P99}
 """What a point is ranked by. A margin is what two sets of interleaved rounds of the *same* system were seen to differ by, rounded
 up (1.02 to 1.04 in rate, 1.08 in p99: docs/method.md, Comparing): less is no difference between systems, however sure."""
 LATENCIES = {"e2e": "end_to_end_intended", "e2e-sent": "end_to_end_sent", "publish": "publish", "lateness": "lateness"}
+LATENCIES |= {"lateness-woken": "lateness_woken", "lateness-blocked": "lateness_blocked"}
 """Tag in latency.hlog -> key in trial.json."""
 AUDIT_COUNTS = (
     "sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected",
@@ -267,7 +268,7 @@ def _sort_key(point: Json) -> tuple[Any, ...]:
 
 
 def _point(point: Json, results: list[VariantPoint], trials: Sequence[Json], *, whole: bool) -> PointSummary:
-    by = "rate" if any(_saturating(r.workload, point) for r in results) else "p99"
+    by = "rate" if any(_saturating(r.workload, point) or _closed(r.workload) for r in results) else "p99"
     results = [_rankable(r, by) for r in results]
     ranked = [r for r in results if r.standing == "ranked"]
     deliveries = sorted({r.delivery for r in ranked}, key=lambda d: _DELIVERY_ORDER.index(d) if d in _DELIVERY_ORDER else 99)
@@ -385,7 +386,12 @@ def _ratio(result: VariantPoint, best: VariantPoint, by: str) -> Spread | None:
 
 
 def _saturating(workload: Json, point: Json) -> bool:
-    return workload.get("schedule") == "max" or ("rate_per_s" in point and point["rate_per_s"] is None)
+    return workload.get("schedule") == "max" or ("rate_per_s" in point and point["rate_per_s"] is None and not _closed(workload))
+
+
+def _closed(workload: Json) -> bool:
+    """A closed loop's latencies are shown, and rank nothing: it sends less while a system is slow."""
+    return workload.get("schedule") == "closed"
 
 
 def _codes(trial: Json) -> set[str]:

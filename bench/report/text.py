@@ -71,12 +71,24 @@ def point_name(point: Mapping[str, Any]) -> str:
     words = []
     for name, value in point.items():
         if name == "rate_per_s":
-            words.append("as fast as it goes" if value is None else f"{number(value)}/s")
+            words.append(_load(point))
+        elif name == "schedule":
+            continue
         elif name == "size_b":
             words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
         else:
             words.append(f"{name} {value}")
     return ", ".join(words) or "the only point"
+
+
+def _load(point: Mapping[str, Any]) -> str:
+    """The load of a point: "2,000/s", "as fast as it goes", "poisson, mean 2,000/s"."""
+    rate, schedule = point.get("rate_per_s"), point.get("schedule")
+    if schedule == "closed":
+        return "closed loop (hides stalls)"
+    if rate is None:
+        return "as fast as it goes"
+    return f"{schedule}, mean {number(rate)}/s" if schedule else f"{number(rate)}/s"
 
 
 def at(point: Mapping[str, Any]) -> str:

@@ -41,6 +41,7 @@ FILES = {
     "report.md",
     "charts",
 }
+LATENESS = ("lateness", "lateness-woken", "lateness-blocked")
 SUMMARY = {"n", "min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns", "negative"}
 
 
@@ -170,15 +171,17 @@ def test_histograms_hold_each_latency_that_was_due_in_the_window(whole):
         rate = trial["point"]["rate_per_s"]
         tags = read_log(folder / "trials" / f"{trial['trial']:04d}" / "latency.hlog")
         confirms = trial["variant"]["confirms"]
-        assert set(tags) == {"e2e", "e2e-a", "e2e-b", "e2e-sent", "lateness", *(["publish"] if confirms else [])}
+        assert set(tags) == {"e2e", "e2e-a", "e2e-b", "e2e-sent", *LATENESS, *(["publish"] if confirms else [])}
         counted = {name: one.summary()["n"] for name, one in tags.items()}
         wanted = {"e2e": 2 * MEASURED[rate], "e2e-a": MEASURED[rate], "e2e-b": MEASURED[rate], "e2e-sent": 2 * MEASURED[rate]}
-        wanted |= {"lateness": MEASURED[rate]} | ({"publish": MEASURED[rate]} if confirms else {})
+        wanted |= dict.fromkeys(LATENESS, MEASURED[rate]) | ({"publish": MEASURED[rate]} if confirms else {})
         assert counted == wanted
         for name, tag in (
             ("end_to_end_intended", "e2e"),
             ("end_to_end_sent", "e2e-sent"),
             ("lateness", "lateness"),
+            ("lateness_woken", "lateness-woken"),
+            ("lateness_blocked", "lateness-blocked"),
             ("publish", "publish"),
         ):
             assert trial["latency"][name] == (tags[tag].summary() if tag in tags else None)

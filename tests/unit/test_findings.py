@@ -30,6 +30,8 @@ QUIET = {
         "end_to_end_sent": SUMMARY,
         "publish": None,
         "lateness": {**SUMMARY, "p99_ns": 600_000},
+        "lateness_woken": {**SUMMARY, "p99_ns": 600_000},
+        "lateness_blocked": {**SUMMARY, "p99_ns": 0},
     },
     "cost": {"machine_busy": 0.5, "others_cores": 0.3},
     "machine": {"cores": 4, "steal": 0.001, "throttled_s": 0.0, "load_1m": 0.7, "idle_servers_cores": 0.2, "others_cores": 0.3},
@@ -69,7 +71,7 @@ def test_a_quiet_trial_has_none():
     [
         ({"rates__slowest_group_per_s": 1211.4}, "rate-not-reached", "the slowest group got 1,211/s of 2,000/s"),
         ({"drained_s": None}, "not-drained", "10 s after the load"),
-        ({"latency__lateness__p99_ns": 4_000_000}, "sender-late", "p99 4.0 ms of 9.0 ms"),
+        ({"latency__lateness_woken__p99_ns": 4_000_000}, "sender-late", "p99 4.0 ms of 9.0 ms"),
         ({"latency__end_to_end_sent": {**SUMMARY, "negative": 1234}}, "clock-suspect", "1,234 latencies below zero"),
         ({"consumers__0__collections": 2}, "collections", "2 garbage collections"),
         ({"cost__machine_busy": 0.97}, "machine-busy", "97%"),
@@ -89,6 +91,11 @@ def test_a_quiet_trial_has_none():
             "1 x closed; first: consumer-a-0 closed by peer",
         ),
         (SATURATED, "saturated", "as fast as the system took it"),
+        (
+            {"workload__schedule": "closed", "workload__outstanding": 3, "rates__offered_per_s": None},
+            "closed-loop",
+            "when one of 3 was confirmed",
+        ),
     ],
 )
 def test_each_is_found_alone(planted, code, evidence):
@@ -103,11 +110,11 @@ def test_each_is_found_alone(planted, code, evidence):
     [
         {"rates__slowest_group_per_s": 1980.0},  # 99%
         {"rates__slowest_group_per_s": None},
-        {"latency__lateness__p99_ns": 1_390_000},  # 10% of p99, beyond the tick
-        {"latency__lateness__p99_ns": 2_400_000, "latency__end_to_end_intended__p99_ns": 3_000_000},  # below 2 ms of its own
-        {"latency__lateness__p99_ns": 4_000_000, "producers__0__blocked_s": 1.0},  # the system's doing: it blocked
-        {"latency__lateness": None},
-        {"latency__lateness__p99_ns": None},
+        {"latency__lateness_woken__p99_ns": 1_390_000},  # 10% of p99, beyond the tick
+        {"latency__lateness_woken__p99_ns": 2_400_000, "latency__end_to_end_intended__p99_ns": 3_000_000},  # below 2 ms of its own
+        {"latency__lateness__p99_ns": 4_000_000, "latency__lateness_blocked__p99_ns": 4_000_000},  # the system's doing: it blocked
+        {"latency__lateness_woken": None},
+        {"latency__lateness_woken__p99_ns": None},
         {"cost__machine_busy": None},
         {"cost__machine_busy": 0.949},
         {"producers__0__collections": None},

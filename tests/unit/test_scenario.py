@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench.scenario
-from bench import scenario
+from bench import pacing, replay_file, scenario
 from bench.errors import UsageError
 from bench.workload import Workload
 
@@ -423,3 +423,150 @@ def test_the_workload_imports_nothing_heavy():
     code = "import sys, bench.workload; print([m for m in ('yaml', 'pydantic', 'pandas', 'psutil') if m in sys.modules])"
     root = Path(scenario.__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
+
+
+# --- schedules ----------------------------------------------------------------------------------------------------------
+
+STEPS = "load: {schedule: steps, steps: [{rate: 100/s, for: 2 s}, {rate: 0/s, for: 500 ms}, {rate: 1 kHz, for: 2 s}]}"
+
+
+def loaded(load, timing="{warmup: 1 s, measure: 4 s}"):
+    return GOOD.replace("load: {rate: 200/s}", load) + f"timing: {timing}\n"
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "rate", "label"),
+    [
+        ("load: {schedule: poisson, rate: 2 kHz}", "poisson", 2000.0, "2,000/s poisson"),
+        ("load: {schedule: bursts, rate: 2 kHz, burst: 1000}", "bursts", 2000.0, "2,000/s in bursts of 1,000"),
+        (STEPS, "steps", 537.5, "steps of 537.5/s on average"),  # 1 s of 100/s, a pause, 2 s of 1,000/s, 0.5 s of 100/s again
+        ("load: {schedule: ramp, from: 100/s, to: 600/s}", "ramp", 400.0, "100/s to 600/s"),
+        ("load: {schedule: closed}", "closed", None, "closed loop of 1"),
+        ("load: {schedule: closed, outstanding: 20}", "closed", None, "closed loop of 20"),
+        ("load: {schedule: max}", "max", None, "max"),
+    ],
+)
+def test_a_schedule_becomes_a_workload_and_reads_back(load, kind, rate, label):
+    made = parse(loaded(load, "{warmup: 1 s, measure: 4 s}"))
+    (point,) = made.points()
+    assert (point.workload.schedule, point.label) == (kind, f"{label}, 256 B")
+    assert point.rate_per_s is None if rate is None else point.rate_per_s == pytest.approx(rate, rel=0.05)
+    assert Workload.from_json(point.workload.to_json()) == point.workload
+    assert parse(made.to_yaml()) == made
+    assert point.values().get("schedule") == (None if kind == "max" else kind)
+
+
+def test_a_poisson_load_can_be_swept():
+    swept = parse(loaded("load: {schedule: poisson}\nsweep: {rate: [100/s, 1 kHz]}"))
+    assert [(p.workload.schedule, p.rate_per_s) for p in swept.points()] == [("poisson", 100.0), ("poisson", 1000.0)]
+
+
+@pytest.mark.parametrize(
+    ("load", "says"),
+    [
+        ("load: {schedule: poisson}", "shop.yaml:6: load: schedule: poisson needs a rate, such as"),
+        ("load: {schedule: bursts, rate: 1 kHz}", 'load: schedule: bursts needs a burst, such as "burst: 100"'),
+        ("load: {rate: 1 kHz, burst: 100}", "load.burst: schedule: constant takes no burst; remove the burst, or write schedule: bursts"),
+        ("load: {schedule: steps}", "schedule: steps needs steps, such as"),
+        ("load: {schedule: steps, steps: []}", "load.steps: steps are a list such as [{rate: 100/s, for: 2 s}"),
+        ("load: {schedule: steps, steps: 100/s}", "load.steps: steps are a list such as"),
+        ("load: {schedule: steps, steps: [{rate: 100/s}]}", "load.steps.0.for: is missing: how long"),
+        ("load: {schedule: steps, steps: [{rate: 100/s, fro: 1 s}]}", 'load.steps.0.fro: unknown key; did you mean "for"?'),
+        ("load: {schedule: steps, steps: [{rate: 100, for: 1 s}]}", "load.steps.0.rate: 100 has no unit"),
+        ("load: {schedule: steps, steps: [{rate: 0/s, for: 1 s}]}", "load.steps: all of them are pauses"),
+        ("load: {schedule: steps, steps: [100/s]}", "load.steps.0: '100/s' where a mapping belongs with rate, for"),
+        ("load: {schedule: ramp, from: 1/s}", 'load: schedule: ramp needs to, such as "to: 2 kHz"'),
+        ("load: {schedule: ramp, rate: 1/s, from: 1/s, to: 2/s}", "load.rate: schedule: ramp takes no rate"),
+        ("load: {schedule: closed, outstanding: 0}", "load.outstanding: 0: at least 1"),
+        ("load: {schedule: closed, rate: 1/s}", "load.rate: schedule: closed takes no rate"),
+        ("load: {schedule: poison, rate: 1/s}", 'unknown value "poison"; did you mean "poisson"?'),
+        ("load: {schedule: replay}", 'load: schedule: replay needs a file, such as "file: orders.csv"'),
+        ("load: {schedule: replay, file: nowhere.csv}", "nowhere.csv: cannot be read: No such file"),
+        ("load: {schedule: replay, file: [a]}", "load.file: the path of a CSV file belongs here"),
+        ("load: {rate: 1/s}\ntick: spinn", '"spinn" is not a duration'),
+    ],
+)
+def test_wrong_schedules(load, says):
+    assert says in refused(loaded(load))
+
+
+def test_a_tick_may_be_none():
+    made = parse(GOOD + "tick: spin\n")
+    assert made.points()[0].workload.tick_s == 0.0
+    assert parse(made.to_yaml()) == made
+
+
+# --- a recorded load
+
+
+def replayed(folder, text, timing="{warmup: 0 s, measure: 4 s}"):
+    (folder / "orders.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (folder / "mine.yaml").write_text(loaded("load: {schedule: replay, file: orders.csv}", timing))
+    return folder / "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    ("unit", "times"),
+    [
+        ("time_s", ("1763800000.000000001", "1763800000.5", "1763800002")),
+        ("time_ms", ("5.000001", "505", "2005")),
+        ("time_us", ("0.001", "500000", "2000000")),
+        ("time_ns", ("1", "500000000", "2000000000")),
+    ],
+)
+def test_a_recorded_load_keeps_its_nanoseconds(tmp_path, unit, times):
+    path = replayed(tmp_path, f"key,{unit}\n" + "".join(f"k,{time}\n" for time in times))
+    recorded = replay_file.read(tmp_path / "orders.csv")
+    assert recorded.times.tolist() == [0, 499_999_999, 1_999_999_999]
+    assert recorded.keys == ("k", "k", "k")
+    assert recorded.sizes is None
+    (point,) = scenario.load(path).points()
+    assert point.rate_per_s == 0.75
+
+
+def test_a_run_keeps_the_recorded_load_and_reads_back(tmp_path):
+    made = scenario.load(replayed(tmp_path, "time_s,size_b\n" + "".join(f"{i / 100},100\n" for i in range(300))))
+    run = tmp_path / "run"
+    run.mkdir()
+    kept = made.kept(run)
+    assert (run / "replay.csv").read_bytes() == (tmp_path / "orders.csv").read_bytes()
+    (run / "scenario.yaml").write_text(kept.to_yaml(run))
+    assert "file: replay.csv" in kept.to_yaml(run)
+    run.rename(tmp_path / "moved")
+    again = scenario.load(tmp_path / "moved" / "scenario.yaml")
+    assert again.points()[0].rate_per_s == made.points()[0].rate_per_s == 75.0
+    assert again.override(rounds=7).rounds == 7
+    load = again.points()[0].workload
+    assert pacing.planned(load, 0) == 300
+    assert pacing.of(load, 0).block(0, 3).tolist() == [0, 10_000_000, 20_000_000]
+    assert load.described()["replay"] == "replay.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "orders.csv:1: one column of times belongs here, one of time_s, time_ms, time_us, time_ns; found none"),
+        ("time_s\n", "orders.csv: no message"),
+        ("time\n1\n", 'orders.csv:1: unknown column "time"; did you mean "time_'),
+        ("time_s,time_ms\n1,2\n", "orders.csv:1: one column of times belongs here"),
+        ("time_s,time_s\n1,2\n", 'orders.csv:1: column "time_s" is named twice'),
+        ("time_s,size_b\n1,20\n2\n", "orders.csv:3: 1 values where the first line names 2 columns"),
+        ("time_s\n1\n\n2x\n", 'orders.csv:4: column time_s: "2x" is not a time'),
+        ("time_s\n-1\n", 'orders.csv:2: column time_s: "-1" is not a time'),
+        ("time_s\n2\n1\n", "orders.csv:3: column time_s: earlier than the line before; sort the file by time"),
+        ("time_s,size_b\n1,2.5\n", 'orders.csv:2: column size_b: "2.5" is not a size'),
+        ("time_s\n1\n1763800000000\n", "orders.csv:3: column time_s: over 2 h after the first message; is time_s the right unit?"),
+        (b"time_s\n1\n\xff\n", "orders.csv:3: not a text file in UTF-8"),
+        ('time_s\n"1\n', "not CSV"),
+    ],
+)
+def test_wrong_recorded_loads(tmp_path, text, says):
+    with pytest.raises(UsageError) as caught:
+        scenario.load(replayed(tmp_path, text))
+    assert says in str(caught.value)
+    assert f"{tmp_path}/mine.yaml:6: load.file: {tmp_path}/orders.csv" in str(caught.value)
+
+
+def test_a_recorded_load_that_ends_before_the_window_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"its last message is 0\.5 s after the first, before the measurement begins"):
+        scenario.load(replayed(tmp_path, "time_s\n1\n1.5\n", "{warmup: 1 s, measure: 4 s}"))

@@ -25,6 +25,7 @@ load: {rate: 20/s}
 timing: {warmup: 1 s, measure: 4 s, drain: 3 s}
 """
 GO = 5_000_000_000
+LATENESS = ("lateness", "lateness-woken", "lateness-blocked")
 SENT = 50  # of each producer
 SERVER = SimpleNamespace(
     kind="native",
@@ -46,7 +47,8 @@ def producer(index, **more):
         "index": index, "planned": SENT, "sent": SENT, "confirmed": SENT, "confirmed_by_group": [SENT], "failed": 0, "indeterminate": 0,
         "blocked_s": 0.0, "late_outcomes": 0, "rss_b": 1, "collections": 0, "cpu_ns": 1000,
         "seconds": {"0": 10, "1": 9, "2": 11, "3": 10, "4": 10},
-        "lateness": pack(histogram(100 + index)), "publish": None,
+        "lateness": pack(histogram(100 + index)), "lateness_woken": pack(histogram(90 + index)), "lateness_blocked": pack(histogram(10)),
+        "publish": None,
     }  # fmt: skip
     return report | more
 
@@ -157,7 +159,7 @@ def test_histograms_are_merged_by_tag_and_kept_apart_by_group(made):
     made.raw.producers[1]["publish"] = pack(histogram(700, 900))
     latency = made.complete()["latency"]
     counts = {tag: one.n for tag, one in made.histograms.items()}
-    assert counts == {"e2e": 3, "e2e-a": 2, "e2e-b": 1, "e2e-sent": 3, "lateness": 2, "publish": 3}
+    assert counts == {"e2e": 3, "e2e-a": 2, "e2e-b": 1, "e2e-sent": 3, "publish": 3} | dict.fromkeys(LATENESS, 2)
     assert (latency["end_to_end_intended"]["min_ns"], latency["end_to_end_intended"]["n"]) == (1000, 3)
     assert latency["publish"]["n"] == 3
     assert made.histograms["e2e-b"].summary()["min_ns"] == pytest.approx(3000, rel=0.001)
