@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scenarios(verbs, common)
     _add_servers(verbs, common)
     _add_overhead(verbs, common)
+    _add_calibrate(verbs, common)
     _add(verbs, common, "doctor", "check the machine: clock, cores, memory, disk, load", "brokerbench doctor")
     return parser
 
@@ -145,6 +146,17 @@ def _add_overhead(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=1, help="of the order within the rounds")
     verb.add_argument("--distinct", action="store_true", help="a lane more: the bare loop with payloads that differ, as the harness's do")
     verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
+
+
+def _add_calibrate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "calibrate",
+        "hold every figure of the harness against a fake server's own log: exit code 1 where one is wrong",
+        "brokerbench calibrate --seed 7",
+    )
+    verb.add_argument("--seed", type=int, default=1, help="of what the fake server does to messages (default: 1)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

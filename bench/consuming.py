@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from adapters.base import Batch, Consumer
@@ -19,13 +20,19 @@ _TURN_NS = 10_000_000  # how long a turn may keep the control connection waiting
 _POLL_S = 0.01
 
 
+def untapped(account: Account) -> Account:
+    """Return the account as it is; bench.calibration puts something before it that writes down what it is given."""
+    return account
+
+
 class ConsumerLoop:
     """Serves one member of a group for the life of its endpoint: canaries and late messages are told from the trial's."""
 
     def __init__(
         self, consumer: Consumer, capabilities: Capabilities, writer: Writer, workload: Workload, *,
-        run: int, group: int, name: str, member: int,
+        run: int, group: int, name: str, member: int, tap: Callable[[Account], Account] = untapped,
     ) -> None:  # fmt: skip
+        self._tap = tap
         self._consumer = consumer
         self._capabilities = capabilities
         self._writer = writer
@@ -48,11 +55,12 @@ class ConsumerLoop:
         if self._capabilities.acks:
             self._chunk = min(self._chunk, workload.ack_every)
         self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else _TURN_NS
-        self.account: Account
+        made: Account
         if isinstance(pool, MixedPool):
-            self.account = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
+            made = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
         else:
-            self.account = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
+            made = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
+        self.account = self._tap(made)
         self._meter = Meter()
 
     def go(self, at_ns: int) -> None:

@@ -15,13 +15,15 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from adapters.base import Adapter, Event, Options
 from adapters.errors import AdapterError
+from bench.account import Account
 from bench.clock import now_ns, sharpen_sleep
-from bench.consuming import ConsumerLoop
+from bench.consuming import ConsumerLoop, untapped
 from bench.control import PROTOCOL, Channel, Closed, Message
 from bench.header import CANARY, run_number
 from bench.journal import Writer
@@ -73,13 +75,13 @@ class _Role:
 class ProducerRole(_Role):
     """A producer endpoint: canaries, trials."""
 
-    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer) -> None:
+    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer, outcomes: Callable[[], Outcomes] = Outcomes) -> None:
         super().__init__()
         self._index = int(spec["index"])
         self._run = run_number(spec["run_id"])
         self._capabilities = adapter.capabilities
         self._writer = writer
-        self._outcomes = Outcomes()
+        self._outcomes = outcomes()
         self._producer = adapter.producer(spec["wiring"], self._index, self._outcomes)
         self._ready = False
         self._canaries: Block | None = None
@@ -161,7 +163,7 @@ class ProducerRole(_Role):
 class ConsumerRole(_Role):
     """A consumer endpoint."""
 
-    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer) -> None:
+    def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer, tap: Callable[[Account], Account] = untapped) -> None:
         super().__init__()
         self._writer = writer
         self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
@@ -169,6 +171,7 @@ class ConsumerRole(_Role):
         self._loop = ConsumerLoop(
             self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]),
             run=run_number(spec["run_id"]), group=spec["groups"].index(spec["group"]), name=spec["group"], member=int(spec["member"]),
+            tap=tap,
         )  # fmt: skip
 
     def do(self, message: Message) -> Message | None:
@@ -224,8 +227,12 @@ def serve(channel: Channel, role: ProducerRole | ConsumerRole) -> None:
             channel.send(word)
 
 
-def run(spec: dict[str, Any]) -> int:
-    """Connect, make the adapter's side, serve. Return the exit code."""
+Roles = Mapping[str, Callable[[dict[str, Any], Adapter, Writer], ProducerRole | ConsumerRole]]
+ROLES: Roles = {"producer": ProducerRole, "consumer": ConsumerRole}
+
+
+def run(spec: dict[str, Any], roles: Roles = ROLES) -> int:
+    """Connect, make the adapter's side, serve. Return the exit code. ``roles``: bench.calibration has some that tell more."""
     host, port = spec["control"]
     channel = Channel(socket.create_connection((host, port), timeout=10))
     role: ProducerRole | ConsumerRole | None = None
@@ -235,7 +242,7 @@ def run(spec: dict[str, Any]) -> int:
         keep_memory()
         adapter, imported_ns = _adapter(spec)
         writer = Writer(Path(spec["evidence"]), spec["name"], segment_b=16 << 20)
-        role = (ProducerRole if spec["role"] == "producer" else ConsumerRole)(spec, adapter, writer)
+        role = roles[spec["role"]](spec, adapter, writer)
         start_up = {"import_ns": imported_ns, "rest_ns": now_ns() - spec["started_ns"] - imported_ns}
         channel.send({"is": "hello", "protocol": PROTOCOL, "name": spec["name"], "pid": os.getpid(), "start_up": start_up})
         serve(channel, role)
@@ -264,10 +271,10 @@ def _fail(channel: Channel, name: str, reason: str) -> None:
         print(reason, file=sys.stderr)
 
 
-def main() -> int:
+def main(roles: Roles = ROLES) -> int:
     """Entry of ``python -m bench.endpoint SPEC.json``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's; it ends its endpoints in order
-    return run(json.loads(Path(sys.argv[1]).read_text()))
+    return run(json.loads(Path(sys.argv[1]).read_text()), roles)
 
 
 if __name__ == "__main__":

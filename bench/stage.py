@@ -20,7 +20,7 @@ from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
 from bench import environment, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, place_of
-from bench.engine.local import EndpointFailed, LocalEngine
+from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.guard import Guard
 from bench.histogram import Histogram
@@ -51,13 +51,16 @@ class Entry:
 
 
 @contextlib.contextmanager
-def opened(scenario: Scenario, writer: RunWriter, progress: Progress) -> Iterator[Stage]:
-    """A stage for one run, and the run's end in its folder: complete, interrupted (KeyboardInterrupt becomes Interrupted), failed."""
+def opened(scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: Sequence[str] = ENDPOINT) -> Iterator[Stage]:
+    """A stage for one run, and the run's end in its folder: complete, interrupted (KeyboardInterrupt becomes Interrupted), failed.
+
+    ``endpoint``: what Python is given to be an endpoint (bench.calibration has one of its own).
+    """
     status = "failed"
     not_run: list[dict[str, str]] = []
     try:
         writer.save_environment(environment.capture())
-        with Guard(writer.run_id) as guard, contextlib.closing(LocalEngine(guard)) as engine:
+        with Guard(writer.run_id) as guard, contextlib.closing(LocalEngine(guard, endpoint)) as engine:
             deployment = Deployment(guard, writer.folder / "servers", writer.run_id)
             stage = Stage(scenario, writer, progress, deployment, engine)
             not_run = stage.not_run

@@ -88,8 +88,6 @@ def _report(folder: Path, args: argparse.Namespace, *, interrupted: bool = False
 
 def report(args: argparse.Namespace) -> int:
     """Write the report of a run again, from its files alone."""
-    from bench import report as reports  # noqa: PLC0415  # matplotlib costs a second
-
     if len(args.run) > 1:
         raise UsageError("one run at a time: reports over several runs are not available yet")
     folder = args.run[0] if args.run else store.latest(args.results)
@@ -98,6 +96,12 @@ def report(args: argparse.Namespace) -> int:
         from bench.overhead import verb  # noqa: PLC0415  # the engine: only there
 
         return verb.report(folder, args.out, as_json=args.json)
+    if opened.run["kind"] == "calibrate":
+        from bench.calibration import verb as calibration  # noqa: PLC0415  # scipy: not for --help
+
+        return calibration.report(opened, args)
+    from bench import report as reports  # noqa: PLC0415  # matplotlib costs a second
+
     files = reports.write(folder, args.out)
     if args.json:
         _json({"folder": str(folder), "html": str(files.html), "markdown": str(files.markdown)})
@@ -105,6 +109,13 @@ def report(args: argparse.Namespace) -> int:
     print(reports.verdict(opened))
     print(f"\nreport: {files.html}\n        {files.markdown}")
     return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Hold every figure of the harness against a fake server's own log."""
+    from bench.calibration import verb  # noqa: PLC0415  # scipy: not for --help
+
+    return verb.calibrate(args)
 
 
 # ---- systems, scenarios
@@ -267,6 +278,7 @@ def overhead(args: argparse.Namespace) -> int:
 VERBS = {
     "run": run,
     "report": report,
+    "calibrate": calibrate,
     "systems": systems,
     "scenarios": scenarios,
     "servers": servers_verb,

@@ -454,7 +454,7 @@ def _get(trial: Json, *path: str) -> float | None:
 
 def supported(n: int, q: float) -> bool:
     """Whether at least ten of n samples lie beyond the quantile q; counted as ``Histogram.supported`` counts."""
-    return n > 0 and n - max(int(q * 100 * n / 100 + 0.5), 1) >= BEYOND_MIN
+    return n > 0 and round(n * (1.0 - q), 6) >= BEYOND_MIN
 
 
 def _round_p99(trial: Json) -> float | None:

@@ -21,6 +21,8 @@ from bench.guard import Guard
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _LOG_LINES = 8
+ENDPOINT = ("-m", "bench.endpoint")
+"""What Python is given to be an endpoint, before its SPEC.json."""
 
 
 class EndpointFailed(BenchError):
@@ -87,10 +89,14 @@ class Endpoint:
 
 
 class LocalEngine:
-    """Starts endpoints through the run's guard and takes up their control connections. A context manager."""
+    """Starts endpoints through the run's guard and takes up their control connections. A context manager.
 
-    def __init__(self, guard: Guard) -> None:
+    ``endpoint``: what Python is given to be one (bench.calibration's tells more than the ordinary one).
+    """
+
+    def __init__(self, guard: Guard, endpoint: Sequence[str] = ENDPOINT) -> None:
         self._guard = guard
+        self._endpoint = tuple(endpoint)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._waiting: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
         self._arrived: dict[str, Endpoint] = {}  # said hello before anybody asked for them
@@ -107,7 +113,7 @@ class LocalEngine:
         env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
         env["PYTHONUNBUFFERED"] = "1"
         env.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here: its threads would only cost memory
-        process = self._guard.spawn([sys.executable, "-m", "bench.endpoint", path], env=env, stdout=log, name=name)
+        process = self._guard.spawn([sys.executable, *self._endpoint, path], env=env, stdout=log, name=name)
         self._waiting[name] = (spec["role"], process, log)
 
     def arrivals(self, names: Iterable[str], timeout_s: float) -> list[Endpoint]:

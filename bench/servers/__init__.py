@@ -12,10 +12,24 @@ from bench.servers.base import KINDS, Recipe, Request, Server
 GROUP = "brokerbench.servers"
 OWN = ("kafka", "rabbitmq", "redis_pubsub", "sqs")
 
+_registered: dict[str, Recipe] = {}
+
 
 def names() -> list[str]:
     """Systems that have a server recipe: ours, and those that installed packages register (entry point group brokerbench.servers)."""
-    return sorted({*OWN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*OWN, *_registered, *(point.name for point in entry_points(group=GROUP))})
+
+
+def register(system: str, its_recipe: Recipe) -> None:
+    """Add a recipe for this process only, as adapters.register() does an adapter."""
+    if system in names():
+        raise UsageError(f"{system} has a server recipe already")
+    _registered[system] = its_recipe
+
+
+def unregister(system: str) -> None:
+    """Take back what register() added."""
+    _registered.pop(system, None)
 
 
 def recipe(system: str) -> Recipe | None:
@@ -23,6 +37,8 @@ def recipe(system: str) -> Recipe | None:
     if system in OWN:
         found: Recipe = importlib.import_module(f"bench.servers.{system}").RECIPE
         return found
+    if system in _registered:
+        return _registered[system]
     for point in entry_points(group=GROUP):
         if point.name == system:
             try:

@@ -1,0 +1,1 @@
+"""`brokerbench calibrate`: the whole harness against a fake server whose own log says what is true."""
