@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaTimeoutError
 
 from bench.overhead.bare.step import Step, payloads
 
 _WAIT_S = 0.0005
+_ASK_MS = 200
 
 
 def _known(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in defaults and value is not None}
+
+
+def _await_metadata(client: Any, topic: str) -> None:
+    """Ask for the topic's partitions again and again, as the adapter's ready() does: one call waits up to 60 s on one request."""
+    patience_ms = client.config["max_block_ms"]
+    client.config["max_block_ms"] = _ASK_MS
+    while True:
+        with contextlib.suppress(KafkaTimeoutError):
+            if client.partitions_for(topic):
+                break
+    client.config["max_block_ms"] = patience_ms
 
 
 def producer(spec: dict[str, Any]) -> Step:
@@ -24,7 +38,7 @@ def producer(spec: dict[str, Any]) -> Step:
     sending = payloads(spec, batch)
     window: int = min(spec["settings"]["window"], spec["window"])
     sent = done = 0
-    client.partitions_for(topic)
+    _await_metadata(client, topic)
 
     def confirmed(_result: object) -> None:
         nonlocal done
