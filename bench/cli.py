@@ -26,6 +26,7 @@ examples:
   brokerbench run my-scenario.yaml --set rate="1 kHz,5 kHz"
   brokerbench report results/runs/order-events-...     the report again, from the files alone
   brokerbench systems                                  what works here (a round trip through each) and what it promises
+  brokerbench overhead zeromq                          what the harness itself costs, against a bare loop
 
 exit codes:
   0 fine (rows "not run" included) · 1 a promise broken or a trial failed · 2 usage or input · 3 environment or server

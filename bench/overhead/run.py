@@ -213,7 +213,7 @@ class Overhead:
     def run(self) -> None:
         """Measure it all; raises Interrupted on Ctrl-C. The folder is let go of in any case."""
         started, stolen = utc_now(), _steal()
-        disturbed = disturbances(started=False)
+        disturbed = disturbances()
         for word in disturbed:
             self._told(f"warning: {word}: trust ratios and CPU a message, not rates")
         here = environment.capture()
@@ -332,11 +332,8 @@ def begin(asked: Asked, results: Path | None, *, command: str, resume: Path | No
 # ---- the machine
 
 
-def disturbances(*, started: bool, look_s: float = 1.0) -> list[str]:
-    """What others do on this machine while nothing is measured: each is a reason to trust the ratios less. Empty = quiet.
-
-    ``started``: something was measured in the last minute, so that the load average would tell of ourselves.
-    """
+def disturbances(look_s: float = 1.0) -> list[str]:
+    """What others do on this machine while nothing is measured: each is a reason to trust the ratios less. Empty = quiet."""
     before = psutil.cpu_times()
     busy = psutil.cpu_percent(look_s) / 100
     after = psutil.cpu_times()
@@ -345,7 +342,7 @@ def disturbances(*, started: bool, look_s: float = 1.0) -> list[str]:
     found = []
     if busy > LOAD_MAX:
         found.append(f"others use {busy:.0%} of this machine now (quiet: under {LOAD_MAX:.0%})")
-    if not started and load > LOAD_MAX * 2:
+    if load > LOAD_MAX * 2:
         found.append(f"the load of the last minute was {load:.1f} a core")
     if steal > STEAL_MAX:
         found.append(f"the hypervisor takes {steal:.0%} of the machine's time")

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 import adapters
 from adapters.base import Options
 from bench import cli
-from bench.errors import Incompatible, UsageError
+from bench.errors import EnvironmentProblem, Incompatible, UsageError
 from bench.overhead import figures, record, run, table
 from bench.overhead.bare import loop, step
 from bench.overhead.record import Asked, Measured, Record
 from bench.spec import parse
+from bench.store import RunWriter
 
 BARE = Path(loop.__file__).parent
 ASKED = Asked(("tcp", "zeromq,profile=tuned"), (100, 1024), 10, 1.0, 0.5, 256, 1, distinct=False)
@@ -209,6 +210,56 @@ def test_a_folder_that_is_not_of_this_kind_says_so(tmp_path, content, error, sai
         (tmp_path / "overhead.json").write_text(content)
     with pytest.raises(error, match=said):
         record.read(tmp_path)
+
+
+# ---- measuring
+
+
+class Case:
+    """Gives a sample of each lane; the first ``failing`` of them fail."""
+
+    def __init__(self, failing):
+        self.variant = parse("tcp")
+        self.failing = failing
+        self.asked = []
+
+    def measure(self, lane, size_b):
+        self.asked.append((lane, size_b))
+        if len(self.asked) <= self.failing:
+            raise EnvironmentProblem("it hung")
+        return sample(lane)
+
+
+@pytest.mark.parametrize(("failing", "blocks", "failures"), [(0, 6, 0), (1, 6, 1), (2, 6, 2), (99, 0, 3)])
+def test_a_block_that_failed_is_tried_again_and_a_variant_that_goes_on_failing_is_left(tmp_path, failing, blocks, failures):
+    kept = Record.of(replace(ASKED, systems=("tcp",), rounds=3))
+    writer = RunWriter.create(tmp_path, run.described(kept.asked), kind="overhead")
+    case = Case(failing)
+    run.Overhead(kept, writer, lambda _: None)._variant(kept.variants[0], case)
+    writer.close()
+    again = record.read(writer.folder)
+    assert again == kept
+    (one,) = again.variants
+    assert (len(one.blocks), len(one.failures)) == (blocks, failures)
+    assert all(sorted(part["lane"] for part in made["samples"]) == ["bare", "harness"] for made in one.blocks)
+    assert all(failure["reason"] == "it hung" for failure in one.failures)
+    assert again.whole == (blocks == 6)
+
+
+def test_the_order_is_shuffled_and_follows_from_the_seed_alone(tmp_path):
+    def order(name, **asked):
+        kept = Record.of(replace(ASKED, systems=("tcp",), **asked))
+        writer = RunWriter.create(tmp_path / name, run.described(kept.asked), kind="overhead")
+        case = Case(0)
+        run.Overhead(kept, writer, lambda _: None)._variant(kept.variants[0], case)
+        writer.close()
+        return case.asked
+
+    first = order("a")
+    assert first == order("b")
+    assert first != order("c", seed=2)
+    assert {lane for lane, _ in first[::2]} == {"bare", "harness"}, "each lane leads sometimes"
+    assert sorted(first) == sorted([(lane, size) for lane in ("bare", "harness") for size in (100, 1024)] * 10)
 
 
 # ---- the bare loops
