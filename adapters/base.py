@@ -95,6 +95,7 @@ class Block(Protocol):
     keys: Sequence[bytes] | None  # by row; None = round-robin over the partitions
 
     def messages(self, lo: int, hi: int) -> Sequence[bytes]: ...
+    def views(self, lo: int, hi: int) -> Sequence[bytes | memoryview]: ...  # until send() returns
     def raw(self, lo: int, hi: int) -> memoryview: ...  # the rows one after another
 
 

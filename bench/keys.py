@@ -56,6 +56,10 @@ class Router:
         self._lane_list: list[int] = self._lanes.tolist()
         self._keys = [names[i] for i in drawn]
 
+    def place(self, first: int) -> int:
+        """Return where in the cycle of lanes and keys ``first`` stands: what starts at one place has the same lanes and keys."""
+        return first & (PERIOD - 1) if self.keyed else first % self.partitions
+
     def lanes(self, first: int, count: int) -> NDArray[np.uint32]:
         """Return the lane (partition) of each sequence first ... first + count - 1; shape (count,). Not to be written to."""
         if not self.keyed and count <= BLOCK_MAX:

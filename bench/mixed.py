@@ -154,9 +154,14 @@ class MixedBlock:
         self._partial = np.zeros(self.count, dtype=np.uint64)  # without the send time
         self._structs: dict[int, struct.Struct] = {}
 
-    def fill(self, first_id: int, intended_ns: NDArray[np.int64]) -> None:
-        """Make this the block that starts at ``first_id``; intended_ns has shape (count,), absolute monotonic times."""
+    def fill(self, first_id: int, intended_ns: NDArray[np.int64] | None) -> None:
+        """Make this the block that starts at ``first_id``; intended_ns has shape (count,), absolute monotonic times.
+
+        None: there is no schedule, stamp_intended() will set the times.
+        """
         self.first_id = first_id
+        if intended_ns is None:
+            intended_ns = self.intended(0)
         sizes = self._table[(first_id - self._origin + self._counting) % len(self._table)]
         self.sizes = sizes.tolist()
         self._bodies = self._pool.bodies(first_id, sizes)
@@ -194,6 +199,10 @@ class MixedBlock:
         if unpack is None:
             unpack = self._structs[n] = struct.Struct(f"{header.SIZE}s" * n)
         return list(map(operator.add, unpack.unpack_from(self._raw, lo * header.SIZE), self._bodies[lo:hi]))
+
+    def views(self, lo: int, hi: int) -> Sequence[bytes | memoryview]:
+        """Return the same: rows of several sizes do not lie in one buffer."""
+        return self.messages(lo, hi)
 
     def raw(self, lo: int, hi: int) -> memoryview:
         """Return rows lo ... hi - 1 one after another."""

@@ -32,6 +32,9 @@ _QUIET_NS = 20_000_000  # the same while none is
 _RETRY_S = 0.001
 _BLOCKED_NS = 1_000_000  # how long a wait in the client lasts while it has no room
 _CLOSED_NS = 50_000  # the same in a closed loop, where the wait would become latency
+_FLOOD_S = 0.01  # how long one send() waits at full speed: each wait that ends in vain costs 20 us
+_STALE_NS = 1_000_000  # a stamp that is older is made anew before its rows are sent
+_TOGETHER = 1 << 13  # messages that one OK record holds, where "accepted" is all there is to know
 _NEVER = 1 << 62
 _KIND = {Status.CONFIRMED: Kind.OK, Status.FAILED: Kind.FAIL, Status.INDETERMINATE: Kind.INFO}
 
@@ -63,8 +66,11 @@ class ProducerTrial:
         self.planned = pacing.planned(workload, index)
         self._closed = workload.schedule == "closed"
         self._window = min(workload.window, workload.outstanding) if self._closed else workload.window
-        self._undue = np.zeros(self._block.count, dtype=np.int64)  # "max": times are set when it is sent
-        self._intended = self._undue
+        self._intended = np.zeros(self._block.count, dtype=np.int64)  # "max": times are set when it is sent
+        self._floods = workload.schedule == "max" and not capabilities.confirms
+        self._attempted = first_id  # the first id of which the journal says nothing yet
+        self._stamp_ns = 0
+        self._taken = [(0, 0, 0)] * len(self._groups)  # accepted and not journalled yet: first, end, time of the first
         self._lateness = Lateness()
         self._publish = Histogram()
         self._meter = Meter()
@@ -101,11 +107,10 @@ class ProducerTrial:
 
     def _fill(self, first_id: int) -> None:
         if self._schedule is None:
-            intended = self._undue
-        else:
-            intended = self._schedule.block(first_id - self.first_id, self._block.count) + self._go_ns
-        self._intended = intended
-        self._block.fill(first_id, intended)
+            self._block.fill(first_id, None)
+            return
+        self._intended = self._schedule.block(first_id - self.first_id, self._block.count) + self._go_ns
+        self._block.fill(first_id, self._intended)
 
     def turn(self) -> None:
         """Run for at most a control tick: send what is due, account outcomes, wait."""
@@ -114,7 +119,7 @@ class ProducerTrial:
         while now < until and not self.finished:
             self._meter.turn(now, self.next_id)
             if now >= self._wake_ns:
-                self._send_due(now)
+                (self._flood if self._floods else self._send_due)(now)
             self._account()
             now = now_ns()
             if self._over(now):
@@ -122,6 +127,7 @@ class ProducerTrial:
                 return
             until = self._wait(now, until)
             now = now_ns()
+        self._journal_accepted()
 
     def waits(self, until_ns: int) -> bool:
         """Say whether there is nothing to do before monotonic ``until_ns``."""
@@ -156,6 +162,50 @@ class ProducerTrial:
                 self._account()
         next_due = self._go_ns + self._schedule.at(self.next_id - self.first_id) if self._schedule else now
         self._wake_ns = max(next_due, now + self._tick_ns) if self._schedule else now
+
+    def _flood(self, now: int) -> None:
+        """Send at full speed to a client that confirms nothing: _send_due() without all that such a trial has no use for.
+
+        A block is stamped and journalled as one, then sent by the batch: each pause of a sender lets the client's own thread
+        fall asleep, and waking it costs more than the pause. Rows that would go later than _STALE_NS are stamped again.
+        """
+        until = min(now + self._control_ns, self._end_ns)
+        block, producer, batch, groups = self._block, self._producer, self._workload.batch, len(self._groups)
+        self._wake_ns = now
+        while now < until or self._part is not None:
+            if self._part is None:
+                first = self.next_id
+                lo = first - block.first_id
+                if lo >= block.count:
+                    self._fill(first)
+                    lo = 0
+                hi = min(lo + batch, block.count, lo + producer.room())
+                if hi <= lo:
+                    self._blocked_since = self._blocked_since or now
+                    return
+                if first + hi - lo > self._attempted or now - self._stamp_ns > _STALE_NS:
+                    self._stamp_block(lo, hi, now)
+                self._part = (lo, hi, [lo] * groups)
+            if not self._send_part():
+                self._blocked_since = self._blocked_since or now
+                return
+            now = now_ns()
+            if self._blocked_since:
+                self._blocked_ns += now - self._blocked_since
+                self._blocked_since = 0
+
+    def _stamp_block(self, lo: int, hi: int, now: int) -> None:
+        """Stamp rows from ``lo`` on and journal them: all of the block, or only up to ``hi`` where the end of the load is near."""
+        first = max(self.next_id, self._attempted)
+        hi = self._block.count if now + 2 * _STALE_NS < self._end_ns else max(hi, first - self._block.first_id)
+        self._block.stamp_intended(lo, hi, now)
+        self._stamp_ns = now
+        end = self._block.first_id + hi
+        if end > first:
+            self._writer.span(
+                Kind.ATTEMPT, trial=self._trial, producer=self._index, first=first, count=end - first, t_first=now, t_last=now
+            )
+            self._attempted = end
 
     def _next_part(self, now: int) -> bool:
         """Stamp and journal the next rows to send; False when none is due or there is no room."""
@@ -198,7 +248,7 @@ class ProducerTrial:
         """Hand the current rows to the client, to each group; False while some are not accepted."""
         assert self._part is not None
         lo, hi, reached = self._part
-        wait_s = _RETRY_S if self._blocked_since else 0.0
+        wait_s = _FLOOD_S if self._floods else _RETRY_S if self._blocked_since else 0.0
         done = True
         for i, group in enumerate(self._groups):
             at = reached[i]
@@ -210,7 +260,7 @@ class ProducerTrial:
                 if self._capabilities.confirms:
                     self.ledger.sent(first, n, self._stamp_ns, self._intended[at : at + n], group)
                 else:
-                    self._accepted(first, n, group)
+                    self._accepted(first, n, i)
                 reached[i] = at + n
             done = done and reached[i] >= hi
         if done:
@@ -218,17 +268,33 @@ class ProducerTrial:
             self.next_id += n
             second = (self._stamp_ns - self._go_ns) // 1_000_000_000
             self._sent_in_second[second] = self._sent_in_second.get(second, 0) + n
+            if self._floods and self._window_ns[0] <= self._stamp_ns < self._window_ns[1]:
+                self._lateness.undue(n)
             self._part = None
         return done
 
-    def _accepted(self, first: int, n: int, group: int) -> None:
-        """Without confirmations "acknowledged" means: the client library took it."""
-        self.ledger.accepted += n
-        self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += n
-        self._writer.span(
-            Kind.OK, trial=self._trial, producer=self._index, first=first, count=n, group=ALL if group < 0 else group,
-            t_first=self._stamp_ns, t_last=self._stamp_ns,
-        )  # fmt: skip
+    def _accepted(self, first: int, n: int, i: int) -> None:
+        """Without confirmations "acknowledged" means: the client library took it. Journalled together with what follows it."""
+        begun, end, since = self._taken[i]
+        if first == end and end - begun < _TOGETHER:
+            self._taken[i] = (begun, first + n, since)
+            return
+        self._journal_accepted(i)
+        self._taken[i] = (first, first + n, self._stamp_ns)
+
+    def _journal_accepted(self, only: int = -1) -> None:
+        """Write what was accepted, at the latest at the end of a turn; ``only`` of one group."""
+        for i, (first, end, since) in enumerate(self._taken):
+            if end <= first or only not in (-1, i):
+                continue
+            group = self._groups[i]
+            self.ledger.accepted += end - first
+            self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += end - first
+            self._writer.span(
+                Kind.OK, trial=self._trial, producer=self._index, first=first, count=end - first, group=ALL if group < 0 else group,
+                t_first=since, t_last=self._stamp_ns,
+            )  # fmt: skip
+            self._taken[i] = (end, end, 0)
 
     def _account(self) -> None:
         taken = self._outcomes.take()
@@ -280,15 +346,18 @@ class ProducerTrial:
 
     def _end(self, now: int) -> None:
         """Give up what was not accepted, flush the rest, account it all."""
+        self._journal_accepted()
+        end, reached = self._attempted, [self.next_id] * len(self._groups)
         if self._part is not None:
-            _, hi, reached = self._part
-            for group, at in zip(self._groups, reached, strict=True):
-                if at < hi:
-                    self._writer.span(
-                        Kind.FAIL, trial=self._trial, producer=self._index, first=self._block.first_id + at, count=hi - at,
-                        group=ALL if group < 0 else group, t_first=now, t_last=now,
-                    )  # fmt: skip
+            end = max(end, self._block.first_id + self._part[1])
+            reached = [self._block.first_id + at for at in self._part[2]]
             self._part = None
+        for group, first in zip(self._groups, reached, strict=True):
+            if first < end:
+                self._writer.span(
+                    Kind.FAIL, trial=self._trial, producer=self._index, first=first, count=end - first,
+                    group=ALL if group < 0 else group, t_first=now, t_last=now,
+                )  # fmt: skip
         if self._blocked_since:
             self._blocked_ns += now - self._blocked_since
             self._blocked_since = 0

@@ -75,6 +75,9 @@ class Rows:
     def messages(self, lo: int, hi: int) -> Sequence[bytes]:
         return self._rows[lo:hi]
 
+    def views(self, lo: int, hi: int) -> list[bytes | memoryview]:
+        return [memoryview(row) for row in self.messages(lo, hi)]
+
     def raw(self, lo: int, hi: int) -> memoryview:
         return self._buffer[lo * self.size : hi * self.size]
 

@@ -36,6 +36,9 @@ class TestBlock:
     def messages(self, lo: int, hi: int) -> Sequence[bytes]:
         return [ID.pack(self.first_id + row).ljust(self.size, b"\xa5") for row in range(lo, hi)]
 
+    def views(self, lo: int, hi: int) -> Sequence[memoryview]:
+        return [memoryview(row) for row in self.messages(lo, hi)]
+
     def raw(self, lo: int, hi: int) -> memoryview:
         return memoryview(b"".join(self.messages(lo, hi)))
 

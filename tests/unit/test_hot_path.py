@@ -132,13 +132,33 @@ def test_large_messages_get_small_blocks() -> None:
     assert block(8 << 20).count == 1
 
 
-def test_restamping_keeps_the_check() -> None:
-    made = block()
-    made.stamp_intended(0, 100, 9_999)
+@pytest.mark.parametrize(("routing", "partitions"), [("round-robin", 1), ("round-robin", 3), ("key", 4)])
+def test_restamping_keeps_the_check(routing: str, partitions: int) -> None:
+    made = block(routing=routing, partitions=partitions)
     made.stamp(0, 50, 10_001)
-    for payload in made.messages(0, 100):
-        assert header.holds(header.words_of(payload))
-    assert header.words_of(made.messages(10, 11)[0])[4:6] == (9_999, 10_001)
+    for first in (0, 512, 1024, PERIOD, PERIOD + 512):
+        made.fill(first, None)
+        made.stamp_intended(0, made.count, 9_000)
+        made.stamp_intended(100, 200, 9_999)
+        again = block(routing=routing, partitions=partitions, first=first)
+        for row, payload in enumerate(made.messages(0, made.count)):
+            words = header.words_of(payload)
+            assert header.holds(words)
+            assert words[4] == words[5] == (9_999 if 100 <= row < 200 else 9_000)
+            assert words[2:4] == header.words_of(again.messages(row, row + 1)[0])[2:4]
+        assert (made.partitions, made.keys) == (again.partitions, again.keys)
+
+
+@given(st.integers(64, 3000), st.integers(0, 600), st.integers(0, 600))
+@settings(max_examples=30, deadline=None)
+def test_views_are_the_messages_and_follow_the_block(size: int, lo: int, hi: int) -> None:
+    made = block(size)
+    lo, hi = sorted((min(lo, made.count), min(hi, made.count)))
+    assert [bytes(view) for view in made.views(lo, hi)] == list(made.messages(lo, hi))
+    assert all(isinstance(view, memoryview) and view.readonly for view in made.views(lo, hi))
+    made.fill(512, None)
+    made.stamp_intended(0, made.count, 5)
+    assert [bytes(view) for view in made.views(0, 20)] == list(made.messages(0, 20))
 
 
 # ---- outcomes
