@@ -72,14 +72,16 @@ def _read(name: str, state: tuple[tuple[str, int, int], ...]) -> Corpus:
     return Corpus(bodies, f"sha256:{digest.hexdigest()}")
 
 
-def keep(path: str | Path, folder: Path) -> str:
-    """Copy what ``path`` holds into a run's folder; return the copy's name there. The copy reads back to the same digest."""
+def keep(path: str | Path, folder: Path) -> Path:
+    """Copy what ``path`` holds into a run's folder; return the copy, which reads back to the same digest."""
     source = Path(path)
+    copy = folder / (KEPT if source.is_dir() else f"{KEPT}{source.suffix}")
+    if source == copy:
+        return copy
     if not source.is_dir():
-        name = f"{KEPT}{source.suffix}"
-        (folder / name).write_bytes(source.read_bytes())
-        return name
-    (folder / KEPT).mkdir()
+        copy.write_bytes(source.read_bytes())
+        return copy
+    copy.mkdir(exist_ok=True)
     for each in _files(source):
-        (folder / KEPT / each.name).write_bytes(each.read_bytes())
-    return KEPT
+        (copy / each.name).write_bytes(each.read_bytes())
+    return copy

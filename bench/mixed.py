@@ -30,31 +30,31 @@ _NO_HEADER = bytes(header.SIZE)
 
 
 class MixedPool:
-    """Bodies of several sizes. Message n has row ``n % count``: whole, or where ``cut`` as much of its front as its length says.
+    """Bodies of several sizes, ``rows``. Message n has row ``n % count``: whole, or where ``cut`` so much of its front as its length says.
 
     ``sizes``: of messages with whole rows, header included; shape (count,).
     """
 
     def __init__(self, seed: int, bodies: Bodies) -> None:
         if bodies.file:
-            self._rows: Sequence[bytes | memoryview] = corpus.read(bodies.file, digest=bodies.digest).bodies
+            self.rows: Sequence[bytes | memoryview] = corpus.read(bodies.file, digest=bodies.digest).bodies
         else:
             sizes = bodies.sizes_b or (bodies.largest_b,) * max(256, min(1024, _CUT_B // bodies.largest_b))
-            self._rows = _made(np.random.default_rng((seed, len(sizes), bodies.largest_b)), sizes, bodies.ratio)
+            self.rows = _made(np.random.default_rng((seed, len(sizes), bodies.largest_b)), sizes, bodies.ratio)
         self.cut = not bodies.file and not bodies.sizes_b
-        self.count = len(self._rows)
+        self.count = len(self.rows)
         self.mean_b = bodies.mean_b
         self.largest_b = bodies.largest_b
-        self.sizes = np.array([header.SIZE + len(row) for row in self._rows], dtype=np.int64)
+        self.sizes = np.array([header.SIZE + len(row) for row in self.rows], dtype=np.int64)
         ahead = -(-max(_AHEAD, self.count) // self.count) + 1
-        self._cycle = [*self._rows] * ahead
+        self._cycle = [*self.rows] * ahead
         # The same with 64 bytes before each row: joined, they lie as messages do.
-        self._framed = [part for row in self._rows for part in (_NO_HEADER, row)] * ahead
+        self._framed = [part for row in self.rows for part in (_NO_HEADER, row)] * ahead
         self._whole_checks: NDArray[np.uint64] | None = None
         self._cut_check = functools.lru_cache(maxsize=1 << 16)(self._check_of)
 
     def _check_of(self, row: int, length: int) -> int:
-        return zlib.crc32(self._rows[row][:length])
+        return zlib.crc32(self.rows[row][:length])
 
     def bodies(self, first: int, sizes: NDArray[np.int64]) -> list[bytes | memoryview]:
         """Return the bodies of messages ``first`` ... by sequence, which are of ``sizes`` (whole rows: self.sizes of them)."""
@@ -71,13 +71,13 @@ class MixedPool:
             lengths = (sizes - header.SIZE).tolist()
             return np.array([self._cut_check(row, length) for row, length in zip(rows.tolist(), lengths, strict=True)], dtype=np.uint64)
         if self._whole_checks is None:
-            self._whole_checks = np.array([zlib.crc32(row) for row in self._rows], dtype=np.uint64)
+            self._whole_checks = np.array([zlib.crc32(row) for row in self.rows], dtype=np.uint64)
         checks: NDArray[np.uint64] = self._whole_checks[rows]
         return checks
 
     def body(self, sequence: int, length: int) -> bytes | memoryview | None:
         """Return the body of message ``sequence`` if it is of ``length`` bytes without its header; None where it cannot be."""
-        row = self._rows[sequence % self.count]
+        row = self.rows[sequence % self.count]
         if length == len(row):
             return row
         return row[:length] if self.cut and length < len(row) else None
@@ -94,7 +94,7 @@ class MixedPool:
             parts = self._framed[2 * start : 2 * (start + n)]
         else:
             parts = [_NO_HEADER] * (2 * n)
-            parts[1::2] = map(self._rows.__getitem__, rows.tolist())
+            parts[1::2] = map(self.rows.__getitem__, rows.tolist())
         if self.cut:
             parts[1::2] = [row[:length] for row, length in zip(parts[1::2], (lengths - header.SIZE).tolist(), strict=True)]
         return bytearray().join(parts)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, plan, scenario_errors, scenario_load, spec, units
+from bench import marked_yaml, plan, scenario_errors, scenario_load, scenario_payload, spec, units
 from bench.errors import UsageError
 from bench.scenario_fields import (
     AXES,
@@ -36,6 +36,7 @@ from bench.scenario_fields import (
     Timing,
     Topology,
     a_list,
+    part_of,
 )
 from bench.scenario_load import Load
 from bench.workload import Point, Workload
@@ -121,7 +122,7 @@ class Scenario(Part):
     @property
     def payload_bytes_max(self) -> int:
         """The largest message of any point: what adapters are made for (adapters.base.Options)."""
-        return max(point.size_b for point in self.points())
+        return max(point.workload.largest_b for point in self.points())
 
     def variants(self) -> list[spec.Variant]:
         """What is compared, in the scenario's order."""
@@ -175,6 +176,8 @@ class Scenario(Part):
             field = AXES[name].field
             if field:
                 data.get(field[0], {}).pop(field[1], None)
+            if name == "size":
+                data["payload"] = {key: value for key, value in data.get("payload", {}).items() if key in {"content", "ratio"}}
             data.setdefault("sweep", {})[name] = list(values)
         return _validated(marked_yaml.Marked(f"{self.name} with the values of the command line", data))
 
@@ -188,17 +191,21 @@ class Scenario(Part):
             del data["keys"]
         elif self.keys.distribution != "zipf":
             del data["keys"]["exponent"]
+        for name in scenario_payload.idle(self.payload):
+            del data["payload"][name]
         return {name: value for name, value in data.items() if value not in ({}, "")}
 
     def kept(self, folder: Path) -> Scenario:
         """This scenario with the files that it names copied to ``folder``, a run's, from where endpoints read them."""
-        return self.model_copy(update={"load": scenario_load.kept(self.load, folder)})
+        load, payload = scenario_load.kept(self.load, folder), scenario_payload.kept(self.payload, folder)
+        return self.model_copy(update={"load": load, "payload": payload})
 
     def to_yaml(self, folder: Path | None = None) -> str:
         """The effective scenario, as a file that reads back; what lies in ``folder`` is named as from there."""
         data = self.to_data()
-        if folder is not None and self.load.file is not None and Path(self.load.file).is_relative_to(folder):
-            data["load"]["file"] = str(Path(self.load.file).relative_to(folder))
+        for part in (data["load"], data.get("payload", {})):
+            if folder is not None and "file" in part and Path(part["file"]).is_relative_to(folder):
+                part["file"] = str(Path(part["file"]).relative_to(folder))
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
     def _point(self, at: dict[str, Any]) -> Point:
@@ -206,7 +213,8 @@ class Scenario(Part):
         members = {name: at.get("members", (self.topology.groups or {}).get(name, 1)) for name in names}
         keyed = self.topology.routing == "key"
         batch = at.get("batch", self.batch.send)
-        size = at.get("size", self.payload.size)
+        bodies = scenario_payload.bodies(self.payload, at.get("size"), self.seed)
+        size = round(bodies.mean_b) if bodies is not None else at.get("size", self.payload.size)
         assert size is not None  # _spanning() saw to it
         workload = Workload(
             rate_per_s=at.get("rate", self.load.rate),
@@ -226,6 +234,7 @@ class Scenario(Part):
             key_count=self.keys.count if keyed else 0,
             key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
             seed=self.seed,
+            bodies=bodies,
         )
         axes = tuple((name, value) for name, value in at.items() if name not in {"rate", "size"})
         return Point(scenario_load.into(workload, self.load), axes)
@@ -251,7 +260,8 @@ def parse(content: str | bytes, *, where: str, name: str | None = None, folder: 
     ``folder``: where the files lie that it names.
     """
     marked = marked_yaml.read(content.encode() if isinstance(content, str) else content, where)
-    scenario_load.located(marked.data.get("load"), folder)
+    for part in ("load", "payload"):
+        scenario_load.located(marked.data.get(part), folder)
     if name is not None:
         marked.data.setdefault("name", name)
     return _validated(marked)
@@ -295,9 +305,10 @@ def explain() -> list[tuple[str, str, str]]:
 def _explained(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        inner = part_of(field.annotation)
+        if inner is not None:
             rows.append((f"{prefix}{name}", "", field.description or ""))
-            rows.extend(_explained(field.annotation, f"{prefix}{name}."))
+            rows.extend(_explained(inner, f"{prefix}{name}."))
         else:
             default = "" if field.is_required() or field.default in (None, "") else _plain(field.default, field)
             shown = ", ".join(default) if isinstance(default, list) else str(default).lower() if default is True else str(default)
@@ -346,8 +357,7 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
         if axis.field[1] in getattr(scenario, axis.field[0]).model_fields_set:
             problems.append((axis.field, f"sweep.{name} has the values of this field; remove one of the two"))
     problems += scenario_load.problems(load_, rates_swept=sweep.rate is not None, warmup_s=scenario.timing.warmup)
-    if scenario.payload.size is None and sweep.size is None:
-        problems.append((("payload",), 'the size of a message is missing: write "payload: {size: 256 B}" (or sweep.size)'))
+    problems += scenario_payload.problems(scenario.payload, swept=sweep.size is not None, seed=scenario.seed)
     if not topology.groups and sweep.groups is None:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
     if topology.routing != "key" and "keys" in scenario.model_fields_set:
@@ -374,9 +384,9 @@ def _limits(scenario: Scenario) -> list[scenario_errors.Problem]:
         if processes > PROCESSES_MAX:
             problems.setdefault(("topology",), f"{processes} processes at one point; at most {PROCESSES_MAX}, as all share this machine")
         for field, count, limit in ((("batch", "send"), work.batch, BLOCK_BYTES_MAX), (("window",), work.window, HELD_BYTES_MAX)):
-            if count * work.size_b > limit:
+            if max(count * work.mean_b, work.largest_b) > limit:
                 held = f"{count:,} messages of {units.show_size(work.size_b)} do not fit in {units.show_size(limit)}"
-                problems.setdefault(field, f"{held}, which is what a producer may hold; at most {limit // work.size_b:,}")
+                problems.setdefault(field, f"{held}, which is what a producer may hold; at most {int(limit / work.mean_b):,}")
         if work.window < work.batch:
             problems.setdefault(("window",), f"{work.window:,} is less than a batch of {work.batch:,}, which could then never be sent")
     return list(problems.items())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from bench.marked_yaml import Marked, Path
+from bench.scenario_fields import part_of
 from bench.units import did_you_mean, nearest
 
 MOST = 10
@@ -79,17 +80,8 @@ def _part(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
         if isinstance(name, int):
             continue  # of a list: its items are of the model that was found for the list
         field = _written(model).get(name)
-        found = next((one for one in (field.annotation, *_inner(field.annotation)) if _is_part(one)), None) if field else None
+        found = part_of(field.annotation) if field else None
         if found is None:
             return None
         model = found
     return model
-
-
-def _inner(annotation: Any) -> list[Any]:
-    """What stands within `tuple[Step, ...] | None`: the items of a list."""
-    return [item for one in get_args(annotation) for item in get_args(one)]
-
-
-def _is_part(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -3,15 +3,17 @@
 # ruff: noqa: TRY004  # ValueError is what pydantic turns into a message, also for a wrong type
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from bench import units
+from bench.content import RATIO_MAX
 from bench.workload import ROUTINGS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -92,6 +94,7 @@ ROUNDS = _count(1, 1000)
 SERIES = _count(1, 100)
 SEED = _count(0, 2**63 - 1)
 EXPONENT_MAX = 5.0
+SIGMA_MAX = 4.0
 
 
 def read_groups(value: object) -> dict[str, int]:
@@ -117,11 +120,43 @@ def read_groups(value: object) -> dict[str, int]:
         raise ValueError(f"members of a group: {error}") from error
 
 
+def number(lowest: float, highest: float, example: str) -> BeforeValidator:
+    """A plain number within bounds."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
+            raise ValueError(f"{value}: a number from {lowest:g} to {highest:g}, such as {example}")
+        return float(value)
+
+    return BeforeValidator(read)
+
+
 def read_exponent(value: object) -> float:
     """Of the Zipf distribution; bounded, since beyond 5 one key has all."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= EXPONENT_MAX:
         raise ValueError(f"{value}: a number above 0 and up to {EXPONENT_MAX:g}, such as 1.1")
     return float(value)
+
+
+def read_weights(value: object) -> dict[str, float]:
+    """Sizes with how often they come, of a mapping {size: weight}."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError("weights are a mapping of size: how often it comes, such as {64 B: 90, 10 KiB: 10}")
+    weights: dict[str, float] = {}
+    for text, weight in value.items():
+        size = units.show_size(int(SIZE.read(text)))
+        if size in weights:
+            raise ValueError(f"{size} is given twice")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
+            raise ValueError(f"{size}: {weight}: a weight is a number above 0, such as 10")
+        weights[size] = float(weight)
+    return weights
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("a path of a file or a folder, such as orders.jsonl")
+    return value
 
 
 def choice(*known: str) -> BeforeValidator:
@@ -144,6 +179,13 @@ class Part(BaseModel):
     """One mapping of a scenario: unknown keys are errors, and nothing changes once it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def part_of(annotation: Any) -> type[BaseModel] | None:
+    """The model of a field that holds a mapping of its own, a list of them, or nothing; None for any other."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := part_of(one))), None)
 
 
 class Topology(Part):
@@ -171,10 +213,36 @@ class Keys(Part):
     )
 
 
+class Sizes(Part):
+    """Sizes of messages that differ; each is of the whole message, its header included."""
+
+    distribution: Annotated[str, choice("lognormal", "uniform", "choice")] = Field(
+        description="lognormal (median, sigma, cut off at min and max) | uniform (min to max) | choice (weights)"
+    )
+    median: Annotated[int | None, SIZE] = Field(None, description="of lognormal: half of the messages are larger")
+    sigma: Annotated[float | None, number(0.01, SIGMA_MAX, "1.2")] = Field(
+        None, description="of lognormal: standard deviation of the logarithm; 1 = two thirds lie within a factor of 2.7 of the median"
+    )
+    min: Annotated[int | None, SIZE] = Field(None, description="no message is smaller")
+    max: Annotated[int | None, SIZE] = Field(None, description="no message is larger")
+    weights: Annotated[dict[str, float] | None, BeforeValidator(read_weights)] = Field(
+        None, description="of choice, size: how often it comes, such as {64 B: 90, 10 KiB: 10}"
+    )
+
+
 class Payload(Part):
     """What a message carries."""
 
     size: Annotated[int | None, SIZE] = Field(None, description="bytes of a message, the 64 B of the header included")
+    sizes: Sizes | None = Field(None, description="instead of size: messages differ in size")
+    file: Annotated[str | None, BeforeValidator(_path)] = Field(
+        None, description="instead of size: real bodies, a file with one a line or a folder with one a file; from the scenario's folder on"
+    )
+    digest: str | None = Field(None, description="what the file's bodies have to be; a run's scenario.yaml has it")
+    content: Annotated[str, choice("random", "compressible")] = Field("random", description="bytes of a body: random | compressible")
+    ratio: Annotated[float, number(1.1, RATIO_MAX, "4")] = Field(
+        4.0, description="of compressible: by how much zlib (level 1) makes a body smaller; LZ4 and Snappy come near it"
+    )
 
 
 class Timing(Part):

@@ -92,10 +92,10 @@ class Load(Part):
         return getattr(self, "from_" if field == "from" else field)
 
 
-def located(load: Any, folder: Path) -> None:
-    """Make the file of a replay, as written, a path from ``folder``: the scenario's own."""
-    if isinstance(load, dict) and isinstance(load.get("file"), str) and load["file"]:
-        load["file"] = str((folder / load["file"]).absolute())
+def located(part: Any, folder: Path) -> None:
+    """Make the file that a part names (of a replay, of payloads), as written, a path from ``folder``: the scenario's own."""
+    if isinstance(part, dict) and isinstance(part.get("file"), str) and part["file"]:
+        part["file"] = str((folder / part["file"]).absolute())
 
 
 def problems(load: Load, *, rates_swept: bool, warmup_s: float) -> list[tuple[tuple[str, ...], str]]:

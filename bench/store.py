@@ -309,7 +309,8 @@ def row(trial: Mapping[str, Any]) -> Json:
     cells: Json = {"trial": trial.get("trial"), **{str(name): value for name, value in (trial.get("point") or {}).items()}}
     cells["variant"] = _at(trial, "variant").get("id")
     cells |= {name: trial.get(name) for name in ("series", "round", "position", "lane", "status", "reason")}
-    cells |= {name: _at(trial, "rates").get(name) for name in ("offered_per_s", "published_per_s", "slowest_group_per_s")}
+    rates = ("offered_per_s", "published_per_s", "slowest_group_per_s", "slowest_group_b_per_s")
+    cells |= {name: _at(trial, "rates").get(name) for name in rates}
     cells |= {f"e2e_{name}": latency.get(name) for name in ("p50_ns", "p90_ns", "p99_ns", "p999_ns")}
     cells |= {f"publish_{name}": publish.get(name) for name in ("p50_ns", "p99_ns")}
     cells["cpu_ns_per_delivery"] = _at(trial, "cost").get("total_ns")

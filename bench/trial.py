@@ -88,7 +88,10 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "lane": planned.lane,
         "status": "failed", "reason": None, "started": started, "go_ns": None, "window_s": load.measure_s, "drained_s": None,
         "producers": [], "consumers": [], "nodes": [],
-        "rates": {"offered_per_s": pacing.offered_per_s(load), "published_per_s": None, "groups": {}, "slowest_group_per_s": None},
+        "rates": {
+            "offered_per_s": pacing.offered_per_s(load), "published_per_s": None, "groups": {}, "slowest_group_per_s": None,
+            "published_b_per_s": None, "slowest_group_b_per_s": None,
+        },
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "evidence": [],
@@ -146,7 +149,11 @@ def _rates(raw: Raw, workload: Workload) -> dict[str, Any]:
         delivered[report["group"]] += report["in_window"]
     groups = {name: count / workload.measure_s for name, count in delivered.items()}
     published = sum(_within(report["seconds"], workload) for report in raw.producers)
-    return {"published_per_s": published, "groups": groups, "slowest_group_per_s": min(groups.values())}
+    slowest = min(groups.values())
+    return {
+        "published_per_s": published, "groups": groups, "slowest_group_per_s": slowest,
+        "published_b_per_s": published * workload.mean_b, "slowest_group_b_per_s": slowest * workload.mean_b,
+    }  # fmt: skip
 
 
 def _steady(raw: Raw, workload: Workload) -> dict[str, Any]:

@@ -143,10 +143,11 @@ class Point:
         return self.workload.size_b
 
     def values(self) -> dict[str, float | int | str | None]:
-        """`point` of trial.json: rate and size always, the schedule where the rate does not tell it, other axes where they are swept."""
-        told = self.workload.schedule in ("constant", "max")
-        schedule = {} if told else {"schedule": self.workload.schedule}
-        return {"rate_per_s": self.rate_per_s, **schedule, "size_b": self.size_b, **dict(self.axes)}
+        """`point` of trial.json: rate and size always, schedule and payload where these do not tell all, other axes where swept."""
+        load = self.workload
+        schedule = {} if load.schedule in ("constant", "max") else {"schedule": load.schedule}
+        payload = {} if load.bodies is None else {"payload": units.show_bodies(load.bodies.described())}
+        return {"rate_per_s": self.rate_per_s, **schedule, "size_b": self.size_b, **payload, **dict(self.axes)}
 
     @property
     def label(self) -> str:
@@ -154,9 +155,8 @@ class Point:
         rate = _said(self.workload)
         others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name != "batch"]
         batches = [f"batches of {value}" for name, value in self.axes if name == "batch"]
-        bodies = self.workload.bodies
-        size = units.show_size(self.size_b) if bodies is None else units.show_bodies(bodies.described())
-        return ", ".join([rate, size, *others, *batches])
+        size = self.values().get("payload") or units.show_size(self.size_b)
+        return ", ".join([rate, str(size), *others, *batches])
 
 
 def _said(load: Workload) -> str:

@@ -10,7 +10,10 @@ import pandas as pd
 from bench.plan import AA
 from bench.store import row
 
-_MEDIANS = ("published_per_s", "slowest_group_per_s", "e2e_p50_ns", "e2e_p99_ns", "publish_p50_ns", "publish_p99_ns", "cpu_ns_per_delivery")
+_MEDIANS = (
+    "published_per_s", "slowest_group_per_s", "slowest_group_b_per_s", "e2e_p50_ns", "e2e_p99_ns", "publish_p50_ns", "publish_p99_ns",
+    "cpu_ns_per_delivery",
+)  # fmt: skip
 _SUMS = ("lost", "duplicated", "reordered", "corrupted", "unexpected")
 
 

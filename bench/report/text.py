@@ -74,6 +74,10 @@ def point_name(point: Mapping[str, Any]) -> str:
             words.append(_load(point))
         elif name == "schedule":
             continue
+        elif name == "payload":
+            words.append(str(value))
+        elif name == "size_b" and "payload" in point:
+            continue  # said better there
         elif name == "size_b":
             words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
         else:

@@ -1,5 +1,7 @@
 """Scenarios: what is shipped is sound, and whatever is wrong in a file is told with line, field and what would be right."""
 
+import json
+import math
 import re
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench.scenario
-from bench import pacing, replay_file, scenario
+from bench import pacing, replay_file, scenario, sizes
 from bench.errors import UsageError
 from bench.workload import Workload
 
@@ -53,8 +55,8 @@ def test_every_shipped_scenario_loads_and_teaches(name):
     assert [v.system for v in loaded.variants()] == list(scenario.FIVE)
 
 
-def test_the_six_are_there():
-    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size"} <= set(scenario.names())
+def test_the_seven_are_there():
+    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size", "mixed-sizes"} <= set(scenario.names())
 
 
 def test_order_events_fits_in_four_minutes_and_delivers_ten_thousand():
@@ -103,7 +105,7 @@ def test_found_in_a_wheel(tmp_path, monkeypatch):
     ("asked", "says"),
     [
         ("order-event", 'no scenario "order-event"; did you mean "order-events"?'),
-        ("xyzzy", "known: fan-out, latency, order-events"),
+        ("xyzzy", "known: fan-out, latency, mixed-sizes, order-events"),
         ("nowhere/latency.yaml", 'nowhere/latency.yaml: no such file; did you mean the shipped scenario "latency"?'),
         ("nowhere/x.yaml", "no such file; shipped ones need no path"),
         ("/tmp", "/tmp is a folder; give a scenario file"),
@@ -329,6 +331,107 @@ def test_defaults_and_units_resolve_to_plain_numbers():
 def test_too_many_points():
     axes = "sweep: {partitions: [1,2,3,4,5,6,7,8,9,10,11], members: [1,2,3,4,5,6,7,8,9,10,11], producers: [1,2,3,4,5,6,7,8,9,10,11]}\n"
     assert "the axes make 1,331 points; at most 1,000" in refused(GOOD + axes)
+
+
+# --- payloads -----------------------------------------------------------------------------------------------------------
+
+
+def with_payload(text):
+    return parse(GOOD.replace("{size: 256 B}", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "mean", "high", "words"),
+    [
+        ("{sizes: {distribution: uniform, min: 100 B, max: 300 B}}", 100, 200, 300, "100 B to 300 B (mean 200 B, uniform)"),
+        ("{sizes: {distribution: choice, weights: {64 B: 3, 1 KiB: 1}}}", 64, 304, 1024, "64 B to 1 KiB (mean 304 B, choice)"),
+        ("{size: 1 KiB, content: compressible, ratio: 8}", 1024, 1024, 1024, "1 KiB (compressible 8:1)"),
+    ],
+)
+def test_payloads_that_differ_in_size_or_compress(text, low, mean, high, words):
+    loaded = with_payload(text)
+    (point,) = loaded.points()
+    bodies = point.workload.bodies
+    assert (bodies.smallest_b, bodies.mean_b, bodies.largest_b) == (low, pytest.approx(mean, abs=0.5), high)
+    assert point.values() == {"rate_per_s": 200.0, "size_b": round(bodies.mean_b), "payload": words}
+    assert point.label == f"200/s, {words}"
+    assert loaded.payload_bytes_max == high
+    assert Workload.from_json(json.loads(json.dumps(point.workload.to_json()))) == point.workload
+    assert parse(loaded.to_yaml()).points() == loaded.points()
+
+
+def test_a_lognormal_table_has_the_quantiles_it_says():
+    table = with_payload("{sizes: {distribution: lognormal, median: 500 B, sigma: 1, max: 2 KiB}}").points()[0].workload.bodies.sizes_b
+    assert len(table) == sizes.ROWS
+    ordered = sorted(table)
+    assert ordered[512] == pytest.approx(500, rel=0.01)
+    assert ordered[int(0.8413 * 1024)] == pytest.approx(500 * math.e, rel=0.01)
+    assert (ordered[0], ordered[-1]) == (64, 2048)
+    assert list(table) != ordered, "large ones do not come in a row"
+
+
+@given(st.dictionaries(st.integers(64, 5000), st.floats(0.5, 50), min_size=1, max_size=9), st.integers(0, 9))
+def test_weights_are_kept_to_a_row(weights, seed):
+    table = sizes.shuffled(sizes.choice(weights), seed)
+    assert len(table) == sizes.ROWS
+    for size, weight in weights.items():
+        assert abs(table.count(size) - weight / sum(weights.values()) * sizes.ROWS) < 1
+
+
+def test_real_payloads_are_read_from_beside_the_scenario_and_kept_with_the_run(tmp_path):
+    (tmp_path / "orders.jsonl").write_text('{"id": 1}\n{"id": 22}\n')
+    (tmp_path / "shop.yaml").write_text(GOOD.replace("{size: 256 B}", "{file: orders.jsonl}"))
+    loaded = scenario.load(tmp_path / "shop.yaml")
+    bodies = loaded.points()[0].workload.bodies
+    assert (bodies.smallest_b, bodies.mean_b, bodies.largest_b, bodies.distribution) == (73, 73.5, 74, "file")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "scenario.yaml").write_text(loaded.kept(run).kept(run).to_yaml(run))
+    (tmp_path / "orders.jsonl").write_text("another\n")
+    again = scenario.load(run / "scenario.yaml")
+    assert again.points()[0].workload.bodies.digest == bodies.digest
+    assert again.points()[0].values() == {"rate_per_s": 200.0, "size_b": 74, "payload": "73 B to 74 B (mean 74 B, file)"}
+    (run / "payloads.jsonl").write_text("another\n")
+    with pytest.raises(UsageError, match=r"scenario\.yaml:\d+: payload\.file: .*not the payloads that the scenario means"):
+        scenario.load(run / "scenario.yaml")
+
+
+def test_a_size_of_the_command_line_replaces_a_distribution():
+    mixed = scenario.load("mixed-sizes").override(axes={"size": ["820 B"]})
+    assert [p.values()["payload"] for p in mixed.points()] == ["820 B (compressible 4:1)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "payload: the size of a message is missing"),
+        ("{size: 1 KiB, file: x}", "payload.file: the size of a message is given by payload.size already; remove one of the two"),
+        ("{file: nowhere.jsonl}", "nowhere.jsonl: cannot be read: No such file or directory"),
+        ("{file: 7}", "payload.file: a path of a file or a folder, such as orders.jsonl"),
+        ("{size: 1 KiB, digest: x}", "payload.digest: belongs to file"),
+        ("{size: 1 KiB, ratio: 4}", "payload.ratio: belongs to content: compressible"),
+        ("{size: 1 KiB, content: compressible, ratio: 99}", "payload.ratio: 99: a number from 1.1 to 20, such as 4"),
+        ("{size: 100 B, content: compressible, ratio: 10}", "payload.ratio: 10: bodies of these sizes reach 3.3, as zlib adds"),
+        ("{size: 1 KiB, content: text}", 'payload.content: unknown value "text"; known: compressible, random'),
+        ("{sizes: {median: 1 KiB}}", "payload.sizes.distribution: is missing: lognormal (median, sigma"),
+        ("{sizes: {distribution: normal}}", 'payload.sizes.distribution: unknown value "normal"; did you mean "lognormal"?'),
+        ("{sizes: {distribution: uniform, max: 1 KiB}}", "payload.sizes: uniform needs min, such as {distribution: uniform"),
+        ("{sizes: {distribution: uniform, min: 1 KiB, max: 1 kB}}", "payload.sizes.max: 1 kB is less than 1 KiB"),
+        (
+            "{sizes: {distribution: uniform, min: 64 B, max: 1 kB, sigma: 1}}",
+            "payload.sizes.sigma: uniform has no sigma",
+        ),
+        ("{sizes: {distribution: choice, weights: {64 B: 9999, 1 KiB: 1}}}", "payload.sizes.weights: a size of 1,024 B has 0.010% of the"),
+        ("{sizes: {distribution: choice, weights: {64: 1}}}", "payload.sizes.weights: "),
+        ("{sizes: {distribution: choice, weights: {64 B: 0}}}", "payload.sizes.weights: 64 B: 0: a weight is a number above 0"),
+        ("{sizes: {distribution: lognormal, median: 1 MiB, sigma: 4}}", "payload.sizes: the largest message is of"),
+        ("{sizes: {distribution: lognormal, median: 1 MiB, sigm: 4}}", 'payload.sizes.sigm: unknown key; did you mean "sigma"?'),
+    ],
+)
+def test_what_is_wrong_with_a_payload(text, says):
+    told = refused(GOOD.replace("{size: 256 B}", text))
+    assert told.startswith("shop.yaml:5: payload")
+    assert says in told
 
 
 # --- lanes --------------------------------------------------------------------------------------------------------------
