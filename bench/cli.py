@@ -24,6 +24,7 @@ examples:
   brokerbench run order-events --systems zeromq kafka  two of them
   brokerbench run latency --systems "kafka,linger_ms=5" "kafka,profile=tuned" --rounds 5
   brokerbench run my-scenario.yaml --set rate="1 kHz,5 kHz"
+  brokerbench capacity order-events --objective "p99 <= 20 ms"   the highest rate that holds it
   brokerbench report results/runs/order-events-...     the report again, from the files alone
   brokerbench systems                                  what works here (a round trip through each) and what it promises
   brokerbench overhead zeromq                          what the harness itself costs, against a bare loop
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print data, not text")
     common.add_argument("--results", type=Path, metavar="DIR", help="where runs are kept (default: BROKERBENCH_RESULTS or results/runs)")
     _add_run(verbs, common)
+    _add_capacity(verbs, common)
     _add_report(verbs, common)
     _add_systems(verbs, common)
     _add_scenarios(verbs, common)
@@ -86,6 +88,39 @@ def _add_run(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--drain", metavar="TIME", help="deadline for what is under way when the load ends")
     verb.add_argument("--seed", type=int, help="of keys, payloads and the order of execution")
     verb.add_argument("--no-lanes", action="store_true", help="measure nothing beside the systems: no A/A lane, no raw TCP")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_capacity(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "capacity",
+        "find the highest rate that holds an objective, then latency against load up to it",
+        'brokerbench capacity order-events --systems zeromq kafka --objective "p99 <= 20 ms"\n'
+        "  brokerbench capacity throughput --systems rabbitmq --producers 1,2,4      was the client the limit, or the server?\n"
+        "  brokerbench capacity fan-out --time 10min --probes 20 --precision 10%     quick, and less exact",
+    )
+    verb.add_argument("scenario", help="a shipped scenario's name or a YAML file; its rates are not used, its other values are")
+    verb.add_argument(
+        "--objective",
+        default="p99 <= 50 ms",
+        help='end-to-end latency from the intended time: "p99 <= 20 ms" (p50, p90, p99, p99.9; default: %(default)s); '
+        "nothing lost, the rate reached and no growing backlog are part of every objective",
+    )
+    verb.add_argument("--systems", nargs="+", metavar="SPEC", help="what to search, instead of the scenario's list")
+    verb.add_argument("--set", action="append", metavar="AXIS=VALUES", help='values of an axis, each searched: --set size="64 B,1 KiB"')
+    verb.add_argument("--producers", metavar="N,N...", help="search with each of these numbers of producers: 1,2,4")
+    verb.add_argument("--from", metavar="RATE", help="where to begin (default: the rate of a second at full speed)")
+    verb.add_argument("--up-to", metavar="RATE", help="go no further (default: four times that)")
+    verb.add_argument("--probes", type=int, default=40, help="at most so many a search (default: %(default)s)")
+    verb.add_argument("--precision", default="5%", help="stop when the interval is within this of its middle (default: %(default)s)")
+    verb.add_argument("--sweep", type=int, default=2, metavar="ROUNDS", help="rounds of the sweep, 0 = none (default: %(default)s)")
+    verb.add_argument("--time", metavar="TIME", help="begin no probe after this time, such as 10min; what is known then is the answer")
+    verb.add_argument("--warmup", metavar="TIME", help="load before the measured window of a probe (default: 500 ms)")
+    verb.add_argument("--measure", metavar="TIME", help="its measured window (default: 3 s; longer where a percentile needs it)")
+    verb.add_argument("--drain", metavar="TIME", help="deadline for what is under way when a probe's load ends (default: 3 s)")
+    verb.add_argument("--seed", type=int, help="of keys, payloads and the order of the sweep")
     verb.add_argument("--quiet", action="store_true", help="no progress")
 
 

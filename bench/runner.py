@@ -57,7 +57,7 @@ class Runner:
         self._progress.trial(i + 1, len(todo), f"{what} · {planned.point.label} · round {planned.round + 1}", left_s)
 
 
-def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWriter:
+def create(scenario: Scenario, results: Path | None, *, command: str, kind: str = "run") -> RunWriter:
     """Make the folder of a new run under ``results`` (None: the default place).
 
     Raises UsageError where a variant has a setting, mode or profile that its adapter does not know: before anything is made.
@@ -65,6 +65,6 @@ def create(scenario: Scenario, results: Path | None, *, command: str) -> RunWrit
     for variant in scenario.variants():
         with contextlib.suppress(AdapterBug, AdapterError, OSError):  # these become rows of the report
             stage.made(variant)
-    writer = RunWriter.create(results, scenario, command=command)
+    writer = RunWriter.create(results, scenario, command=command, kind=kind)
     writer.save_scenario(lambda: scenario.kept(writer.folder).to_yaml(writer.folder))
     return writer

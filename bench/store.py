@@ -262,6 +262,17 @@ def open_run(folder: Path) -> Run:
     return Run(folder, run, plan, environment, text, list(_trials(folder)))
 
 
+def read_data(folder: Path, name: str) -> Json:
+    """Read a file that `save_data` wrote; raises UsageError where it is missing or damaged, Incompatible for a newer format."""
+    path = Path(folder) / name
+    try:
+        data: Json = _check_kind(path, read_json(path), dict)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: missing, and the report of this run is made from it") from error
+    _check_format(path, data)
+    return data
+
+
 def latest(results: Path | None = None) -> Path:
     """The folder of the run that was started last; raises UsageError where there is none."""
     return find(results)

@@ -58,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def capacity(args: argparse.Namespace) -> int:
+    """Find the highest rate that holds an objective, and latency against load up to it."""
+    from bench.capacity import command  # noqa: PLC0415  # scipy, and the adapters' clients
+
+    return command.main(args, _axes(args.set or []))
+
+
 def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
     """Read --set rate=200/s,2kHz into {"rate": ["200/s", "2kHz"]}."""
     axes: dict[str, Sequence[str]] = {}
@@ -277,6 +284,7 @@ def overhead(args: argparse.Namespace) -> int:
 
 VERBS = {
     "run": run,
+    "capacity": capacity,
     "report": report,
     "calibrate": calibrate,
     "systems": systems,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -90,6 +90,14 @@ class Workload:
         the runner makes adapters for the largest size of the scenario.
         """
         return (self.producers, self.groups, self.partitions, self.batch, self.ack_every)
+
+    def at_rate(self, rate_per_s: float | None) -> Workload:
+        """The same at another rate, None = as fast as it goes: Poisson and bursts stay what they are, all others become constant."""
+        kept = self.arrivals in ("poisson", "bursts") and rate_per_s is not None
+        return replace(
+            self, rate_per_s=rate_per_s, arrivals=self.arrivals if kept else "", burst=self.burst if kept else 0, steps=(), ramp=(0.0, 0.0),
+            replay="", outstanding=0,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `from_json` reads it back to an equal workload."""

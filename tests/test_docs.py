@@ -52,7 +52,7 @@ def checked(words):
         if ended.code not in (0, None):  # --help and --version end well
             raise ValueError(f"brokerbench {shlex.join(words)}: not a command") from None
         return
-    if args.verb == "run":
+    if args.verb in ("run", "capacity"):
         found = scenario.load(args.scenario if "/" not in args.scenario else ROOT / args.scenario) if args.scenario[0].islower() else None
         if args.systems:
             spec.parse_all(args.systems, {*adapters.names(), *OWN_NAMES})

@@ -67,8 +67,8 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
         html, markdown = folder / "report.html", folder / "report.md"
-        html.write_text(_environment(autoescape=True).get_template("report.html.j2").render(page), encoding="utf-8")
-        markdown.write_text(_environment(autoescape=False).get_template("report.md.j2").render(page), encoding="utf-8")
+        html.write_text(environment(autoescape=True).get_template("report.html.j2").render(page), encoding="utf-8")
+        markdown.write_text(environment(autoescape=False).get_template("report.md.j2").render(page), encoding="utf-8")
         paths = []
         for chart in charts:
             paths.append(folder / "charts" / f"{chart.name}.svg")
@@ -161,17 +161,18 @@ def _fenced(value: str) -> str:
     return f"{fence}\n{value.rstrip()}\n{fence}"
 
 
-def _environment(*, autoescape: bool) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(*, autoescape: bool) -> jinja2.Environment:
+    """Templates, with the filters that they use."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,  # noqa: S701  # off for Markdown only, whose own filter escapes
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["md"] = _markdown
-    environment.filters["fenced"] = _fenced
+    made.filters["md"] = _markdown
+    made.filters["fenced"] = _fenced
     # The only text that is not escaped: our own charts, whose names matplotlib escaped.
-    environment.filters["svg"] = lambda chart: Markup(chart.inline)  # noqa: S704
-    environment.globals["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
-    return environment
+    made.filters["svg"] = lambda chart: Markup(chart.inline)  # noqa: S704
+    made.globals["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
+    return made

@@ -1,0 +1,227 @@
+"""The report of a capacity run: from capacity.json and the trials to a page, Markdown and charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.summary import summarise
+from bench.capacity import result
+from bench.errors import EnvironmentProblem
+from bench.report import background, chart_capacity, data, text
+from bench.report.page import ReportFiles, environment
+from bench.report.svg import Chart
+from bench.report.table import Builder, Cell, Table
+from bench.store import Run, open_run, read_data
+
+Json = Mapping[str, Any]
+
+
+def read(run: Run) -> dict[str, Any]:
+    """Return capacity.json of a run; raises UsageError where it is missing or damaged."""
+    return read_data(run.folder, result.FILE)
+
+
+def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
+    """Write report.html, capacity.md, summary.csv and charts/*.svg into ``out`` (the run's folder where not given).
+
+    Raises what bench.report.page.write raises.
+    """
+    run = open_run(run_folder)
+    folder = run_folder if out is None else out
+    page = view(run)
+    try:
+        (folder / "charts").mkdir(parents=True, exist_ok=True)
+        files = ReportFiles(
+            folder / "report.html", folder / "capacity.md", tuple(folder / "charts" / f"{c.name}.svg" for c in page["charts"]),
+            folder / "summary.csv",
+        )  # fmt: skip
+        files.html.write_text(environment(autoescape=True).get_template("capacity.html.j2").render(page), encoding="utf-8")
+        files.markdown.write_text(environment(autoescape=False).get_template("capacity.md.j2").render(page), encoding="utf-8")
+        for chart, path in zip(page["charts"], files.charts, strict=True):
+            path.write_text(chart.standalone, encoding="utf-8")
+        data.summary(run.trials).to_csv(files.summary, index=False)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
+    return files
+
+
+def view(run: Run) -> dict[str, Any]:
+    """All that the templates print."""
+    found = read(run)
+    names = _names(run, found["searches"])
+    points = summarise(run)
+    return {
+        "title": f"{run.run.get('scenario') or 'scenario'}: capacity",
+        "place": "loopback, shared cores",
+        "objective": found["objective"]["text"],
+        "warnings": _warnings(run, found),
+        "sentences": sentences(run),
+        "answers": _answers(found, names),
+        "limits": _limits(found, names),
+        "charts": _charts(found, names),
+        "sweeps": [table for one in found["searches"] if (table := _sweep(one, names, found["objective"]))],
+        "probes": [table for one in found["searches"] if (table := _probes(one, names, found["objective"]))],
+        "not_run": background.not_run(run, points),
+        "promises": background.promises(points),
+        "versions": background.versions(points, str(run.run.get("started") or "")),
+        "settings": background.settings(points),
+        "environment": background.environment(run),
+        "command": background.reproduce(run),
+        "scenario_text": run.scenario_text,
+        "knee": f"{result.KNEE:g}",
+    }
+
+
+def sentences(run: Run) -> list[str]:
+    """The answers, a line a search, then what more producers changed."""
+    found = read(run)
+    names = _names(run, found["searches"])
+    told = [f"{result.sentence(one, _called(one, names), found['objective']['text'])}." for one in found["searches"]]
+    return told + [f"{_called(one, names)}: {one['said']}." for one in found["producers"]]
+
+
+def _names(run: Run, searches: Sequence[Json]) -> dict[str, str]:
+    """Variant id -> system and client, an emulator called so; "size_b" is among them where sizes differ, and are to be told."""
+    names = {str(one["variant"]): str(one["variant"]) for one in searches}
+    if len({one["point"].get("size_b") for one in searches}) > 1:
+        names["size_b"] = "size"
+    for trial in run.trials:
+        server = trial.get("server") or {}
+        names[trial["variant"]["id"]] = text.variant_name(trial["variant"]) + (
+            f" [{server.get('product')}, an emulator]" if server.get("emulator") else ""
+        )
+    return names
+
+
+def _called(one: Json, names: Mapping[str, str]) -> str:
+    """The variant with what tells its point from others'."""
+    axes = [name for name in one["point"] if name not in ("producers", "size_b") or (name == "size_b" and "size_b" in names)]
+    more = [f"{one['point'][name]:,} B" if name == "size_b" else f"{name} {one['point'][name]}" for name in axes]
+    return ", ".join([names.get(one["variant"], one["variant"]), *more])
+
+
+def _warnings(run: Run, found: Json) -> list[str]:
+    said = []
+    if run.status != "complete":
+        said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
+    late = [one["variant"] for one in found["searches"] if one["status"] == "out of time"]
+    if late:
+        said.append(f"The time was over before all of it was done: {text.listed(dict.fromkeys(late))}.")
+    probes = [probe for one in found["searches"] for probe in one["probes"]]
+    shared = sum("not-alone" in probe["findings"] for probe in probes)
+    if shared > len(probes) / 4:
+        said.append(f"Other processes used the machine in {shared} of {len(probes)} probes: on a quiet one the rates may be higher.")
+    return said
+
+
+def _answers(found: Json, names: Mapping[str, str]) -> Table | None:
+    builder = Builder(
+        f"Highest rate at which {found['objective']['text']}",
+        (
+            ("System (client)", False), ("Producers", True), ("Rate, msg/s", True), ("95% interval", True), ("Limit", False),
+            ("Knee", False), ("Full speed, msg/s", True), ("Probes", True),
+        ),
+        note="Rate: what an undisturbed probe holds three times in four. >=: a client, the machine or the search was the limit, so the "
+        "server may do more. Full speed: a second of sending as fast as it goes; its latency is the length of a queue.",
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for one in found["searches"]:
+        answer, limit = one["answer"], one["limit"] or {}
+        rows.append(
+            (
+                _called(one, names), str(one["producers"]), _rate(one), _interval(answer), str(limit.get("by", "")),
+                result.knee_words(one["knee"], found["objective"]["percentile"]) if one["sweep"] else text.NONE,
+                text.count(one["saturated_per_s"]), _counted(answer),
+            )
+        )  # fmt: skip
+    builder.add("", rows)
+    return builder.build()
+
+
+def _limits(found: Json, names: Mapping[str, str]) -> Table | None:
+    builder = Builder("Whose limit it was", (("System (client)", False), ("Producers", True), ("Limit", False), ("Evidence", False)))
+    builder.add(
+        "",
+        [
+            (_called(one, names), str(one["producers"]), one["limit"]["by"], one["limit"]["evidence"])
+            for one in found["searches"]
+            if one["limit"]
+        ],
+    )
+    return builder.build()
+
+
+def _rate(one: Json) -> str | Cell:
+    answer = one["answer"]
+    if answer is None:
+        return Cell(one["status"], "warn")
+    if answer["kind"] == "below":
+        return Cell(f"< {result.rate(answer['high_per_s'])}", "warn")
+    if answer["kind"] == "inconclusive":
+        return Cell("inconclusive", "warn")
+    return f"{result.bound(one)}{result.rate(answer['rate_per_s'])}"
+
+
+def _interval(answer: Json | None) -> str:
+    if not answer or answer["low_per_s"] is None or answer["high_per_s"] is None:
+        return text.NONE
+    return f"{result.rate(answer['low_per_s'])}{text.DASH}{result.rate(answer['high_per_s'])}"
+
+
+def _counted(answer: Json | None) -> str:
+    if not answer:
+        return text.NONE
+    return f"{answer['probes']}" + (f" + {answer['invalid']} invalid" if answer["invalid"] else "")
+
+
+def _charts(found: Json, names: Mapping[str, str]) -> list[Chart]:
+    """A chart for each point, all systems in it."""
+    places: dict[str, list[Json]] = {}
+    for one in found["searches"]:
+        places.setdefault(str({name: value for name, value in one["point"].items() if name != "producers"}), []).append(one)
+    drawn = [chart_capacity.draw(together, names, found["objective"], f"capacity-{i}") for i, together in enumerate(places.values(), 1)]
+    return [chart for chart in drawn if chart]
+
+
+def _sweep(one: Json, names: Mapping[str, str], objective: Json) -> Table | None:
+    percentile = objective["percentile"]
+    builder = Builder(
+        f"Latency against load: {_called(one, names)}, {one['producers']} producer(s); knee: {result.knee_words(one['knee'], percentile)}",
+        (
+            ("Share", True), ("Offered, msg/s", True), ("n", True), ("p50", True), ("p90", True), ("p99", True), ("p99.9", True),
+            ("Max", True), ("Rounds that held", True),
+        ),
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for row in one["sweep"]:
+        latencies = [text.duration(row[key]) for key in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")]
+        held = Cell(f"{row['held']} of {row['rounds']}", "number" if row["held"] == row["rounds"] else "warn")
+        rows.append((f"{row['share']:.0%}", text.number(row["rate_per_s"]), f"{row['n']:,}", *latencies, held))
+    builder.add("", rows)
+    return builder.build()
+
+
+def _probes(one: Json, names: Mapping[str, str], objective: Json) -> Table | None:
+    builder = Builder(
+        f"Probes in order: {_called(one, names)}, {one['producers']} producer(s)",
+        (
+            ("Trial", True), ("For", False), ("Offered, msg/s", True), ("Delivered, msg/s", True), (objective["percentile"], True),
+            ("Drained after", True), ("Held", False), ("Why not", False), ("Findings", False),
+        ),
+    )  # fmt: skip
+    rows: list[tuple[str | Cell, ...]] = []
+    for probe in one["probes"]:
+        word = {True: Cell("yes", "good"), False: Cell("no", "bad"), None: Cell("says nothing", "quiet")}[probe["held"]]
+        drained = text.NONE if probe["drained_s"] is None else f"{probe['drained_s']:.2f} s"
+        offered = "full speed" if probe["rate_per_s"] is None else text.number(probe["rate_per_s"])
+        rows.append(
+            (
+                str(probe["trial"]), probe["phase"], offered, text.count(probe["delivered_per_s"]),
+                text.duration(probe["latency_ns"]) if probe["rate_per_s"] is not None else text.NONE, drained, word, probe["why"],
+                ", ".join(dict.fromkeys(probe["findings"])),
+            )
+        )  # fmt: skip
+    builder.add("", rows)
+    return builder.build()
