@@ -77,7 +77,7 @@ def test_the_shipped_scenarios_are_found(installed):
 
 
 def test_it_runs_what_it_has_and_says_how_to_get_the_rest(installed):
-    timing = ("--rounds", "1", "--measure", "1s", "--set", "rate=200/s")
+    timing = ("--rounds", "1", "--measure", "1s", "--set", "rate=200/s", "--no-lanes")
     done = installed("brokerbench", "run", "order-events", "--systems", "zeromq", "kafka", *timing)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
