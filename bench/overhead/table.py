@@ -176,7 +176,16 @@ def _targets(found: Sequence[Target]) -> str:
     for one in found:
         digits = 2 if one.unit == "x" else 0
         bound = f"{'at most' if one.at_most else 'at least'} {one.bound:.{digits}f}" + ("" if one.unit == "x" else f" {one.unit}")
-        rows.append([one.variant, size_or_all(one.size_b), one.what, bound, shown(one.found, digits), one.verdict])
+        rows.append(
+            [
+                one.variant,
+                size_or_all(one.size_b),
+                one.what,
+                bound,
+                shown(one.found, digits),
+                one.verdict if one.found.low is not None else f"{one.verdict}, no interval",
+            ]
+        )
     about = "Open: the interval holds the bound.\n\n"
     return "## Targets\n\n" + about + _table(["system", "size", "what", "target", "found", "verdict"], rows)
 

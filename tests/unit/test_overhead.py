@@ -89,6 +89,8 @@ def test_a_ratio_turns_round_with_its_sides(pairs):
 def test_below_six_rounds_there_is_no_interval_and_without_any_no_figure():
     (cell,) = figures.cells(measured(rounds=5))
     assert (cell.ratio.value, cell.ratio.low, cell.ratio.high) == (pytest.approx(0.8), None, None)
+    quick = table.markdown(Record(ASKED, [SITTING], [measured(rounds=5)]))
+    assert "| tcp | 100 B | CPU added to send and receive together | at most 80 ns | 180 | missed, no interval |" in quick
     with pytest.raises(ValueError, match="no round measured it"):
         figures.ratio([])
     assert figures.cells(Measured("tcp")) == []
