@@ -18,7 +18,7 @@ from adapters.base import Batch
 from bench import header
 from bench.histogram import Histogram
 from bench.journal import REDELIVERED, Kind, Writer
-from bench.payload import Pool
+from bench.payload import HEAD, Pool
 
 FEW = 8
 CHUNK_B = 200_000
@@ -29,7 +29,6 @@ _U32 = 0xFFFFFFFF
 _U16 = 0xFFFF
 K_AND_CHECK = np.append(header.K, np.uint64(0xFFFFFFFFFFFFFFFF))  # a header's eight words times these is 0
 _COUNTING = np.arange(1 << 13, dtype=np.uint64)
-_LONG_B = 256
 _RUNS = 32  # up to so many runs of one value are recorded one by one
 
 
@@ -142,7 +141,7 @@ class Account:
         elif n >= self._chunk:
             step = -(-n // (n // self._chunk)) * size  # equal parts: none so small that its fixed cost shows
             for at in range(0, len(buffer), step):
-                part = buffer[at : at + step]
+                part = bytearray(buffer[at : at + step])
                 self._same_size(part, len(part) // size, [(now_ns, len(part) // size)])
         else:
             self._buffers.append(buffer)
@@ -156,24 +155,28 @@ class Account:
             return
         self._payloads, self._buffers, self._stamps, self.pending = [], [], [], 0
         if buffers:
-            self._same_size(buffers[0] if len(buffers) == 1 else b"".join(buffers), n, stamps)
+            self._same_size(bytearray().join(buffers), n, stamps)
             return
         if n <= FEW:
             self._few(payloads, [t for t, n in stamps for _ in range(n)])
             return
-        joined = b"".join(payloads)
+        joined = bytearray().join(payloads)
         # Others of two sizes that make up for each other would put rows where no header is: told by its check.
         if len(joined) != n * self._size or not self._rows(joined, n, stamps):
             self._odd(payloads, stamps)
 
-    def _same_size(self, data: bytes | memoryview, n: int, stamps: Sequence[tuple[int, int]]) -> None:
+    def _same_size(self, data: bytearray, n: int, stamps: Sequence[tuple[int, int]]) -> None:
         """Account ``n`` rows of the trial's size."""
         if n <= FEW or not self._rows(data, n, stamps):
             size = self._size
             self._odd([bytes(data[at : at + size]) for at in range(0, n * size, size)], stamps)
 
-    def _rows(self, data: bytes | memoryview, n: int, stamps: Sequence[tuple[int, int]]) -> bool:
-        """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way."""
+    def _rows(self, data: bytearray, n: int, stamps: Sequence[tuple[int, int]]) -> bool:
+        """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way.
+
+        Headers are taken out, what must lie there is put together with them (bench.payload.Pool), and all is compared as one piece
+        of memory. A bytearray, because that compares with any buffer by memcmp; bytes and memoryview do not.
+        """
         words = header.words_of(data)
         if words[0] != self._first_word or words[1] & _U32 != self.trial or words[2] >> 48 or words[6] & _U32 != self._size:
             return False
@@ -181,33 +184,31 @@ class Account:
         if len(stamps) > 1:
             table = np.array(stamps, dtype=np.int64)
             times = np.repeat(table[:, 0], table[:, 1])
-        return self._dense(data, n, words, times) or self._mixed(data, n, times)
+        heads = np.ndarray((n,), HEAD, data, 0, (self._size,)).copy()
+        return self._dense(data, heads, words, times) or self._mixed(data, heads, times)
 
-    def _dense(self, data: bytes | memoryview, n: int, first_words: tuple[int, ...], times: NDArray[np.int64] | int) -> bool:
+    def _dense(self, data: bytearray, heads: NDArray[np.void], first_words: tuple[int, ...], times: NDArray[np.int64] | int) -> bool:
         """Account one sender's messages in a row, as they come through a pipe: all but lane and times is known beforehand.
 
         Each numpy call costs about a microsecond, whatever it is about, and comparing bytes less than comparing fields.
         """
-        size = self._size
+        n, size = len(heads), self._size
         _, w1, w2, first, *_ = first_words
-        bodies = self._pool.run(first, n)
-        sequences = np.ndarray((n,), "<u8", data, 24, (size,))
-        if bodies is None or n > len(_COUNTING) or int(sequences[-1]) - first != n - 1:
-            return False
-        if not ((sequences - _COUNTING[:n]) == first).all():
+        words = heads.view("<u8").reshape(n, 8)
+        if n > len(_COUNTING) or int(words[-1, 3]) - first != n - 1 or not ((words[:, 3] - _COUNTING[:n]) == first).all():
             return False
         # magic, run, trial, producer, epoch; then attempt and flags; then the length; then the body; all by the header's check.
-        if np.ndarray((n,), "V16", data, 0, (size,)).tobytes() != bytes(data[:16]) * n:
+        if np.ndarray((n,), "V16", heads.data, 0, (header.SIZE,)).tobytes() != bytes(data[:16]) * n:
             return False
-        if not (np.ndarray((n,), "<u4", data, 20, (size,)) == w2 >> 32).all():
+        halves = heads.view("<u4").reshape(n, 16)
+        if not (halves[:, 5] == w2 >> 32).all() or not (halves[:, 12] == size).all() or (words @ K_AND_CHECK).any():
             return False
-        if not (np.ndarray((n,), "<u4", data, 48, (size,)) == size).all():
-            return False
-        if size > header.SIZE and not self._bodies_equal(data, n, bodies):
-            return False
-        if (np.ndarray((n, 8), "<u8", data, 0, (size, 8)) @ K_AND_CHECK).any():
-            return False
-        self._count(np.ndarray((n,), "<i8", data, 32, (size,)).copy(), np.ndarray((n,), "<i8", data, 40, (size,)).copy(), times, n)
+        if size > header.SIZE:
+            expected = self._pool.run(first, heads)
+            if expected is None or data != expected:
+                return False
+        signed = heads.view("<i8").reshape(n, 8)
+        self._count(signed[:, 4].copy(), signed[:, 5].copy(), times, n)
         t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))
         self._writer.span(
             Kind.PROCESSED, trial=self.trial, producer=w1 >> 32 & _U16, epoch=w1 >> 48, first=first, count=n, group=self._group,
@@ -215,21 +216,13 @@ class Account:
         )  # fmt: skip
         return True
 
-    def _bodies_equal(self, data: bytes | memoryview, n: int, bodies: memoryview) -> bool:
-        body_b = self._size - header.SIZE
-        if body_b < _LONG_B:  # gathering costs less than comparing many short rows
-            return np.ndarray((n,), f"V{body_b}", data, header.SIZE, (self._size,)).tobytes() == bodies.tobytes()
-        rows = np.ndarray((n, body_b), np.uint8, data, header.SIZE, (self._size, 1))
-        return np.array_equal(rows, np.ndarray((n, body_b), np.uint8, bodies))
-
-    def _mixed(self, data: bytes | memoryview, n: int, times: NDArray[np.int64] | int) -> bool:
+    def _mixed(self, data: bytearray, heads: NDArray[np.void], times: NDArray[np.int64] | int) -> bool:
         """Account messages of this trial in any order, of any producers."""
-        rows = np.frombuffer(data, dtype=np.uint8).reshape(n, self._size)
-        words = np.ndarray((n, 8), dtype="<u8", buffer=data, strides=(self._size, 8)).copy()
-        columns = words.view(header.DTYPE)[:, 0]
+        n = len(heads)
+        words, columns = heads.view("<u8").reshape(n, 8), heads.view(header.DTYPE)
         if not self._alike(columns) or (words @ K_AND_CHECK).any():
             return False
-        if not np.array_equal(rows[:, header.SIZE :], self._pool.rows(columns["sequence"])):
+        if data != self._pool.gathered(columns["sequence"], heads):
             return False
         self._count(columns["intended_ns"].copy(), columns["sent_ns"].copy(), times, n)
         t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))

@@ -58,7 +58,7 @@ def run_number(run_id: str) -> int:
     return zlib.crc32(run_id.encode())
 
 
-def words_of(payload: bytes | memoryview) -> tuple[int, ...]:
+def words_of(payload: bytes | bytearray | memoryview) -> tuple[int, ...]:
     """Return the header as eight integers: for the scalar path (a few messages a poll)."""
     return _WORDS.unpack_from(payload)
 

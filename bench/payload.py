@@ -20,6 +20,7 @@ _BLOCK_ROWS = 512
 _COPIED_B = 64 << 10  # up to this size the pool's bodies are objects of their own
 _RUN_B = 400_000  # runs of messages up to so many bytes are compared as one piece: two chunks of bench.account
 _CYCLE_B = 8 << 20  # but no more memory than that is spent on it
+HEAD = np.dtype((np.void, header.SIZE))  # a header as one item: gathered and put in place by one copy each
 _MASK = 0xFFFFFFFFFFFFFFFF
 _K_SEQUENCE = int(header.K_SEQUENCE)
 _K_BOTH_TIMES = int(header.K_INTENDED) + int(header.K_SENT)
@@ -47,13 +48,15 @@ class Pool:
         self._checks: dict[int, int] = {}
         flat = np.frombuffer(text, dtype=np.uint8)
         self._windows = np.lib.stride_tricks.as_strided(flat, (POOL_ROWS, self.body_b), (apart, 1), writeable=False)
-        # The pool over and over in a row, for runs of messages to be compared as one piece.
-        self._cycle_rows = POOL_ROWS * (2 + _RUN_B // (POOL_ROWS * size))
-        self._cycle = memoryview(b"")
-        if self._cycle_rows * self.body_b > _CYCLE_B:
+        # The pool over and over as messages lie, with room for headers: for runs of messages to be compared as one piece.
+        self._cycle_rows = POOL_ROWS * (2 + _RUN_B // (POOL_ROWS * size)) if self.body_b else 0
+        if self._cycle_rows * size > _CYCLE_B:
             self._cycle_rows = 0
-        elif self.body_b:
-            self._cycle = memoryview(self._windows.tobytes() * (self._cycle_rows // POOL_ROWS))
+        self._cycle = memoryview(bytearray(self._cycle_rows * size))
+        self._frames = np.frombuffer(self._cycle, dtype=np.uint8).reshape(self._cycle_rows, size)
+        self._slots = np.ndarray((self._cycle_rows,), HEAD, self._cycle, 0, (size,))
+        for at in range(0, self._cycle_rows, POOL_ROWS):
+            self._frames[at : at + POOL_ROWS, header.SIZE :] = self._windows
 
     def check(self, row: int) -> int:
         """Return the CRC-32 of body ``row``; computed when it is first asked for, which only a producer does."""
@@ -61,17 +64,28 @@ class Pool:
             self._checks[row] = zlib.crc32(self.bodies[row])
         return self._checks[row]
 
-    def run(self, first: int, count: int) -> memoryview | None:
-        """Return the bodies of ``count`` messages from sequence ``first`` on, joined; None where the pool holds no such run."""
-        start = first & (POOL_ROWS - 1)
-        if start + count > self._cycle_rows:
-            return None
-        return self._cycle[start * self.body_b : (start + count) * self.body_b]
+    def run(self, first: int, heads: NDArray[np.void]) -> memoryview | None:
+        """Return the messages from sequence ``first`` on that have these headers (HEAD, shape (n,)), joined: as they must be.
 
-    def rows(self, sequences: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """Return the bodies of ``sequences``, shape (n, body_b)."""
-        bodies: NDArray[np.uint8] = self._windows[sequences & np.uint64(POOL_ROWS - 1)]
-        return bodies
+        Valid until the next call. None where the pool holds no run of so many.
+        """
+        start, end = first & (POOL_ROWS - 1), (first & (POOL_ROWS - 1)) + len(heads)
+        if end > self._cycle_rows:
+            return None
+        self._slots[start:end] = heads
+        size = header.SIZE + self.body_b
+        return self._cycle[start * size : end * size]
+
+    def gathered(self, sequences: NDArray[np.uint64], heads: NDArray[np.void]) -> memoryview:
+        """Return the same of any sequences."""
+        places = sequences & np.uint64(POOL_ROWS - 1)
+        if self._cycle_rows:
+            messages = self._frames[places]
+        else:
+            messages = np.empty((len(places), header.SIZE + self.body_b), dtype=np.uint8)
+            messages[:, header.SIZE :] = self._windows[places]
+        np.ndarray((len(places),), HEAD, messages.data, 0, (messages.shape[1],))[:] = heads
+        return memoryview(messages)
 
 
 class Block:
