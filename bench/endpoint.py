@@ -238,6 +238,8 @@ def run(spec: dict[str, Any], roles: Roles = ROLES) -> int:
     role: ProducerRole | ConsumerRole | None = None
     writer: Writer | None = None
     try:
+        if spec.get("cores"):
+            os.sched_setaffinity(0, spec["cores"])  # before the client makes threads: they inherit it
         sharpen_sleep()
         keep_memory()
         adapter, imported_ns = _adapter(spec)

@@ -85,7 +85,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": psutil.cpu_count(),
         "cores_physical": psutil.cpu_count(logical=False),
-        "cores_allowed_by_cgroup": _cgroup_cores(),
+        "cores_allowed_by_cgroup": quota(),
         "memory_b": psutil.virtual_memory().total,
         "memory_allowed_by_cgroup_b": _cgroup_memory_b(),
         "kernel": f"{uname.system} {uname.release}",
@@ -96,14 +96,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_name() -> str:
-    """This machine's name in results/reference: `debian12-xeon-2-cores`. Like machines share a name, and so a folder."""
+def machine_name(*, pinned: bool = False) -> str:
+    """This machine's name in results/reference: `debian12-xeon-2-cores`. Like machines share a name, and so a folder.
+
+    Where processes ran on cores of their own it is another machine, as far as figures go: `debian12-xeon-16-cores-pinned`.
+    """
     try:
         release = platform.freedesktop_os_release()
     except OSError:
         release = {"ID": platform.system()}
-    usable = min(len(os.sched_getaffinity(0)), _cgroup_cores() or math.inf)
-    return named(release.get("ID", ""), release.get("VERSION_ID", ""), _cpu_model() or platform.machine(), max(1, int(usable)))
+    usable = min(len(os.sched_getaffinity(0)), quota() or math.inf)
+    name = named(release.get("ID", ""), release.get("VERSION_ID", ""), _cpu_model() or platform.machine(), max(1, int(usable)))
+    return f"{name}-pinned" if pinned else name
 
 
 def named(system: str, version: str, cpu: str, cores: int) -> str:
@@ -114,9 +118,9 @@ def named(system: str, version: str, cpu: str, cores: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
-def machine_folder(results: Path = Path("results")) -> Path:
+def machine_folder(results: Path = Path("results"), *, pinned: bool = False) -> Path:
     """Where figures of this machine are committed: ``results``/reference/<machine>. Not made here."""
-    return results / "reference" / machine_name()
+    return results / "reference" / machine_name(pinned=pinned)
 
 
 def state() -> dict[str, Any]:
@@ -206,7 +210,7 @@ def _step_ns(now_ns: Callable[[], int]) -> int:
 
 
 def _cores() -> Check:
-    usable, allowed = len(os.sched_getaffinity(0)), _cgroup_cores()
+    usable, allowed = len(os.sched_getaffinity(0)), quota()
     found = (
         f"{usable} usable of {psutil.cpu_count()}"
         + (f", {allowed:g} allowed by the cgroup" if allowed else "")
@@ -370,7 +374,7 @@ def _virtualisation() -> str:
     return ", ".join(seen) or "none seen"
 
 
-def _cgroup_cores() -> float | None:
+def quota() -> float | None:
     """Cores that the cgroup's quota allows; None = no quota seen (version 2: cpu.max, version 1: cfs_quota_us)."""
     both = (_text("/sys/fs/cgroup/cpu.max") or "").split()
     if len(both) != 2:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, plan, scenario_errors, scenario_load, scenario_payload, spec, units
+from bench import marked_yaml, placement, plan, scenario_errors, scenario_load, scenario_payload, spec, units
 from bench.errors import UsageError
 from bench.scenario_fields import (
     AXES,
@@ -36,7 +36,9 @@ from bench.scenario_fields import (
     Timing,
     Topology,
     a_list,
+    choice,
     part_of,
+    pin_word,
 )
 from bench.scenario_load import Load
 from bench.workload import Point, Workload
@@ -109,6 +111,9 @@ class Scenario(Part):
     reference: Annotated[str, BeforeValidator(_reference)] = Field(
         "", description="the system that is measured twice in each round (lanes.aa); by default all of them in turn"
     )
+    pin: Annotated[str, choice(*placement.WORDS), BeforeValidator(pin_word)] = Field(
+        "auto", description="auto | on | off: every endpoint and server on cores of its own; auto = where there are enough of them"
+    )
     lanes: Lanes = Field(default_factory=Lanes, description="what is measured beside the systems, so that figures can be trusted")
     seed: Annotated[int, SEED] = Field(1, description="of keys, payloads and the order of execution")
     asks: Asks = Field(default_factory=Asks, description="what the workload needs of a system")
@@ -155,6 +160,7 @@ class Scenario(Part):
         drain: str | None = None,
         axes: Mapping[str, Sequence[str]] | None = None,
         lanes: bool = True,
+        pin: str | None = None,
     ) -> Scenario:
         """This scenario with values of the command line; texts with their units. ``axes`` replaces the values of an axis.
 
@@ -162,7 +168,7 @@ class Scenario(Part):
         Raises UsageError as a file with these values would, naming the option instead of a line.
         """
         data = self.to_data()
-        given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed}
+        given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed, "pin": pin}
         data.update({name: value for name, value in given.items() if value is not None})
         if systems and self.reference and self.reference not in {spec.parse(one).spec for one in systems}:
             data.pop("reference", None)

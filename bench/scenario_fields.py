@@ -265,6 +265,11 @@ class Batch(Part):
     ack_interval: Annotated[float, ACK_INTERVAL] = Field(0.05, description="longest time between two acknowledgements of a consumer")
 
 
+def pin_word(value: object) -> object:
+    """YAML 1.1 reads a bare on and off as true and false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Lanes(Part):
     """What every block measures beside the systems."""
 

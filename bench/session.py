@@ -20,6 +20,7 @@ from bench.clock import now_ns, sleep_until
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
 from bench.machine import Nodes, Watch
+from bench.placement import Placement
 from bench.spec import Variant
 from bench.workload import Workload
 
@@ -107,8 +108,11 @@ class Session:
         """Ask the adapter for addresses and names; raises Unsupported where the topology is beyond the system."""
         self._wiring = self.adapter.wire(self._topology, self._run_id)
 
-    def open(self, servers: Sequence[str]) -> None:
-        """Prepare topics and queues, start the endpoints, wait until canaries of every producer have come through."""
+    def open(self, servers: Sequence[str], placement: Placement | None = None) -> None:
+        """Prepare topics and queues, start the endpoints, wait until canaries of every producer have come through.
+
+        ``placement``: the cores of each endpoint; None = where the kernel puts them.
+        """
         if self._wiring is None:
             self.wire()
         assert self._wiring is not None
@@ -116,12 +120,13 @@ class Session:
         with own_errors():
             self._wiring = self.adapter.prepare(self._wiring)
         self._prepared = True
-        for name, member in self.members:
-            self._start("consumer", f"{name}-{member}", group=name, member=member)
+        for i, (name, member) in enumerate(self.members):
+            cores = [placement.consumers[i]] if placement else []
+            self._start("consumer", f"{name}-{member}", group=name, member=member, cores=cores)
         if self.adapter.capabilities.consumer_listens:  # else both sides start at once
             self.consumers = self._arrivals("consumer")
         for index in range(self._workload.producers):
-            self._start("producer", str(index), index=index)
+            self._start("producer", str(index), index=index, cores=[placement.producers[index]] if placement else [])
         self.consumers = self.consumers or self._arrivals("consumer")
         self.producers = self._arrivals("producer")
         self._await_ready()

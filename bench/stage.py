@@ -24,9 +24,11 @@ from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.guard import Guard
 from bench.histogram import Histogram
+from bench.placement import UNPINNED, Decision, Placement, assign, decide, pin, usable
 from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
+from bench.servers.base import Server
 from bench.session import AdapterBug, Session, own_errors
 from bench.spec import Variant
 from bench.store import RunWriter
@@ -59,10 +61,14 @@ def opened(scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: 
     status = "failed"
     not_run: list[dict[str, str]] = []
     try:
-        writer.save_environment(environment.capture())
+        decision = decided(scenario)
+        captured = environment.capture()
+        writer.save_environment(captured | {"placement": captured["placement"] | decision.described()})
+        if not decision.pinned or decision.asked == "on":
+            progress.say(f"{'pinned' if decision.pinned else 'not pinned'}: {decision.why}")
         with Guard(writer.run_id) as guard, contextlib.closing(LocalEngine(guard, endpoint)) as engine:
             deployment = Deployment(guard, writer.folder / "servers", writer.run_id)
-            stage = Stage(scenario, writer, progress, deployment, engine)
+            stage = Stage(scenario, writer, progress, deployment, engine, decision=decision)
             not_run = stage.not_run
             try:
                 yield stage
@@ -82,12 +88,16 @@ def opened(scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: 
 class Stage:
     """Runs trials of a run's variants. Made by `opened`."""
 
-    def __init__(self, scenario: Scenario, writer: RunWriter, progress: Progress, deployment: Deployment, engine: LocalEngine) -> None:
+    def __init__(
+        self, scenario: Scenario, writer: RunWriter, progress: Progress, deployment: Deployment, engine: LocalEngine, *, decision: Decision
+    ) -> None:
         self._scenario = scenario
         self._writer = writer
         self._progress = progress
         self._deployment = deployment
         self._engine = engine
+        self._decision = decision
+        self._pinned: dict[int, tuple[int, ...]] = {}  # cores of nodes, by pid
         self._sessions = 0
         self._evidence = writer.folder / "evidence"
         self._evidence.mkdir()
@@ -158,8 +168,8 @@ class Stage:
         try:
             self._check_asks(entry)
             session.wire()
-            server = self._deployment.server(entry.place)
-            session.open(server.bootstrap if server is not None else ())
+            server = self._server(entry, load)
+            session.open(server.bootstrap if server is not None else (), self._placement(load))
         except Unsupported as error:
             entry.unsupported[load.wiring_key] = str(error)
             session.close()
@@ -169,6 +179,24 @@ class Stage:
             raise
         entry.session = session
         return session
+
+    def _server(self, entry: Entry, load: Workload) -> Server | None:
+        """Return a variant's server, started anew where it has died, on its cores where the run is pinned."""
+        server = self._deployment.server(entry.place)
+        placement = self._placement(load)
+        if server is not None and placement is not None:
+            for node in server.nodes:
+                if node.pid is not None and self._pinned.get(node.pid) != placement.nodes:
+                    pin(node.pid, placement.nodes)
+                    self._pinned[node.pid] = placement.nodes
+        return server
+
+    def _placement(self, load: Workload) -> Placement | None:
+        """Return the cores of any variant's processes at a point; None where the kernel chooses."""
+        if not self._decision.pinned:
+            return None
+        consumers = sum(members for _, members in load.groups)
+        return assign(self._decision.cores, producers=load.producers, consumers=consumers, nodes=nodes_of(self._scenario))
 
     def _check_asks(self, entry: Entry) -> None:
         """Raise Unsupported where the scenario asks for more than the variant's mode promises."""
@@ -202,7 +230,7 @@ class Stage:
             if entry.failures >= _TRIES:
                 raise EndpointFailed(f"not tried: {entry.variant.id} has failed {entry.failures} times in this run")
             session = self._open(entry, planned.point.workload)
-            server = self._deployment.server(entry.place)
+            server = self._server(entry, planned.point.workload)
             record = self._frame(planned, entry, started)
             nodes = server.nodes if server else ()
             raw = session.trial(planned.trial, planned.point.workload, nodes, self._watcher(entry), self._idle(entry))
@@ -226,7 +254,9 @@ class Stage:
 
     def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:
         server = self._deployment.running(entry.place)
-        return trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
+        frame = trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
+        placement = self._placement(planned.point.workload)
+        return frame | {"placement": UNPINNED if placement is None else placement.described()}
 
     def _after(self, entry: Entry, record: Mapping[str, Any]) -> None:
         """Say what went wrong; a session that failed or still holds messages is not used again."""
@@ -272,6 +302,18 @@ class Stage:
         """End all endpoints; servers stay. Idempotent."""
         for entry in self.entries.values():
             self._close(entry)
+
+
+def nodes_of(scenario: Scenario) -> int:
+    """How many server nodes are at work at a time: one where any variant has a server (recipes start one)."""
+    return int(any(place_of(variant) is not None for variant in scenario.variants()))
+
+
+def decided(scenario: Scenario) -> Decision:
+    """Whether a run of this scenario is pinned here, by its largest point."""
+    loads = [point.workload for point in scenario.points()]
+    endpoints = max(load.producers + sum(members for _, members in load.groups) for load in loads)
+    return decide(scenario.pin, usable(), endpoints=endpoints, nodes=nodes_of(scenario), quota=environment.quota())
 
 
 def made(variant: Variant) -> tuple[AdapterClass, Adapter]:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 
+import psutil
 import pytest
 import yaml
-from command import ROOT, SMALL, brokerbench, folder_of, read, small, trials
+from command import ROOT, SMALL, brokerbench, folder_of, line_of, read, small, started, trials, until
 
 from bench import store
 from bench.histogram import read_log
@@ -403,3 +405,19 @@ def test_a_kept_server_outlives_its_command_is_used_and_stopped(tmp_path, needs)
         stopped = brokerbench("servers", "stop", "redis_pubsub", cwd=tmp_path, **home)
     assert stopped.stdout == "stopped: redis_pubsub\n"
     assert brokerbench("servers", "stop", "redis_pubsub", cwd=tmp_path, **home).stdout == "none was running\n"
+
+
+def test_pinned_endpoints_run_where_the_trial_says(tmp_path):
+    process = started("run", small(tmp_path, rounds=2), "--pin", "on", cwd=tmp_path)
+    until(lambda: "1/2 tcp" in process.err(), process, what="its first trial")
+    names = [f"tcp-{side}.spec.json" for side in ("producer-0", "consumer-a-0", "consumer-b-0")]
+    children = psutil.Process(process.pid).children(recursive=True)
+    pids = [next(one.pid for one in children if name in line_of(one)) for name in names]
+    seen = [{frozenset(os.sched_getaffinity(thread.id)) for thread in psutil.Process(pid).threads()} for pid in pids]
+    assert process.wait(60) == 0, process.err()
+    folder = folder_of(tmp_path / "results" / "runs")
+    told = trials(folder)[0]["placement"]
+    assert seen == [{frozenset({core})} for core in (*told["producers"], *told["consumers"])], "every thread of each, and no other core"
+    assert (told["pinned"], told["nodes"]) == (True, [])
+    assert read(folder / "environment.json")["placement"]["pin"] == "on"
+    assert "pinned: asked for" in process.err()

@@ -183,9 +183,9 @@ def test_little_memory(monkeypatch):
 
 def test_few_cores(monkeypatch):
     monkeypatch.setattr(environment.os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(environment, "_cgroup_cores", lambda: None)
+    monkeypatch.setattr(environment, "quota", lambda: None)
     assert environment._cores().ok == "ok"
-    monkeypatch.setattr(environment, "_cgroup_cores", lambda: 1.5)
+    monkeypatch.setattr(environment, "quota", lambda: 1.5)
     assert environment._cores().ok == "warn"
     assert "1.5 allowed by the cgroup" in environment._cores().found
 
@@ -202,7 +202,7 @@ def test_few_cores(monkeypatch):
 )
 def test_limits_of_both_versions_of_cgroups(monkeypatch, files, cores, memory):
     monkeypatch.setattr(environment, "_text", lambda path: files.get(path.rsplit("/", 1)[1]))
-    assert environment._cgroup_cores() == cores
+    assert environment.quota() == cores
     assert environment._cgroup_memory_b() == memory
 
 
