@@ -222,14 +222,13 @@ def pool_of(workload: Workload) -> Pool | MixedPool:
 
 
 def block_of(
-    workload: Workload, pool: Pool | MixedPool, router: Router, *, run: int, trial: int, producer: int,
-    table: NDArray[np.int64] | None = None, origin: int = 0,
-) -> Block | MixedBlock:  # fmt: skip
-    """Return the block that a producer fills and sends.
-
-    ``table``, ``origin``: sizes by message of a trial whose first message is ``origin``, for a workload whose Bodies say "replay"
-    (see MixedBlock).
-    """
+    workload: Workload, pool: Pool | MixedPool, router: Router, *, run: int, trial: int, producer: int, origin: int = 0
+) -> Block | MixedBlock:
+    """Return the block that a producer fills and sends in a trial whose first message is ``origin``."""
     if isinstance(pool, MixedPool):
+        table = None
+        if workload.bodies is not None and workload.bodies.table:  # recorded sizes: shared out as bench.pacing shares out the times
+            sizes = np.load(workload.bodies.table, mmap_mode="r", allow_pickle=False)[producer :: workload.producers]
+            table = np.maximum(sizes, header.SIZE) if len(sizes) else pool.sizes[:1]
         return MixedBlock(pool, router, run=run, trial=trial, producer=producer, table=table, origin=origin)
     return Block(pool, router, workload.size_b, run=run, trial=trial, producer=producer)

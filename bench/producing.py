@@ -61,7 +61,7 @@ class ProducerTrial:
         router = Router(
             workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=index
         )
-        self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index)
+        self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index, origin=first_id)
         self._schedule = pacing.of(workload, index)
         self.planned = pacing.planned(workload, index)
         self._closed = workload.schedule == "closed"

@@ -214,12 +214,16 @@ class Scenario(Part):
                 part["file"] = str(Path(part["file"]).relative_to(folder))
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
+    def recorded_sizes(self) -> scenario_payload.Recorded:
+        """Of a replay: the sizes of what is sent in a trial, and where they all are."""
+        return scenario_load.sizes(self.load, self.timing.warmup + self.timing.measure)
+
     def _point(self, at: dict[str, Any]) -> Point:
         names = [f"g{i + 1}" for i in range(at["groups"])] if "groups" in at else list(self.topology.groups or {})
         members = {name: at.get("members", (self.topology.groups or {}).get(name, 1)) for name in names}
         keyed = self.topology.routing == "key"
         batch = at.get("batch", self.batch.send)
-        bodies = scenario_payload.bodies(self.payload, at.get("size"), self.seed)
+        bodies = scenario_payload.bodies(self.payload, at.get("size"), self.seed, self.recorded_sizes())
         size = round(bodies.mean_b) if bodies is not None else at.get("size", self.payload.size)
         assert size is not None  # _spanning() saw to it
         workload = Workload(
@@ -363,7 +367,9 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
         if axis.field[1] in getattr(scenario, axis.field[0]).model_fields_set:
             problems.append((axis.field, f"sweep.{name} has the values of this field; remove one of the two"))
     problems += scenario_load.problems(load_, rates_swept=sweep.rate is not None, warmup_s=scenario.timing.warmup)
-    problems += scenario_payload.problems(scenario.payload, swept=sweep.size is not None, seed=scenario.seed)
+    problems += scenario_payload.problems(
+        scenario.payload, swept=sweep.size is not None, seed=scenario.seed, recorded=scenario.recorded_sizes()
+    )
     if not topology.groups and sweep.groups is None:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
     if topology.routing != "key" and "keys" in scenario.model_fields_set:

@@ -216,8 +216,8 @@ class Keys(Part):
 class Sizes(Part):
     """Sizes of messages that differ; each is of the whole message, its header included."""
 
-    distribution: Annotated[str, choice("lognormal", "uniform", "choice")] = Field(
-        description="lognormal (median, sigma, cut off at min and max) | uniform (min to max) | choice (weights)"
+    distribution: Annotated[str, choice("lognormal", "uniform", "choice", "replay")] = Field(
+        description="lognormal (median, sigma; min, max cut it off) | uniform (min, max) | choice (weights) | replay (as in load.file)"
     )
     median: Annotated[int | None, SIZE] = Field(None, description="of lognormal: half of the messages are larger")
     sigma: Annotated[float | None, number(0.01, SIGMA_MAX, "1.2")] = Field(

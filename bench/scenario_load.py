@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from bench import pacing, replay_file, units
@@ -14,6 +15,7 @@ from bench.scenario_fields import RATE, Part, Quantity, choice
 from bench.workload import SCHEDULES, Workload
 
 COLUMNS_FILE = "replay.npy"
+SIZES_FILE = "replay-sizes.npy"
 STEP_RATE = Quantity(units.rate_per_s, units.show_rate, 0, 50e6, high_reason="no client here comes near more")
 STEP = Quantity(
     units.duration_s, units.show_duration, 0.01, 3600, "shorter ones are bursts", "a trial that long is a soak test; use more rounds"
@@ -150,6 +152,16 @@ def into(workload: Workload, load: Load) -> Workload:
     return made
 
 
+def sizes(load: Load, until_s: float) -> tuple[NDArray[np.int64], str] | None:
+    """The recorded sizes of what is due within ``until_s``, and where endpoints read them all; None where none were recorded."""
+    if load.schedule != "replay" or load.file is None:
+        return None
+    recorded = replay_file.read(Path(load.file))
+    if recorded.sizes is None:
+        return None
+    return recorded.sizes[recorded.times < int(until_s * 1e9)], str(Path(load.file).with_name(SIZES_FILE))
+
+
 def kept(load: Load, folder: Path) -> Load:
     """Copy the file of a replay into ``folder`` (a run's), with its times as endpoints read them; the load that names the copy."""
     if load.schedule != "replay" or load.file is None:
@@ -157,5 +169,8 @@ def kept(load: Load, folder: Path) -> Load:
     source, copy = Path(load.file), folder / "replay.csv"
     if source != copy:
         copy.write_bytes(source.read_bytes())
-        np.save(folder / COLUMNS_FILE, replay_file.read(source).times, allow_pickle=False)
+        recorded = replay_file.read(source)
+        np.save(folder / COLUMNS_FILE, recorded.times, allow_pickle=False)
+        if recorded.sizes is not None:
+            np.save(folder / SIZES_FILE, recorded.sizes, allow_pickle=False)
     return load.model_copy(update={"file": str(copy)})

@@ -8,6 +8,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench import corpus, sizes, units
 from bench.errors import UsageError
 from bench.header import SIZE as HEADER_B
@@ -19,8 +22,9 @@ from bench.workload import Bodies
 
 RATIO_OFF = 0.15  # a body may miss its ratio by so much
 _SAMPLED = 64  # bodies that are compressed to see what they reach
-_NEEDS = {"lognormal": ("median", "sigma"), "uniform": ("min", "max"), "choice": ("weights",)}
-_TAKES = {"lognormal": ("median", "sigma", "min", "max"), "uniform": ("min", "max"), "choice": ("weights",)}
+_NEEDS = {"lognormal": ("median", "sigma"), "uniform": ("min", "max"), "choice": ("weights",), "replay": ()}
+_TAKES = _NEEDS | {"lognormal": ("median", "sigma", "min", "max")}
+Recorded = tuple[NDArray[np.int64], str] | None  # sizes as bench.scenario_load has them
 _EXAMPLE = {
     "lognormal": "{distribution: lognormal, median: 500 B, sigma: 1, max: 12 KiB}",
     "uniform": "{distribution: uniform, min: 64 B, max: 2 KiB}",
@@ -28,8 +32,8 @@ _EXAMPLE = {
 }
 
 
-def bodies(payload: Payload, size: int | None, seed: int) -> Bodies | None:
-    """The bodies of messages (of ``size``, where that is an axis); None for random ones of one size.
+def bodies(payload: Payload, size: int | None, seed: int, recorded: Recorded = None) -> Bodies | None:
+    """The bodies of messages (of ``size``, where that is an axis; of ``recorded`` sizes); None for random ones of one size.
 
     Raises UsageError where a file cannot be read.
     """
@@ -38,6 +42,9 @@ def bodies(payload: Payload, size: int | None, seed: int) -> Bodies | None:
     if payload.file is not None:
         found = corpus.read(payload.file, digest=payload.digest or "")
         return _of("file", [HEADER_B + len(body) for body in found.bodies], file=payload.file, digest=found.digest)
+    if payload.sizes is not None and payload.sizes.distribution == "replay" and recorded is not None:
+        sent, table_file = np.maximum(recorded[0], HEADER_B), recorded[1]
+        return Bodies("replay", int(sent.min()), float(sent.mean()), int(sent.max()), table=table_file)
     if payload.sizes is not None:
         table = sizes.shuffled(_table(payload.sizes), seed)
         return _of(payload.sizes.distribution, table, sizes_b=table, ratio=ratio)
@@ -58,7 +65,7 @@ def _table(given: Sizes) -> list[int]:
     return sizes.choice({units.size_b(text): weight for text, weight in (given.weights or {}).items()})
 
 
-def problems(payload: Payload, *, swept: bool, seed: int) -> list[Problem]:
+def problems(payload: Payload, *, swept: bool, seed: int, recorded: Recorded = None) -> list[Problem]:
     """What is wrong in `payload`, as its fields are seen together; ``swept``: the sizes are an axis."""
     found: list[Problem] = []
     named = [name for name in ("size", "sizes", "file") if getattr(payload, name) is not None]
@@ -76,12 +83,16 @@ def problems(payload: Payload, *, swept: bool, seed: int) -> list[Problem]:
     if payload.digest is not None and payload.file is None:
         found.append((("payload", "digest"), "belongs to file: remove it, or name the file"))
     if payload.sizes is not None:
-        found += [(("payload", "sizes", *path), text) for path, text in _of_sizes(payload.sizes)]
-    return found or _of_bodies(payload, seed)
+        found += [(("payload", "sizes", *path), text) for path, text in _of_sizes(payload.sizes, recorded)]
+        if payload.sizes.distribution == "replay" and payload.content == "compressible":
+            found.append((("payload", "content"), "recorded sizes go with random bodies only; remove it"))
+    return found or _of_bodies(payload, seed, recorded)
 
 
-def _of_sizes(given: Sizes) -> list[Problem]:
+def _of_sizes(given: Sizes, recorded: Recorded) -> list[Problem]:
     kind = given.distribution
+    if kind == "replay" and recorded is None:
+        return [((), "replay needs load: {schedule: replay, file: ...}, a file with a column size_b")]
     missing = [name for name in _NEEDS[kind] if getattr(given, name) is None]
     if missing:
         return [((), f"{kind} needs {' and '.join(missing)}, such as {_EXAMPLE[kind]}")]
@@ -96,10 +107,10 @@ def _of_sizes(given: Sizes) -> list[Problem]:
     return found
 
 
-def _of_bodies(payload: Payload, seed: int) -> list[Problem]:
+def _of_bodies(payload: Payload, seed: int, recorded: Recorded) -> list[Problem]:
     """What only shows once the table is made or the file is read."""
     try:
-        made = bodies(payload, None, seed)
+        made = bodies(payload, None, seed, recorded)
     except ValueError as error:
         return [(("payload", "sizes", "weights"), str(error))]
     except UsageError as error:

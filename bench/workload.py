@@ -26,6 +26,7 @@ class Bodies:
     ratio: float = 0.0  # by how much zlib (level 1) compresses a body; 0 = not at all
     file: str = ""  # where real ones lie (bench.corpus), an absolute path
     digest: str = ""  # and what they are
+    table: str = ""  # of "replay": path of the sizes by message of all producers, a .npy file of int64
 
     @property
     def one_size(self) -> bool:

@@ -1,5 +1,6 @@
 """Scenarios: what is shipped is sound, and whatever is wrong in a file is told with line, field and what would be right."""
 
+import dataclasses
 import json
 import math
 import re
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 import bench.scenario
 from bench import pacing, replay_file, scenario, sizes
 from bench.errors import UsageError
+from bench.keys import Router
+from bench.mixed import block_of, pool_of
 from bench.workload import Workload
 
 GOOD = """\
@@ -413,6 +416,7 @@ def test_a_size_of_the_command_line_replaces_a_distribution():
         ("{size: 1 KiB, content: compressible, ratio: 99}", "payload.ratio: 99: a number from 1.1 to 20, such as 4"),
         ("{size: 100 B, content: compressible, ratio: 10}", "payload.ratio: 10: bodies of these sizes reach 3.3, as zlib adds"),
         ("{size: 1 KiB, content: text}", 'payload.content: unknown value "text"; known: compressible, random'),
+        ("{sizes: {distribution: replay}}", "payload.sizes: replay needs load: {schedule: replay, file: ...}, a file with a column size_b"),
         ("{sizes: {median: 1 KiB}}", "payload.sizes.distribution: is missing: lognormal (median, sigma"),
         ("{sizes: {distribution: normal}}", 'payload.sizes.distribution: unknown value "normal"; did you mean "lognormal"?'),
         ("{sizes: {distribution: uniform, max: 1 KiB}}", "payload.sizes: uniform needs min, such as {distribution: uniform"),
@@ -643,6 +647,28 @@ def test_a_run_keeps_the_recorded_load_and_reads_back(tmp_path):
     assert pacing.planned(load, 0) == 300
     assert pacing.of(load, 0).block(0, 3).tolist() == [0, 10_000_000, 20_000_000]
     assert load.described()["replay"] == "replay.csv"
+
+
+def test_recorded_sizes_are_sent_where_the_payload_says_so(tmp_path):
+    path = replayed(tmp_path, "time_s,size_b\n" + "".join(f"{i / 100},{i % 4 * 50}\n" for i in range(300)))
+    assert scenario.load(path).points()[0].workload.bodies is None, "the sizes of a file are not taken unasked"
+    path.write_text(path.read_text().replace("{size: 256 B}", "{sizes: {distribution: replay}}"))
+    run = tmp_path / "run"
+    run.mkdir()
+    (point,) = scenario.load(path).kept(run).points()
+    bodies = point.workload.bodies
+    assert (bodies.smallest_b, bodies.mean_b, bodies.largest_b) == (64, (64 + 64 + 100 + 150) / 4, 150)
+    assert point.values()["payload"] == "64 B to 150 B (mean 94 B, replay)"
+    made = block_of(point.workload, pool_of(point.workload), Router("round-robin", 1), run=1, trial=1, producer=0, origin=512)
+    made.fill(512, None)
+    assert made.sizes[:5] == [64, 64, 100, 150, 64]
+    two = dataclasses.replace(point.workload, producers=2)
+    other = block_of(two, pool_of(two), Router("round-robin", 1), run=1, trial=1, producer=1, origin=0)
+    other.fill(0, None)
+    assert other.sizes[:3] == [64, 150, 64]
+    path.write_text(path.read_text().replace("{sizes:", "{content: compressible, sizes:"))
+    with pytest.raises(UsageError, match="recorded sizes go with random bodies only"):
+        scenario.load(path)
 
 
 @pytest.mark.parametrize(
