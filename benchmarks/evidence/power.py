@@ -2,8 +2,8 @@
 
 Each run measures a variant and the same variant made slower by 20, 10 and 5% (``benchmarks.evidence.slowed``), each with its own
 endpoints, at full speed, every round all four in shuffled order. The first 6, 8, 10, 15 and 20 rounds of each run are judged as if it
-had ended there. What the slowdown truly came to is measured over all rounds of all runs and printed beside. 2% is not measured: its
-rounds are drawn from the recorded ones with their own ratio taken off (resampled).
+had ended there. What the slowdown truly came to is measured over all rounds of all runs and printed beside. Effects of exactly 20, 10,
+5 and 2% are resampled: rounds drawn from the recorded ones, with these ones' own ratio taken off.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from benchmarks.evidence.verdicts import Pair
 
 SLOWER = (20, 10, 5)
 """Injected, percent."""
-RESAMPLED = 2
+RESAMPLED = (*SLOWER, 2)
 """Percent; by resampling."""
-DRAWS = 400
+DRAWS = 200
 ROUNDS = (6, 8, 10, 15, 20)
 MARGINS = (0.10, 0.02, 0.0)
 METRICS = (Metric("rate", True, 0.10), Metric("cpu", False, 0.10))
@@ -45,7 +45,8 @@ seed: {seed}
 _METHOD = """
 *Found*: called "worse" by the comparison on its own. *In a gate*: as one of four metrics of which the other three show nothing (Holm
 asks for a quarter of the p, so that at least eight rounds are needed). *Inconclusive*, *same* and *better* are of the comparison on its
-own; "better" is false, "same" is false where the slowdown is beyond the margin. Seconds: of base and head together, with all that is
+own; "better" is false, "same" is false where the slowdown is beyond the margin. Ratio: head / base as measured over all runs (of what was
+injected), or as drawn. Seconds: of base and head together, with all that is
 around a trial.
 
 A difference is called only where the *estimate* is past the margin. So with a margin of 10% a slowdown of 5% is not found, by design,
@@ -98,14 +99,15 @@ def _measured(recorded: Sequence[Json], metric: Metric) -> Iterator[Json]:
         pairs = [pair_of(run, metric.name, percent) for run in recorded]
         effect = verdicts.pooled(pairs)
         joined = ([value for base, _ in pairs for value in base], [value for _, head in pairs for value in head])
+        expected = truth(metric, percent) if metric.name == "rate" else None  # CPU: at least 1 + s, by how much more is not known
         yield {
-            "metric": metric.name, "slower": percent, "expected": truth(metric, percent), "rounds": effect.rounds, "ratio": effect.ratio,
+            "metric": metric.name, "slower": percent, "expected": expected, "rounds": effect.rounds, "ratio": effect.ratio,
             "low": effect.low, "high": effect.high, "medians": verdicts.medians(joined),
         }  # fmt: skip
 
 
 def truth(metric: Metric, percent: float) -> float:
-    """Head / base that a slowdown should give: the rate falls to 1 / (1 + s), CPU a message rises to 1 + s."""
+    """Head / base that a slowdown means: the rate falls to 1 / (1 + s), CPU a message rises to 1 + s."""
     return 1 / (1 + percent / 100) if metric.higher_is_better else 1 + percent / 100
 
 
@@ -115,8 +117,9 @@ def _found(recorded: Sequence[Json], metric: Metric) -> Iterator[verdicts.Power]
     for rounds in (count for count in ROUNDS if count <= most):
         for percent, pairs in zip(SLOWER, groups, strict=True):
             yield from verdicts.power(metric, percent, pairs, rounds, MARGINS)
-        drawn = verdicts.resample(groups, truth(metric, RESAMPLED), rounds=rounds, draws=DRAWS, seed=rounds)
-        yield from verdicts.power(metric, RESAMPLED, drawn, rounds, MARGINS, resampled=True)
+        for percent in RESAMPLED:
+            drawn = verdicts.resample(groups, truth(metric, percent), rounds=rounds, draws=DRAWS, seed=100 * rounds + percent)
+            yield from verdicts.power(metric, percent, drawn, rounds, MARGINS, resampled=True)
 
 
 def page(made: Json) -> str:
@@ -124,8 +127,8 @@ def page(made: Json) -> str:
     found = made["tables"]
     intro = (
         f"{len(made['runs'])} runs of up to {made['settings']['rounds']} rounds. Each measures a variant and the same made slower by "
-        f"{', '.join(map(str, SLOWER))}%, at full speed, every round all of them in shuffled order. {RESAMPLED}% is resampled from "
-        f"the recorded rounds ({DRAWS} draws), not measured.\n"
+        f"{', '.join(map(str, SLOWER))}%, at full speed, every round all of them in shuffled order. Rows marked as resampled are "
+        f"drawn from the recorded rounds ({DRAWS} draws) for effects of exactly {', '.join(map(str, RESAMPLED))}%, not measured.\n"
     )
     text = ["# Power: which slowdowns are found, after how long\n", intro, common.circumstances(made)]
     text += ["\n## What the injected slowdown truly came to\n", _truths(found["measured"])]
@@ -133,7 +136,10 @@ def page(made: Json) -> str:
         for metric in METRICS:
             rows = [row for row in found["power"] if (row["system"], row["metric"]) == (system, metric.name)]
             if rows:
-                text += [f"\n## {system}: {metric.name}\n", _shares(rows)]
+                came_to = {
+                    row["slower"]: row["ratio"] for row in found["measured"] if (row["system"], row["metric"]) == (system, metric.name)
+                }
+                text += [f"\n## {system}: {metric.name}\n", _shares(rows, came_to)]
     return "\n".join([*text, _METHOD])
 
 
@@ -145,7 +151,15 @@ def _truths(rows: Sequence[Mapping[str, Any]]) -> str:
 def _truth(row: Mapping[str, Any]) -> list[Any]:
     measured = _interval(row["ratio"], row["low"], row["high"])
     medians = _interval(*(row["medians"] or (None, None, None)))
-    return [row["system"], row["metric"], f"{row['slower']}%", f"{row['expected']:.3f}", measured, medians, row["rounds"]]
+    return [
+        row["system"],
+        row["metric"],
+        f"{row['slower']}%",
+        f"{row['expected']:.3f}" if row["expected"] else "n/a",
+        measured,
+        medians,
+        row["rounds"],
+    ]
 
 
 def _interval(ratio: float | None, low: float | None, high: float | None) -> str:
@@ -154,14 +168,17 @@ def _interval(ratio: float | None, low: float | None, high: float | None) -> str
     return f"{ratio:.3f} ({low:.3f}-{high:.3f})"
 
 
-def _shares(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a slowdown and number of rounds; the margins side by side."""
+def _shares(rows: Sequence[Mapping[str, Any]], came_to: Mapping[float, float | None]) -> str:
+    """A line a slowdown and number of rounds; the margins side by side. ``came_to``: the measured ratio of each that was injected."""
     shown = [f"margin {margin:.0%}" for margin in MARGINS]
-    names = ["slower", "rounds", "seconds", *(f"{name}: found, in a gate, inconclusive, same, better" for name in shown)]
-    lines: dict[tuple[float, int], list[Any]] = {}
-    for row in sorted(rows, key=lambda row: (-row["slower"], row["rounds"], -row["margin"])):
+    names = ["slower", "ratio", "rounds", "seconds", *(f"{name}: found, in a gate, inconclusive, same, better" for name in shown)]
+    lines: dict[tuple[bool, float, int], list[Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["resampled"], -row["slower"], row["rounds"], -row["margin"])):
         percent = f"{row['slower']}%" + (" (resampled)" if row["resampled"] else "")
-        line = lines.setdefault((row["slower"], row["rounds"]), [percent, row["rounds"], f"{row['seconds']:.0f}"])
+        metric = next(metric for metric in METRICS if metric.name == row["metric"])
+        ratio = truth(metric, row["slower"]) if row["resampled"] else came_to[row["slower"]]
+        key = (row["resampled"], row["slower"], row["rounds"])
+        line = lines.setdefault(key, [percent, f"{ratio:.3f}" if ratio else "n/a", row["rounds"], f"{row['seconds']:.0f}"])
         counted = ("found", "found_in_family", "inconclusive", "same", "false")
         line.append(", ".join(common.share(row[name], row["runs"]) for name in counted))
     return common.table(names, lines.values())

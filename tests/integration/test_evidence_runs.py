@@ -13,10 +13,10 @@ import pytest
 import adapters
 from adapters.base import Options
 from adapters.errors import BadSetting
-from benchmarks.evidence import common, power, slowed
+from benchmarks.evidence import aa, common, power, slowed
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def forgotten():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_an_evidence_that_was_killed_goes_on(tmp_path):
     words = [sys.executable, "-m", "benchmarks.evidence.aa", "--quick", "--rounds", "1", "--work", str(tmp_path)]
     first = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -53,23 +54,36 @@ def test_an_evidence_that_was_killed_goes_on(tmp_path):
     assert [run["figures"] for run in made["runs"]] == [run["figures"] for run in recorded]
     for run in recorded:
         assert run["audit"] == {"clean": 4}
-        assert all(value > 0 for metric in ("rate", "cpu", "memory", "p50") for side in run["figures"][metric].values() for value in side)
+        assert {metric: [len(values) for values in sides.values()] for metric, sides in run["figures"].items()} == {
+            metric.name: [1, 1] for metric in aa.METRICS
+        }
+        assert None not in [value for values in run["figures"]["rate"].values() for value in values]
 
 
-def test_a_process_burns_the_share_that_it_owes():
-    drag = slowed.Drag(0.5)
-    end_ns = time.process_time_ns() + 100_000_000
-    while time.process_time_ns() < end_ns:
+@pytest.mark.parametrize("percent", [0, 5, 20, 100])
+def test_an_endpoint_stands_still_for_the_share_that_was_asked(monkeypatch, percent):
+    """On a clock of the test's own: each reading takes 10 us, each call before pay() 200 us."""
+    now_ns = [0]
+
+    def clock():
+        now_ns[0] += 10_000
+        return now_ns[0]
+
+    monkeypatch.setattr(slowed, "perf_counter_ns", clock)
+    drag = slowed.Drag(percent / 100)
+    worked_ns = 0
+    while now_ns[0] < 5_000_000_000:
+        now_ns[0] += 200_000
+        worked_ns += 200_000
         drag.pay()
-    others_ns = time.process_time_ns() - drag._start_ns - drag._burnt_ns
-    assert drag._burnt_ns / others_ns == pytest.approx(0.5, rel=0.02)
-    before = drag._burnt_ns
-    time.sleep(0.02)
-    drag.pay()
-    assert drag._burnt_ns - before < 2_000_000, "waiting is not work"
-    idle = slowed.Drag(0.0)
-    idle.pay()
-    assert idle._burnt_ns == 0
+    slower = slowed.Drag(0.0)
+    now_ns[0], base_ns = 0, 0
+    while now_ns[0] < 5_000_000_000:
+        now_ns[0] += 200_000
+        base_ns += 200_000
+        slower.pay()
+    # A drag does not pay for the period that it is made in: one of a hundred.
+    assert base_ns / worked_ns == pytest.approx(1 + percent / 100, rel=0.015)
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -79,7 +93,7 @@ def test_slowed_systems_are_run_and_audited_like_any_other(tmp_path):
     assert found["not_ok"] == []
     for percent in power.SLOWER:
         base, head = power.pair_of(found, "rate", percent)
-        assert base[0] > 0 < head[0]
+        assert None not in (*base, *head)
 
 
 @pytest.mark.usefixtures("forgotten")

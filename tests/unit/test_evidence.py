@@ -310,16 +310,20 @@ def test_power_says_what_was_injected_and_found(few_draws):
     tables = power.tables(recorded)
     assert {row["system"] for row in tables["power"]} == set(common.SYSTEMS)
     for row in tables["measured"]:
-        assert row["low"] < row["expected"] < row["high"]
+        assert row["low"] < power.truth(Metric(row["metric"], row["metric"] == "rate", 0.1), row["slower"]) < row["high"]
+        assert (row["expected"] is None) == (row["metric"] == "cpu")
         assert row["medians"][0] == pytest.approx(row["ratio"], rel=0.03)
-    found = {
-        (row["slower"], row["margin"], row["rounds"]): row for row in tables["power"] if (row["system"], row["metric"]) == ("tcp", "rate")
-    }
+    rows = [row for row in tables["power"] if (row["system"], row["metric"]) == ("tcp", "rate")]
+    found = {(row["slower"], row["margin"], row["rounds"]): row for row in rows if not row["resampled"]}
     assert found[20, 0.10, 20]["found"] == found[20, 0.10, 20]["runs"] == 4
     assert found[5, 0.10, 20]["found"] == 0
     assert found[5, 0.02, 20]["found"] == 4
-    assert (found[2, 0.0, 20]["resampled"], found[2, 0.0, 20]["runs"]) == (True, power.DRAWS)
     assert found[20, 0.10, 20]["seconds"] == pytest.approx(2 * 20 * 0.7)
+    drawn = {(row["slower"], row["margin"], row["rounds"]): row for row in rows if row["resampled"]}
+    assert {row["slower"] for row in drawn.values()} == {20, 10, 5, 2}
+    assert {row["runs"] for row in drawn.values()} == {power.DRAWS}
+    assert drawn[20, 0.10, 20]["found"] > drawn[5, 0.10, 20]["found"] == 0
+    assert drawn[2, 0.0, 20]["found"] > drawn[2, 0.0, 6]["found"]
 
 
 def test_committed_evidence_follows_from_its_figures():
