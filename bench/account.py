@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.base import Batch
 from bench import header
-from bench.histogram import Histogram
+from bench.histogram import Histogram, pack_counts
 from bench.journal import REDELIVERED, Kind, Writer
 from bench.payload import HEAD, Pool
 
@@ -69,6 +69,10 @@ class Account:
         self.late = 0
         self.foreign = 0  # sound, but of another run: never attempted here
         self.seconds: Counter[int] = Counter()
+        self._second = -1  # the one that messages arrive in now
+        self._latency_seconds: list[tuple[int, str]] = []  # latencies by the second of arrival, packed (bench.histogram.pack_counts)
+        self._counts_before: NDArray[np.int64] | int = 0
+        self._n_before = 0
         self.thirds = (Histogram(), Histogram(), Histogram())  # end to end from intended time, by the third of the window it was due in
         self.from_sent = Histogram()
         self.canaries: set[tuple[int, int]] = set()
@@ -106,6 +110,26 @@ class Account:
         for third in self.thirds:
             whole.merge(third)
         return whole
+
+    def latency_seconds(self) -> list[tuple[int, str]]:
+        """Return (second of arrival counted from go, the latencies' counts): those of end_to_end, cut where a second began."""
+        self._next_second(-1)
+        return self._latency_seconds
+
+    def _came(self, second: int, n: int) -> None:
+        """Count ``n`` arrivals, before their latencies are recorded."""
+        if second != self._second:
+            self._next_second(second)
+        self.seconds[second] += n
+
+    def _next_second(self, second: int) -> None:
+        """Close the second that messages arrived in: what the histograms have counted more since the last one was closed."""
+        n = sum(third.n for third in self.thirds)
+        if n > self._n_before:
+            counts: NDArray[np.int64] = sum(third.counts for third in self.thirds[1:]) + self.thirds[0].counts
+            self._latency_seconds.append((self._second, pack_counts(counts - self._counts_before)))
+            self._counts_before, self._n_before = counts, n
+        self._second = second
 
     def take(self, batch: Batch, now_ns: int) -> None:
         """Note a batch that arrived at ``now_ns``; it is accounted at the next settle(), or now where it is large or odd."""
@@ -241,6 +265,14 @@ class Account:
         return bool(sound.all())
 
     def _count(self, intended: NDArray[np.int64], sent: NDArray[np.int64], times: NDArray[np.int64] | int, n: int) -> None:
+        first, last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))  # polls are stamped in order
+        second = (first - self._go_ns) // _SECOND
+        if not isinstance(times, int) and (last - self._go_ns) // _SECOND != second:
+            at = int(np.searchsorted(times, self._go_ns + (second + 1) * _SECOND))
+            self._count(intended[:at], sent[:at], times[:at], at)
+            self._count(intended[at:], sent[at:], times[at:], n - at)
+            return
+        self._came(second, n)
         start, end = self._window_ns
         low, high = int(intended.min()), int(intended.max())
         if high >= start and low < end:
@@ -255,17 +287,10 @@ class Account:
                     _add((times - sent)[due], self.from_sent)
         self.received += n
         if isinstance(times, int):
-            self.seconds[(times - self._go_ns) // _SECOND] += n
             if start <= times < end:
                 self.slices[(times - start) * SLICES // (end - start)] += n
             return
         self._arrived(times, n)
-        first, last = int(times[0]), int(times[-1])
-        if (first - self._go_ns) // _SECOND == (last - self._go_ns) // _SECOND:
-            self.seconds[(first - self._go_ns) // _SECOND] += n
-            return
-        for second, count in zip(*np.unique((times - self._go_ns) // _SECOND, return_counts=True), strict=True):
-            self.seconds[int(second)] += int(count)
 
     def _arrived(self, times: NDArray[np.int64], n: int) -> None:
         """Count arrivals by slices of the window; polls are stamped in order."""
@@ -310,6 +335,7 @@ class Account:
                 self._writer.few(Kind.PROCESSED, [row], trial=trial, group=self._group, t=now_ns)
                 continue
             rows.append(row)
+            self._came((now_ns - self._go_ns) // _SECOND, 1)
             if start <= words[4] < end:
                 _, second, third, _ = self._due_ns
                 self.thirds[(words[4] >= second) + (words[4] >= third)].add_one(now_ns - words[4])
@@ -317,7 +343,6 @@ class Account:
             self.received += 1
             if start <= now_ns < end:
                 self.slices[(now_ns - start) * SLICES // (end - start)] += 1
-            self.seconds[(now_ns - self._go_ns) // _SECOND] += 1
         if rows:
             self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=times[-1])
 

@@ -42,6 +42,11 @@ def cpu_of_process_ns(pid: int) -> int:
         raise ProcessLookupError(pid) from error
 
 
+def epoch_s(monotonic_ns: int) -> float:
+    """A monotonic time of this host as seconds since 1970, by what both clocks say now: for logs that people read."""
+    return (time.time_ns() - now_ns() + monotonic_ns) / 1e9
+
+
 def utc_now() -> str:
     """Wall-clock time, ISO 8601 with milliseconds and Z: for people, never for a difference."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -125,6 +125,7 @@ class ConsumerLoop:
             "seconds": dict(account.seconds),
             "slices": account.slices,
             "thirds": [pack(third) for third in account.thirds],
+            "latency_seconds": account.latency_seconds(),
             "end_to_end_sent": pack(account.from_sent),
             **self._meter.report(),
         }

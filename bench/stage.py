@@ -23,7 +23,7 @@ from bench.deployment import Deployment, Place, place_of
 from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.guard import Guard
-from bench.histogram import Histogram
+from bench.histogram import Histogram, Slice
 from bench.placement import UNPINNED, Decision, Placement, assign, decide, pin, usable
 from bench.plan import Planned
 from bench.progress import Progress
@@ -224,6 +224,7 @@ class Stage:
         started = utc_now()
         histograms: dict[str, Histogram] = {}
         rows: list[dict[str, Any]] = []
+        slices: dict[str, Iterator[Slice]] | None = None
         status, reason = "ok", None
         measured: dict[str, Any] = {}
         try:
@@ -235,6 +236,7 @@ class Stage:
             nodes = server.nodes if server else ()
             raw = session.trial(planned.trial, planned.point.workload, nodes, self._watcher(entry), self._idle(entry))
             histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
+            slices = {"e2e": trial.by_second(raw, planned.point.workload)}
             measured = record
         except Unsupported as error:
             status, reason = "unsupported", str(error)
@@ -248,7 +250,7 @@ class Stage:
             raise
         if not measured:
             measured = self._frame(planned, entry, started) | {"status": status, "reason": reason}
-        self._writer.save_trial(planned.trial, measured, histograms, rows)
+        self._writer.save_trial(planned.trial, measured, histograms, rows, slices)
         self._after(entry, measured)
         return measured, histograms
 

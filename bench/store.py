@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +25,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from bench import __version__
-from bench.clock import utc_now
+from bench.clock import epoch_s, utc_now
 from bench.errors import EnvironmentProblem, Incompatible, UsageError
-from bench.histogram import Histogram, read_log, write_log
+from bench.histogram import Histogram, Slice, read_log, write_log
 
 FORMAT = 1
 STATUSES = ("running", "complete", "interrupted", "failed")
@@ -141,12 +141,13 @@ class RunWriter:
             _write(self.folder / name, _json(data))
 
     def save_trial(
-        self, number: int, trial: Mapping[str, Any], histograms: Mapping[str, Histogram], series: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
+        self, number: int, trial: Mapping[str, Any], histograms: Mapping[str, Histogram], series: Sequence[Mapping[str, Any]] = (),
+        slices: Mapping[str, Iterable[Slice]] | None = None,
+    ) -> None:  # fmt: skip
         """Write one trial so that it is there whole or not at all, then its row of trials.csv.
 
-        ``histograms`` by tag, ``series`` the rows of series.csv. Raises EnvironmentProblem (disk full, read-only), UsageError
-        where the trial is there already.
+        ``histograms`` by tag, ``series`` the rows of series.csv, ``slices`` of tags over time (bench.histogram.write_log).
+        Raises EnvironmentProblem (disk full, read-only), UsageError where the trial is there already.
         """
         trials = self.folder / "trials"
         final, temporary = trials / _numbered(number), trials / f".{_numbered(number)}.new"
@@ -157,7 +158,8 @@ class RunWriter:
                 temporary.mkdir()
                 _write(temporary / "trial.json", _json({"format": FORMAT, **trial}))
                 if histograms:
-                    write_log(temporary / "latency.hlog", histograms, _epoch_s(trial.get("started")), trial.get("window_s") or 0.0)
+                    start_s = _epoch_s(trial.get("started")) if slices is None else _window_epoch_s(trial)
+                    write_log(temporary / "latency.hlog", histograms, start_s, trial.get("window_s") or 0.0, slices)
                     _synced(temporary / "latency.hlog")
                 if series:
                     _write(temporary / "series.csv", _csv(list(series[0]), series))
@@ -452,6 +454,11 @@ def _synced(path: Path) -> None:
 
 def _epoch_s(started: object) -> float:
     return datetime.fromisoformat(started).timestamp() if isinstance(started, str) else 0.0
+
+
+def _window_epoch_s(trial: Mapping[str, Any]) -> float:
+    """When the measured window began, in seconds since 1970."""
+    return epoch_s(trial["go_ns"]) + float(trial["workload"]["warmup_s"])
 
 
 def _locked(folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench import pacing
 from bench.account import SLICES
 from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
-from bench.histogram import Histogram, unpack
+from bench.histogram import Histogram, Slice, add_packed, unpack
 from bench.keys import Router
 from bench.plan import Planned
 from bench.servers.base import Server
@@ -141,6 +141,19 @@ def _histograms(raw: Raw) -> dict[str, Histogram]:
         if report["publish"] is not None:
             merged.setdefault("publish", Histogram()).merge(unpack(report["publish"]))
     return merged
+
+
+def by_second(raw: Raw, workload: Workload) -> Iterator[Slice]:
+    """End-to-end latencies of all groups by the second in which they arrived, counted from the window's start; a slice at a time."""
+    seconds: dict[int, list[str]] = {}
+    for report in raw.consumers:
+        for second, counts in report["latency_seconds"]:
+            seconds.setdefault(second, []).append(counts)
+    for second in sorted(seconds):
+        one = Histogram()
+        for counts in seconds[second]:
+            add_packed(one, counts)
+        yield second - workload.warmup_s, 1.0, one
 
 
 def _rates(raw: Raw, workload: Workload) -> dict[str, Any]:

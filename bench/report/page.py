@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
-from bench.report import background, chart_cost, chart_percentiles, data, figures, text
+from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, text
 from bench.report.headline import place, sentence
 from bench.report.svg import Chart
 from bench.report.table import Table
@@ -53,7 +53,7 @@ class PointView:
 
 
 def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, report.md, summary.csv and charts/*.svg into ``out`` (the run's folder where not given).
+    """Write report.html, report.md, summary.csv, charts/*.svg and charts/latency/*.hgrm into ``out`` (the run's folder where not given).
 
     Raises:
         UsageError: the folder is no run, or a file in it cannot be read.
@@ -73,6 +73,10 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
         for chart in charts:
             paths.append(folder / "charts" / f"{chart.name}.svg")
             paths[-1].write_text(chart.standalone, encoding="utf-8")
+        latency = folder / "charts" / "latency"
+        latency.mkdir(exist_ok=True)
+        for name, distribution in hgrm.texts(run):
+            (latency / name).write_text(distribution, encoding="utf-8")
         summary = folder / "summary.csv"
         data.summary(run.trials).to_csv(summary, index=False)
     except OSError as error:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -187,6 +188,10 @@ def test_histograms_hold_each_latency_that_was_due_in_the_window(whole):
             ("publish", "publish"),
         ):
             assert trial["latency"][name] == (tags[tag].summary() if tag in tags else None)
+        lines = (folder / "trials" / f"{trial['trial']:04d}" / "latency.hlog").read_text().splitlines()
+        starts = [float(line.split(",")[1]) for line in lines if line.startswith("Tag=e2e,")]
+        assert len(starts) >= 2, "a line for each second in which something arrived, 0.5 s of the first being the warm-up"
+        assert np.diff(starts).tolist() == pytest.approx([round(gap) for gap in np.diff(starts)], abs=0.002)
         assert trial["latency"]["end_to_end_intended"]["negative"] == 0
         assert trial["latency"]["end_to_end_intended"]["min_ns"] > 0
 

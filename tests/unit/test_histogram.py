@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -10,7 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import Incompatible
-from bench.histogram import HIGHEST_NS, LENGTH, Histogram, decode, encode, highest, indices, lowest, read_log, write_log
+from bench.histogram import (
+    HIGHEST_NS,
+    LENGTH,
+    Histogram,
+    add_packed,
+    decode,
+    encode,
+    highest,
+    indices,
+    lowest,
+    pack_counts,
+    percentile_text,
+    read_log,
+    write_log,
+)
 
 QUANTILES = (0.0, 0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0)
 # All sizes alike: uniform numbers would nearly all be minutes.
@@ -133,6 +149,54 @@ def test_the_references_reader_reads_our_log(tmp_path):
         if ours_.n:
             assert theirs.get_value_at_percentile(99) == ours_.quantile(0.99)
     assert reader.get_next_interval_histogram() is None
+
+
+def test_a_log_over_time_is_read_by_the_reference_and_merges_to_the_whole(tmp_path):
+    parts = [ours(range(at, at + 400_000, 700)) for at in (0, 10_000_000, 50_000)]
+    whole = ours([])
+    for part in parts:
+        whole.merge(part)
+    slices = {"e2e": [(0.0, 1.0, parts[0]), (1.0, 1.0, parts[1]), (3.0, 1.0, parts[2])]}
+    path = tmp_path / "latency.hlog"
+    write_log(path, {"e2e": whole, "publish": ours([5])}, 1_795_366_922.5, 5.0, slices)
+    reader = HistogramLogReader(str(path), HdrHistogram(1, HIGHEST_NS, 3))
+    assert reader.get_next_interval_histogram().get_tag() == "publish"
+    for (after_s, _, part), theirs in zip(slices["e2e"], iter(reader.get_next_interval_histogram, None), strict=True):
+        assert (theirs.get_tag(), list(theirs.counts)) == ("e2e", part.counts.tolist())
+        assert theirs.get_start_time_stamp() == pytest.approx((1_795_366_922.5 + after_s) * 1000)
+        assert theirs.get_value_at_percentile(99) == part.quantile(0.99)
+    assert (read_log(path)["e2e"].counts == whole.counts).all()
+    assert read_log(path)["e2e"].n == whole.n
+
+
+@given(st.lists(st.integers(0, HIGHEST_NS), max_size=300), st.integers(1, 7))
+@settings(deadline=None)
+def test_the_percentile_text_is_the_references(values, ticks):
+    """All rows and the mean; the reference in Python writes its last lines a little differently from the one in Java, which tools know."""
+    theirs = io.BytesIO()
+    reference(values).output_percentile_distribution(theirs, 1000.0, ticks)
+    rows = theirs.getvalue().decode().splitlines()
+    found = percentile_text(ours(values), 1000.0, ticks).splitlines()
+    assert found[:-3] == rows[:-3]
+    assert found[-3].split("=")[1] == rows[-3].split("=")[1]
+    assert found[-2].split() == [
+        "#[Max",
+        "=",
+        f"{(ours(values).max if values else 0) / 1000:.3f},",
+        "Total",
+        "count",
+        "=",
+        f"{len(values)}]",
+    ]
+    assert found[-1].endswith("2048]")
+
+
+def test_counts_packed_and_added_again_are_the_same():
+    one, other = ours([1, 5, 5, 10**9]), ours([])
+    add_packed(other, pack_counts(one.counts))
+    add_packed(other, pack_counts(one.counts))
+    assert (other.counts == 2 * one.counts).all()
+    assert other.n == 8
 
 
 def test_our_log_comes_back_whole(tmp_path):

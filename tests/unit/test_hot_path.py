@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.base import Batch, Status
 from bench import header, journal
 from bench.account import FEW, SLICES, Account
-from bench.histogram import Histogram
+from bench.histogram import Histogram, add_packed
 from bench.journal import Kind, Writer
 from bench.keys import PERIOD, Router, murmur2
 from bench.outcomes import Ledger, Outcomes
@@ -222,6 +222,27 @@ def test_all_ways_account_the_same(tmp_path: Path, n: int, as_buffer: bool, size
     assert (account.received, account.in_window, account.end_to_end.n, account.from_sent.n) == (n, n, n, n)
     assert account.from_sent.min <= 3_000_000 <= account.from_sent.max
     assert dict(account.seconds) == {0: n}
+
+
+@pytest.mark.parametrize("n", [3, 100])
+def test_latencies_are_kept_by_the_second_of_arrival(tmp_path: Path, n: int) -> None:
+    """Also where one chunk spans several seconds; together they are the whole."""
+    sink, made = Sink(tmp_path, 100), block(100)
+    arrivals = (900_000_000, 1_000_000_000, 1_999_999_999, 4_200_000_000)
+    for i, at in enumerate(arrivals):
+        sink.account.take(Batch(payloads=made.messages(i * n, (i + 1) * n)), at)
+    sink.account.settle()
+    whole = Histogram()
+    seconds = {}
+    for second, counts in sink.account.latency_seconds():
+        one = Histogram()
+        add_packed(one, counts)
+        seconds[second] = (one.n, round(one.max / 1e9, 1))
+        whole.merge(one)
+    assert dict(sink.account.seconds) == {0: n, 1: 2 * n, 4: n}
+    assert seconds == {0: (n, 0.9), 1: (2 * n, 2.0), 4: (n, 4.2)}
+    assert (whole.counts == sink.account.end_to_end.counts).all()
+    assert sink.account.latency_seconds() == sink.account.latency_seconds(), "asked again, nothing is added"
 
 
 @given(st.data())
