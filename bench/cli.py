@@ -113,7 +113,7 @@ def _add_capacity(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--set", action="append", metavar="AXIS=VALUES", help='values of an axis, each searched: --set size="64 B,1 KiB"')
     verb.add_argument("--producers", metavar="N,N...", help="search with each of these numbers of producers: 1,2,4")
     verb.add_argument("--from", metavar="RATE", help="where to begin (default: the rate of a second at full speed)")
-    verb.add_argument("--up-to", metavar="RATE", help="go no further (default: four times that)")
+    verb.add_argument("--up-to", metavar="RATE", help="go no further (default: as far as it holds)")
     verb.add_argument("--probes", type=int, default=40, help="at most so many a search (default: %(default)s)")
     verb.add_argument("--precision", default="5%", help="stop when the interval is within this of its middle (default: %(default)s)")
     verb.add_argument("--sweep", type=int, default=2, metavar="ROUNDS", help="rounds of the sweep, 0 = none (default: %(default)s)")

@@ -20,24 +20,19 @@ def limit(probes: Sequence[Json], answer: Json) -> dict[str, str]:
 
     By the probes near the answer that did not hold: what most of them ran into. "search": nothing failed there.
     """
-    rate = answer["rate_per_s"]
-    if rate is None:
-        return {"by": "system", "evidence": _missed_most(probes)}
-    near = [p for p in probes if p["phase"] == "search" and p["by"] and rate / NEAR <= p["rate_per_s"] <= rate * NEAR]
+    edge = answer["rate_per_s"]
+    reach = (0.0, float("inf")) if edge is None else (edge / NEAR, edge * NEAR)  # None: none held
+    near = [p for p in probes if p["phase"] == "search" and p["by"] and reach[0] <= p["rate_per_s"] <= reach[1]]
     if not near or answer["kind"] == "at-least":
         return {"by": "search", "evidence": "no rate that was tried failed"}
     by = Counter(p["by"] for p in near).most_common(1)[0][0]
-    return {"by": by, "evidence": f"{_missed_most(near)}; {usage(min(near, key=lambda p: abs(p['rate_per_s'] - rate)))}"}
-
-
-def _missed_most(probes: Sequence[Json]) -> str:
-    failed = [p for p in probes if p["why"]]
-    return f"first miss: {failed[0]['why']}" if failed else "no probe"
+    nearest = min(near, key=lambda p: abs(p["rate_per_s"] - (edge or 0.0)))
+    return {"by": by, "evidence": f"{nearest['why']} {usage(nearest)}"}
 
 
 def usage(probe: Json) -> str:
     """Who used how much of the machine in a probe, in words."""
-    told = [f"at {probe['rate_per_s']:,.0f}/s"]
+    told = [f"at {rate(probe['rate_per_s'])}/s"]
     for name, key in (("busiest producer", "producer_cores"), ("busiest consumer", "consumer_cores"), ("server", "server_cores")):
         if probe.get(key) is not None:
             told.append(f"{name} {probe[key]:.2f} cores")

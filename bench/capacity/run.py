@@ -33,8 +33,7 @@ PRECISION_MAX = WIDEST
 INCONCLUSIVE = 4  # exit code
 _ESTIMATE_S = 1.0  # of a saturating probe
 _ESTIMATE = 1000.0  # where that gave nothing
-_ABOVE_ESTIMATE = 4.0  # the search goes no further than that, unless it is told how far
-_HIGHEST = 50e6
+_HIGHEST = 50e6  # no client comes near it; a probe is at most twice the highest rate that held, so that it is not asked for
 _LONGEST_S = 30.0  # a probe that needs longer for its percentile is not made: its rate is below the range
 _SPARE = 1.1  # samples over those that the percentile needs
 _SEARCH_SHARE = 0.7  # of the time, where it is limited; the rest is the sweep's
@@ -51,7 +50,7 @@ class Options:
     precision: float
     rounds: int = 2  # of the sweep; 0 = none
     estimate: float | None = None  # None = by a saturating probe
-    highest: float | None = None  # None = four times what the saturating probe gave
+    highest: float | None = None  # None = as far as it goes
     time_s: float | None = None  # for everything
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +86,7 @@ class Capacity:
     """One run of the verb into one folder."""
 
     def __init__(self, scenario: Scenario, writer: RunWriter, progress: Progress, options: Options) -> None:
-        self._scenario = scenario
+        self._scenario = scenario.kept(writer.folder)
         self._writer = writer
         self._progress = progress
         self._options = options
@@ -157,12 +156,9 @@ class Capacity:
         self._estimate(on, hunt)
         seen, options = hunt.seen, self._options
         lowest = options.objective.samples * _SPARE / (_LONGEST_S * len(hunt.load.groups))
-        saturated = seen["saturated_per_s"]
-        highest = options.highest or (min(_HIGHEST, _ABOVE_ESTIMATE * saturated) if saturated else _HIGHEST)
-        search = Search(
-            seen["estimate_per_s"], lowest=min(lowest, highest / 2), highest=highest, probes_max=options.probes_max,
-            precision=options.precision,
-        )  # fmt: skip
+        highest = options.highest or _HIGHEST
+        lowest = min(float(f"{lowest:.3g}"), highest / 2)
+        search = Search(seen["estimate_per_s"], lowest=lowest, highest=highest, probes_max=options.probes_max, precision=options.precision)
         search_until = hunt.until_ns and now_ns() + int((hunt.until_ns - now_ns()) * (_SEARCH_SHARE if options.rounds else 1))
         try:
             while (rate := search.rate) is not None:
@@ -183,7 +179,7 @@ class Capacity:
             "kind": answer.kind, "rate_per_s": answer.rate_per_s, "low_per_s": answer.low, "high_per_s": answer.high,
             "probes": answer.probes, "invalid": answer.invalid, "precise": answer.precise,
         }  # fmt: skip
-        seen["limit"] = result.limit(seen["probes"], seen["answer"])
+        seen["limit"] = None if answer.kind == "inconclusive" else result.limit(seen["probes"], seen["answer"])
         self._save()
 
     def _estimate(self, on: Stage, hunt: Hunt) -> None:

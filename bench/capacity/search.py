@@ -34,8 +34,10 @@ _NOISES_PRIOR = np.array([0.15, 0.25, 0.25, 0.2, 0.1, 0.05])  # most machines ar
 _STALLED = np.array([0.02, 0.06, 0.15])  # share of probes that fail at any rate
 _WRONG = 0.01  # share that hold above the edge
 _UP = 2.0  # a probe is at most so much over the highest rate that held: overload is what hurts
+_DOWN = 4.0  # while none held, at most so much under the lowest that did not: a row of stalls is no reason to go to the bottom
 _CONFIDENCE = 0.95
-_SURE = 0.95  # of lying outside the range: then the search ends
+_SURE = 0.95  # of lying outside the range: then the search ends,
+_AT_ENDS = 3  # where so many probes were made at that end
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Search:
         self.invalid = 0
         self._in_a_row = 0
         self._held_up_to = 0.0
+        self._failed_from = math.inf
         self._at_ends = [0, 0]  # probes at the lowest and the highest rate
         self._proposed: float | None = self._propose()
 
@@ -114,6 +117,8 @@ class Search:
         self.counted += 1
         if held:
             self._held_up_to = max(self._held_up_to, rate)
+        else:
+            self._failed_from = min(self._failed_from, rate)
         self._at_ends[0] += rate <= self._lowest * (1 + self._step)
         self._at_ends[1] += rate >= self._highest * (1 - self._step)
         n = len(self._log_rates)
@@ -145,16 +150,23 @@ class Search:
                 at /= 1 + WIDEST
         if self._held_up_to:
             at = min(at, _UP * self._held_up_to)
+        elif self._failed_from < math.inf:
+            at = max(at, self._failed_from / _DOWN)
         return min(max(_rounded(at), self._lowest), self._highest)
 
     def _over(self) -> bool:
         if self.counted >= self._probes_max:
             return True
-        outside = self._weights[:, :, 0].sum(), self._weights[:, :, -1].sum()
-        if any(mass > _SURE and probes >= INVALID_MAX for mass, probes in zip(outside, self._at_ends, strict=True)):
+        if any(self._outside()):
             return True
         low, high = self._quantiles((1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2)
         return self.counted >= PROBES_MIN and low > 0 and high < math.inf and _half_width(low, high) <= self._precision
+
+    def _outside(self) -> tuple[bool, bool]:
+        """Whether the edge lies below the lowest rate, above the highest: surely, and seen there more than once."""
+        masses = self._weights[:, :, 0].sum(), self._weights[:, :, -1].sum()
+        below, above = (bool(mass > _SURE) and probes >= _AT_ENDS for mass, probes in zip(masses, self._at_ends, strict=True))
+        return below, above
 
     def answer(self) -> Answer:
         """Return what is known now: the median, with the interval that has the edge with 95%."""
@@ -162,9 +174,10 @@ class Search:
         inside = low > 0 and high < math.inf
         width = _half_width(low, high) if inside else math.inf
         kind = "found" if width <= WIDEST else "inconclusive"
-        if self._weights[:, :, -1].sum() > _SURE:
+        below, above = self._outside()
+        if above:
             kind, middle, low, high = "at-least", self._highest, self._highest, math.inf
-        elif self._weights[:, :, 0].sum() > _SURE:
+        elif below:
             kind, middle, low, high = "below", 0.0, 0.0, self._lowest
         precise = width <= self._precision or kind in ("at-least", "below")
         return Answer(kind, _known(middle), _known(low), _known(high), self.counted, self.invalid, precise)

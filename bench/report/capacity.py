@@ -124,7 +124,7 @@ def _answers(found: Json, names: Mapping[str, str]) -> Table | None:
             ("Knee", False), ("Full speed, msg/s", True), ("Probes", True),
         ),
         note="Rate: what an undisturbed probe holds three times in four. >=: a client, the machine or the search was the limit, so the "
-        "server may do more. Full speed: a second of sending as fast as it goes; its latency is the length of a queue.",
+        "server may do more. Full speed: one second of sending as fast as it goes; its latency is the length of a queue.",
     )  # fmt: skip
     rows: list[tuple[str | Cell, ...]] = []
     for one in found["searches"]:

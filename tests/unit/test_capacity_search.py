@@ -134,6 +134,7 @@ def test_what_never_holds_has_no_rate(estimate):
     assert (answer.kind, answer.rate_per_s, answer.low, answer.high) == ("below", None, None, 50)
     assert min(rates) == 50
     assert len(rates) < PROBES_MAX
+    assert all(later >= min(rates[: i + 1]) / 4.001 for i, later in enumerate(rates[1:])), "no leap to the bottom"
 
 
 @pytest.mark.parametrize("factor", [0.01, 0.1, 1, 10, 100])
