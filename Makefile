@@ -30,7 +30,7 @@ overhead: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
-.PHONY: evidence evidence-aa evidence-power evidence-overhead
+.PHONY: evidence evidence-aa evidence-power evidence-overhead evidence-calibration
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -42,6 +42,9 @@ evidence-power: setup ## which slowdowns are found, after how long: 30 runs, 30 
 
 evidence-overhead: setup ## the harness against bare loops: every adapter and profile, ten rounds, about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.overhead $(EVIDENCE)
+
+evidence-calibration: setup ## live figures against a fake server's own times, and what a stall looks like: 12 minutes
+	$(LOCK) .venv/bin/brokerbench calibrate --live $(EVIDENCE)
 
 setup:
 	@tools/setup

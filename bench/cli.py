@@ -194,6 +194,9 @@ def _add_calibrate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "brokerbench calibrate --seed 7",
     )
     verb.add_argument("--seed", type=int, default=1, help="of what the fake server does to messages (default: 1)")
+    verb.add_argument("--live", action="store_true", help="long delays against the server's own times, and a stall: 12 minutes, resumable")
+    verb.add_argument("--quick", action="store_true", help="with --live: a smoke test of seconds that shows nothing")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="with --live: the results (default: results/reference/<machine>/calibration)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

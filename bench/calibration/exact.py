@@ -20,7 +20,7 @@ from bench.calibration.behaviour import Behaviour, Law
 from bench.calibration.figures import RESOLUTION, Figure
 from bench.calibration.recipe import FakeRecipe, known, log_of
 from bench.errors import EnvironmentProblem, ServerError
-from bench.histogram import Histogram
+from bench.histogram import Histogram, highest
 from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
@@ -59,7 +59,7 @@ class Case:
     load: str = "{rate: 800/s}"
     warmup_s: float = 0.25
     measure_s: float = 1.0
-    drain_s: float = 1.6  # over a second, so that a loss is told from what is late
+    drain_s: float = 1.4  # over a second, so that a loss is told from what is late
     size_b: int = 128
     window: int = 10_000
     routing: str = "round-robin"
@@ -98,12 +98,13 @@ def cases(seed: int) -> list[Case]:
     }  # fmt: skip
     return [
         Case("clean", Behaviour(seed, two), warmup_s=1.0),
-        Case("clean", Behaviour(seed, two), warmup_s=1.0),
-        Case("repeated", Behaviour(seed, two, repeated=0.05, flagged=0.05)),
+        Case("clean", Behaviour(seed, two), warmup_s=0.0),
+        Case("repeated", Behaviour(seed, two, repeated=0.05, flagged=0.05), load="{schedule: poisson, rate: 800/s}"),
         Case("reordered", Behaviour(seed, spread, spread, swapped=0.05), routing="key"),
         Case("stalled", Behaviour(seed, two, two, stall_at_s=0.6, stall_s=0.3), window=120, warmup_s=0.0, load="{rate: 1 kHz}"),
         Case("max", Behaviour(seed, two, two), load="{schedule: max}", window=500, warmup_s=0.0, measure_s=0.6, size_b=1024),
-        Case("lost", Behaviour(seed, two, lost=0.03)),
+        Case("closed", Behaviour(seed, two, two), load="{schedule: closed, outstanding: 5}", warmup_s=0.0, measure_s=0.6),
+        Case("lost", Behaviour(seed, two, lost=0.03), load="{schedule: bursts, rate: 800/s, burst: 20}"),
         Case("corrupted", Behaviour(seed, two, flipped=0.05)),
         Case("everything", Behaviour(seed, spread, spread, **mixed), routing="key"),
         Case("everything", Behaviour(seed + 1, Law("lognormal", (0.1, 1.0, 1.0)), spread, **mixed), size_b=64),
@@ -149,6 +150,7 @@ def compare(folder: Path, chosen: Sequence[Case]) -> list[Figure]:
         found += _counts(name, record, truth)
         found += _rates(name, record, truth, opened.series(record["trial"]))
         found += _latencies(name, record, truth, opened.histograms(record["trial"]))
+        found += _parts(name, record, truth, opened.histograms(record["trial"]))
     names = {number: case.name for number, case in enumerate(chosen, 1)}
     return found + list(_summary(opened, names, trials))
 
@@ -195,8 +197,30 @@ def _latencies(name: str, record: Mapping[str, Any], truth: recount.Trial, histo
             yield from _printed(name, tag, record["latency"][printed[tag]], values)
         histogram = histograms[tag]
         yield Figure(name, f"{tag}: n of latency.hlog", histogram.n, len(values))
-        near = [_near(histogram.quantile(float(q)), recount.quantile(values, q)) for q in EVERY] if values and histogram.n else []
-        yield Figure(name, f"{tag}: of 99 percentiles right", sum(near), 99 if values else 0)
+        said = [(q, histogram.quantile(float(q))) for q in EVERY] if values and histogram.n else []
+        near = sum(_near(value, recount.quantile(values, q, value)) for q, value in said)
+        yield Figure(name, f"{tag}: of 99 percentiles right", near, 99 if values else 0)
+
+
+def _parts(name: str, record: Mapping[str, Any], truth: recount.Trial, histograms: Mapping[str, Histogram]) -> Iterator[Figure]:
+    """Lateness in its two parts; the parts of the window that say whether a trial was steady."""
+    late = recount.latencies(truth)["lateness"]
+    for part in ("woken", "blocked"):
+        yield Figure(name, f"lateness-{part}: n", histograms[f"lateness-{part}"].n, len(late))
+    both = sum(_sum(histograms[f"lateness-{part}"]) for part in ("woken", "blocked"))
+    yield Figure(name, "lateness: woken and blocked together", both, sum(late), RESOLUTION, "ns")
+    slices, thirds = recount.steady(truth, len(next(iter(record["steady"]["slices"].values()))))
+    for group in truth.groups:
+        same = sum(said == true for said, true in zip(record["steady"]["slices"][group], slices[group], strict=True))
+        yield Figure(name, "slices of the window that agree", same, len(slices[group]))
+    for said, n, values in zip(record["steady"]["p50_thirds_ns"], record["steady"]["n_thirds"], thirds, strict=True):
+        yield Figure(name, "n of a third of the window", n, len(values))
+        true = recount.quantile(values, Fraction(1, 2), said) if recount.supported(len(values), Fraction(1, 2)) else None
+        yield Figure(name, "p50 of a third of the window", said, true, RESOLUTION, "ns")
+
+
+def _sum(histogram: Histogram) -> int:
+    return sum(highest(index) * int(histogram.counts[index]) for index in histogram.counts.nonzero()[0].tolist())
 
 
 def _printed(name: str, tag: str, said: Mapping[str, Any], values: Sequence[int]) -> Iterator[Figure]:
@@ -206,7 +230,7 @@ def _printed(name: str, tag: str, said: Mapping[str, Any], values: Sequence[int]
     yield Figure(name, f"{tag}: negative", said["negative"], sum(value < 0 for value in values))
     yield Figure(name, f"{tag}: min", said["min_ns"], values[0] if n else None, RESOLUTION, "ns")
     for key, q in QUANTILES.items():
-        true = recount.quantile(values, q) if recount.supported(n, q) else None
+        true = recount.quantile(values, q, said[key]) if recount.supported(n, q) else None
         yield Figure(name, f"{tag}: {key.removesuffix('_ns')}", said[key], true, RESOLUTION, "ns")
     yield Figure(name, f"{tag}: max", said["max_ns"], values[-1] if n else None, RESOLUTION, "ns")
 
@@ -231,8 +255,8 @@ def _summary(opened: store.Run, names: Mapping[int, str], trials: Mapping[int, r
         latency = result.latency["e2e"]
         yield Figure(name, "report: n of end to end", latency.n if latency else 0, len(values))
         for key, q in QUANTILES.items():
-            true = recount.quantile(values, q) if recount.supported(len(values), q) else None
             said = getattr(latency, key) if latency else None
+            true = recount.quantile(values, q, said) if recount.supported(len(values), q) else None
             yield Figure(name, f"report: {key.removesuffix('_ns')} of end to end", said, true, RESOLUTION, "ns")
         slowest = sorted(recount.rates(trials[number])["slowest"] for number in numbers)
         middle = (slowest[(len(slowest) - 1) // 2] + slowest[len(slowest) // 2]) / 2

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import floor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -258,14 +258,18 @@ def logged(trial: Trial) -> dict[str, list[int]]:
     return found
 
 
-def rank(n: int, q: Fraction) -> int:
-    """The place, from 1, of the value that a share ``q`` of ``n`` values does not exceed: to the nearest, halves up (HdrHistogram's)."""
-    return max(floor(q * n + Fraction(1, 2)), 1)
+def ranks(n: int, q: Fraction) -> set[int]:
+    """The place, from 1, of the value that a share ``q`` of ``n`` values does not exceed: q * n to the nearest.
+
+    HdrHistogram rounds halves up, in floating point: of an exact half either neighbour is right.
+    """
+    return {min(max(round(q * n + side), 1), n) for side in (Fraction(-1, 10**9), Fraction(1, 10**9))}
 
 
-def quantile(ascending: Sequence[int], q: Fraction) -> int:
-    """The value at that place."""
-    return ascending[min(rank(len(ascending), q), len(ascending)) - 1]
+def quantile(ascending: Sequence[int], q: Fraction, near: float | None = None) -> int:
+    """The value at that place; where two are right, the one that is nearer to ``near``."""
+    values = sorted(ascending[place - 1] for place in ranks(len(ascending), q))
+    return values[0] if near is None else min(values, key=lambda value: abs(value - near))
 
 
 def supported(n: int, q: Fraction) -> bool:
@@ -282,6 +286,23 @@ def rates(trial: Trial) -> dict[str, float]:
     found = {group: sum(trial.window(d.stamp) for d in trial.sound(group)) / window_s for group in trial.groups}
     published = sum(trial.window(arrival.sent) for arrival in trial.arrivals.values()) / window_s
     return {**found, "slowest": min(found.values()), "published": published}
+
+
+def steady(trial: Trial, parts: int) -> tuple[dict[str, list[int]], list[list[int]]]:
+    """Deliveries of each group that arrived in each of ``parts`` equal parts of the window; end to end by the third that it was due in."""
+    length = trial.end - trial.start
+    slices = {group: [0] * parts for group in trial.groups}
+    edges = [trial.start, trial.start + length // 3, trial.start + 2 * (length // 3), trial.end]
+    thirds: list[list[int]] = [[], [], []]
+    for group in trial.groups:
+        for delivery in trial.sound(group):
+            if trial.window(delivery.stamp):
+                slices[group][(delivery.stamp - trial.start) * parts // length] += 1
+            due = trial.times_of(delivery.ident).intended
+            for place, (begin, over) in enumerate(pairwise(edges)):
+                if begin <= due < over:
+                    thirds[place].append(delivery.stamp - due)
+    return slices, [sorted(values) for values in thirds]
 
 
 def series(trial: Trial) -> list[dict[str, int]]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.calibration import exact, figures
+from bench import environment
+from bench.calibration import exact, figures, live
 from bench.calibration.exact import Case
 from bench.calibration.figures import Figure
 from bench.errors import EnvironmentProblem, Incompatible, UsageError
@@ -24,14 +25,21 @@ SEED_MAX: Final = 2**32
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Run the exact comparison and print its table; 0 where every figure is right, else 1."""
+    """Run the exact comparison, or the live one, and print its table; 0 where every figure is right, else 1 (a quick live one: 0)."""
     if not 0 <= args.seed < SEED_MAX:
         raise UsageError(f"--seed {args.seed}: a whole number from 0 to {SEED_MAX - 1}")
     command = shlex.join(["brokerbench", *args.argv])
+    if args.live:
+        out = args.out or (Path("results/evidence/calibration-quick") if args.quick else environment.machine_folder() / "calibration")
+        found = live.run(args.results, out, seed=args.seed, quick=args.quick, command=command, progress=Progress(quiet=args.json))
+        _print(out / live.PAGE, found, as_json=args.json)
+        return 0 if all(figure.right for figure in found) or args.quick else 1
+    if args.quick or args.out is not None:
+        raise UsageError(f"{'--quick' if args.quick else '--out'} is for live trials: say --live too")
     folder, found = run_exact(
         args.results, exact.cases(args.seed), seed=args.seed, command=command, quiet=args.json, endpoint=exact.ENDPOINT
     )
-    _print(folder, found, as_json=args.json)
+    _print(folder / PAGE, found, as_json=args.json)
     return 0 if all(figure.right for figure in found) else 1
 
 
@@ -72,14 +80,16 @@ def kept(folder: Path) -> list[Figure]:
 
 def report(opened: Run, args: argparse.Namespace) -> int:
     """Print the table that was kept."""
-    _print(opened.folder, kept(opened.folder), as_json=args.json)
+    _print(opened.folder / PAGE, kept(opened.folder), as_json=args.json)
     return 0
 
 
-def _print(folder: Path, found: Sequence[Figure], *, as_json: bool) -> None:
+def _print(page: Path, found: Sequence[Figure], *, as_json: bool) -> None:
     wrong = [figure for figure in found if not figure.right]
     if as_json:
-        json.dump({"folder": str(folder), "wrong": len(wrong), "figures": [figure.to_json() for figure in found]}, sys.stdout, indent=1)
+        json.dump(
+            {"folder": str(page.parent), "wrong": len(wrong), "figures": [figure.to_json() for figure in found]}, sys.stdout, indent=1
+        )
         print()
         return
     print(figures.text(figures.HEAD, figures.rows(found, every=False)))
@@ -89,4 +99,4 @@ def _print(folder: Path, found: Sequence[Figure], *, as_json: bool) -> None:
     if wrong:
         print("\nwrong:")
         print(figures.text(("case", *figures.HEAD), figures.rows(wrong, every=True)))
-    print(f"\ntable: {folder / PAGE}")
+    print(f"\ntable: {page}")
