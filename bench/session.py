@@ -29,7 +29,8 @@ _READY_S = 40.0
 _STEADY_NS = 1_000_000_000  # assignments unchanged for so long count as settled
 _LEAD_NS = 40_000_000  # between "go" and the start: every endpoint has heard of it
 _FLUSH_SLACK_S = 8.0
-_QUIET_NS = 20_000_000
+_QUIET_NS = 20_000_000  # a duplicate that follows closely belongs to this trial
+_REPEATED_NS = 1_000_000_000
 _PROGRESS_NS = 20_000_000
 
 
@@ -226,10 +227,11 @@ class Session:
         return sums if len(sums) > 1 else sums * len(self._workload.groups)
 
     def _drain(self, confirmed: Sequence[int], deadline_ns: int, watch: Callable[[], None]) -> tuple[int | None, bool]:
-        """Wait until every group has received what was confirmed to it.
+        """Wait until every group has received what was confirmed to it, and nothing has come for a moment.
 
-        Return when (None: not by the deadline) and whether messages still came in the last second before the deadline.
-        Counts are a hint (a duplicate hides a loss); the journals decide afterwards.
+        Return when the last came (None: not by the deadline) and whether messages still came in the last second before the
+        deadline. Counts are a hint: a group that has more than was confirmed to it got some twice, and others may still be
+        under way; then the moment is a second. The journals decide afterwards.
         """
         moved_ns, last = now_ns(), -1
         while True:
@@ -237,11 +239,11 @@ class Session:
             for (group, _), consumer in zip(self.members, self.consumers, strict=True):
                 counts[group] += int(consumer.ask({"do": "progress"}, "progress", 30.0)["count"])
             now = now_ns()
-            if all(count >= wanted for count, wanted in zip(counts.values(), confirmed, strict=True)):
-                sleep_until(now + _QUIET_NS)  # a duplicate that follows closely belongs to this trial
-                return now, False
             if sum(counts.values()) != last:
                 moved_ns, last = now, sum(counts.values())
+            more = [count - wanted for count, wanted in zip(counts.values(), confirmed, strict=True)]
+            if min(more) >= 0 and now - moved_ns >= (_REPEATED_NS if max(more) else _QUIET_NS):
+                return moved_ns, False
             if now > deadline_ns:
                 return None, now - moved_ns < 1_000_000_000
             watch()

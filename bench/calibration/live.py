@@ -63,18 +63,18 @@ def cases(seed: int, *, quick: bool = False) -> list[Live]:
     }
     base = Case("", Behaviour(), load="{rate: 500/s}", warmup_s=1.0, measure_s=10.0, drain_s=5.0, groups=("a",), producers=1)
     found = [Live(replace(base, name=name, behaviour=Behaviour(seed, law, twenty)), 5, _MIDDLE) for name, law in laws.items()]
-    one = Law("constant", (1.0,))
+    one, fifty = Law("constant", (1.0,)), Law("constant", (50.0,))
     stall: dict[str, Any] = {"stall_at_s": 50.0, "stall_s": STALL_S}
     long = replace(base, measure_s=100.0)
     calculated = (STALL_S - float(1 - STALLED) * long.measure_s + 0.001) * 1e9  # a thousandth of 100 s at 1 kHz is 100 ms of messages
-    # In the closed loop deliveries take 20 ms, so that 2% can be asked for; what paces it is the answer after 1 ms.
+    # In the closed loop deliveries take 50 ms, so that 2% can be asked for; what paces it is the answer after 1 ms.
     found += [
         Live(
             replace(long, name="stall, open loop", behaviour=Behaviour(seed, one, **stall), load=f"{{rate: {RATE}/s}}"),
             2, (("e2e", "p999_ns"), ("e2e", "max_ns")), calculated,
         ),
         Live(
-            replace(long, name="stall, closed loop", behaviour=Behaviour(seed, twenty, one, **stall), load="{schedule: closed}"),
+            replace(long, name="stall, closed loop", behaviour=Behaviour(seed, fifty, one, **stall), load="{schedule: closed}"),
             2, (("e2e", "p50_ns"), ("e2e", "p999_ns"), ("e2e", "max_ns")),
         ),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from bench.calibration import endpoint, log
 from bench.calibration.fake_server import INVENTED_FROM
 
 SECOND: Final = 1_000_000_000
+SOON: Final = 900_000_000  # what comes so soon after the last must have been waited for; a machine that stops may make it later
 Ident = tuple[int, int]
 """(producer, sequence)."""
 
@@ -63,6 +64,7 @@ class Trial:
     answers: dict[Ident, tuple[int, int]]  # status, when it left
     outcomes: dict[Ident, list[int]]  # stamps of "confirmed"
     deliveries: dict[str, list[Delivery]]  # by group, in the order of arrival: what this trial's account had to do with
+    missed: int  # of its own deliveries, those that came after its report, and within SOON of the last before it
 
     def window(self, at: int) -> bool:
         """Whether a time lies in the measured window."""
@@ -143,10 +145,16 @@ class Evidence:
             {(producer, sequence): (status, t_out) for producer, sequence, status, t_out in said},
             defaultdict(list),
             {group: [d for d in self.by_consumer[name] if d.account == number] for group, name in own.items()},
+            sum(self._missed(name, number) for name in own.values()),
         )  # fmt: skip
         for index in range(load["producers"]):
             self._outcomes(found, next(name for name in names if name.endswith(f"-producer-{index}")), index)
         return found
+
+    def _missed(self, name: str, number: int) -> int:
+        own = [d for d in self.by_consumer[name] if d.trial == number]
+        last = max((d.stamp for d in own if d.account == number), default=0)
+        return sum(d.account != number and d.stamp <= last + SOON for d in own)
 
     def _outcomes(self, trial: Trial, name: str, producer: int) -> None:
         for stamp, first, count, status, _, step in endpoint.read(
