@@ -291,4 +291,5 @@ def _said(probe: Mapping[str, Any]) -> str:
     if probe["phase"] == "estimate":
         return f"as fast as it goes: {probe['delivered_per_s'] or 0:,.0f}/s"
     word = {True: "holds", False: "does not hold", None: "says nothing"}[probe["held"]]
-    return f"{show_rate(probe['rate_per_s'])} {word}" + (f": {probe['why']}" if probe["why"] else "")
+    offered = float(f"{probe['rate_per_s']:.4g}")  # a Poisson load's own may have many digits
+    return f"{show_rate(offered)} {word}" + (f": {probe['why']}" if probe["why"] else "")
