@@ -1,6 +1,7 @@
 """Each finding from a trial in which exactly it was planted, and no other; and the edges on both sides of each limit."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,20 @@ def test_a_backlog_is_not_called_unsteady_as_well():
 def test_what_is_invalid_is_a_finding():
     known = {"rate-not-reached", "not-drained", "sender-late", "clock-suspect"}
     assert set(findings.INVALID) == known
+
+
+def test_recorded_trials_have_the_findings_that_they_had():
+    """Those of committed runs, also of releases that sampled less: what was added since does not fire on them."""
+    reference = Path(findings.__file__).parents[2] / "results" / "reference"
+    seen = 0
+    for path in reference.glob("*/*/trials/*/trial.json"):
+        recorded = json.loads(path.read_text())
+        if recorded["status"] == "ok" and "steady" not in recorded:
+            late = recorded["latency"].get("lateness_woken")
+            expected = {one["code"] for one in recorded["findings"]} - ({"sender-late"} if late is None else set())
+            assert set(codes(recorded)) == expected, path
+            seen += 1
+    assert seen >= 30
 
 
 def test_the_set_is_closed_and_the_method_says_the_same():
