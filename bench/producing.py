@@ -79,6 +79,7 @@ class ProducerTrial:
         self._go_ns = self._end_ns = self._deadline_ns = _NEVER
         self._window_ns = (_NEVER, _NEVER)
         self._tick_ns = int(workload.tick_s * 1e9)
+        self._spins = self._schedule is not None and self._tick_ns == 0
         self._control_ns = _CONTROL_NS if self._schedule is not None else _BUSY_NS
         self._closed_wait_ns = max(_CLOSED_NS, int(capabilities.pump_resolution_s * 1e9))
         self._wake_ns = 0
@@ -330,7 +331,7 @@ class ProducerTrial:
         deadline = min(self._wake_ns, until, self._end_ns if now < self._end_ns else _NEVER)
         if self._blocked_since:
             deadline = now + (self._closed_wait_ns if self._closed else _BLOCKED_NS)
-        left = deadline - now
+        left = 0 if self._spins else deadline - now
         resolution = int(self._capabilities.pump_resolution_s * 1e9)
         if left <= 0:
             if self._blocked_since or self._capabilities.confirms:

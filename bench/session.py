@@ -20,8 +20,9 @@ from bench.clock import now_ns, sleep_until
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
 from bench.machine import Nodes, Watch
-from bench.placement import Placement
+from bench.placement import Placement, usable
 from bench.spec import Variant
+from bench.waiting import settled
 from bench.workload import Workload
 
 _START_S = 40.0
@@ -68,6 +69,7 @@ class Raw:
     still_moving: bool  # messages were still arriving at the deadline
     machine: dict[str, Any]  # bench.machine.Watch
     events: list[dict[str, Any]] = field(default_factory=list)
+    tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
 
 
 class Session:
@@ -182,6 +184,9 @@ class Session:
         ``idle``: pids of the run's other systems, whose CPU in the window is told apart from strangers'.
         """
         self.events = []
+        workload, why = settled(workload, self.adapter.capabilities, nodes=len(nodes), cores=len(usable()))
+        if why:
+            self.events.append({"who": "producers", "t_ns": now_ns(), "kind": "tick", "detail": why})
         everybody = [*self.producers, *self.consumers]
         before = {}
         for endpoint in everybody:
@@ -209,7 +214,7 @@ class Session:
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
-        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events)
+        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events, workload.tick_s)
 
     def pids(self) -> list[int]:
         """Of its endpoints."""

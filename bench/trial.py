@@ -103,6 +103,8 @@ def complete(
 ) -> tuple[dict[str, Histogram], list[dict[str, Any]]]:
     """Fill ``trial`` with what was measured; return the histograms by tag and the rows of series.csv."""
     histograms = _histograms(raw)
+    if raw.tick_s is not None:
+        trial["workload"]["tick_s"] = raw.tick_s
     trial |= {"status": "ok", "go_ns": raw.go_ns, "drained_s": raw.drained_s, "nodes": raw.nodes}
     kept = ("index", "planned", "sent", "confirmed", "failed", "indeterminate", "blocked_s", "cpu_ns", "rss_b", "collections")
     trial["producers"] = [{key: report[key] for key in kept} for report in raw.producers]

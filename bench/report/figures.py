@@ -148,24 +148,48 @@ def emulators(point: PointSummary) -> Table | None:
 
 def latency(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
     """End to end from the intended time and from the actual send, and the sender's own lateness."""
-    labels = ("n", "p50", "p90", "p99", "p99.9", "max", "from send p50", "from send p99", "lateness p50", "lateness p99", "lateness / p99")
+    labels = (
+        "n",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "from send p50",
+        "from send p99",
+        "late p50",
+        "late p99",
+        "woken p99",
+        "blocked p99",
+        "woken / p99",
+    )
     builder = Builder(
         f"End to end, {text.point_name(point.point)}",
         (("System (client)", False), *((label, True) for label in labels)),
-        note="n and the first five: end to end from the intended send time. Lateness: how far behind its schedule the "
-        "sender was; it is part of the latency from intended time: above a tenth of its p99, that latency is partly our own. "
+        note="n and the first five: end to end from the intended send time. Late: how far behind its schedule the sender was, "
+        "which is part of that latency; woken: because it woke late (ours), blocked: because client or system held it up (theirs). "
+        f"Woken above a tenth of the p99 makes that latency partly our own. {_ticks(results)}"
         "n/a: fewer than ten samples lie beyond the percentile.",
     )
     rows: list[tuple[str | Cell, ...]] = []
     for result in results:
         e2e = result.latency.get("e2e")
         if e2e is None:
-            rows.append((name(result), "", _why_not(result, "e2e"), *[""] * 9))
+            rows.append((name(result), "", _why_not(result, "e2e"), *[""] * 11))
             continue
+        late = (latency_cell(result, f"lateness-{part}", "p99_ns") for part in ("woken", "blocked"))
         own = (text.duration(getattr(e2e, which)) for which in ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"))
-        rows.append((name(result), text.count(e2e.n), *own, *_pair(result, "e2e-sent"), *_pair(result, "lateness"), _late(result)))
+        rows.append((name(result), text.count(e2e.n), *own, *_pair(result, "e2e-sent"), *_pair(result, "lateness"), *late, _late(result)))
     builder.add("", rows)
     return builder.build()
+
+
+def _ticks(results: Sequence[VariantPoint]) -> str:
+    """How often a sender wakes at most: it is late by up to so much without anybody's fault."""
+    told = sorted({float(r.workload["tick_s"]) for r in results if r.workload.get("tick_s") is not None})
+    if not told:
+        return ""
+    return f"Senders wake at most every {text.listed(text.duration(tick_s * 1e9) if tick_s else '0 (they spin)' for tick_s in told)}. "
 
 
 def publish(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
@@ -276,7 +300,7 @@ def _numbers(result: VariantPoint) -> str:
 
 
 def _late(result: VariantPoint) -> str | Cell:
-    share = late_share(result.latency.get("e2e"), result.latency.get("lateness"))
+    share = late_share(result.latency.get("e2e"), result.latency.get("lateness-woken") or result.latency.get("lateness"))
     return "" if share is None else Cell(f"{share:.0%}", "warn" if share > 0.1 else "number")
 
 

@@ -59,7 +59,7 @@ def test_every_shipped_scenario_loads_and_teaches(name):
 
 
 def test_the_seven_are_there():
-    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size", "mixed-sizes"} <= set(scenario.names())
+    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size", "mixed-sizes", "bursts"} <= set(scenario.names())
 
 
 def test_order_events_fits_in_four_minutes_and_delivers_ten_thousand():
@@ -108,7 +108,7 @@ def test_found_in_a_wheel(tmp_path, monkeypatch):
     ("asked", "says"),
     [
         ("order-event", 'no scenario "order-event"; did you mean "order-events"?'),
-        ("xyzzy", "known: fan-out, latency, mixed-sizes, order-events"),
+        ("xyzzy", "known: bursts, fan-out, latency, mixed-sizes, order-events"),
         ("nowhere/latency.yaml", 'nowhere/latency.yaml: no such file; did you mean the shipped scenario "latency"?'),
         ("nowhere/x.yaml", "no such file; shipped ones need no path"),
         ("/tmp", "/tmp is a folder; give a scenario file"),
