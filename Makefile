@@ -30,7 +30,7 @@ overhead: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
-.PHONY: evidence evidence-aa evidence-power evidence-overhead evidence-calibration
+.PHONY: evidence evidence-aa evidence-power evidence-overhead evidence-calibration evidence-scale
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -39,6 +39,9 @@ evidence-aa: setup ## verdicts on two equal sides: 40 runs, 22 minutes
 
 evidence-power: setup ## which slowdowns are found, after how long: 30 runs, 30 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.power $(EVIDENCE)
+
+evidence-scale: setup ## a hundred million messages five ways: memory, journals, analysis; about 8 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.scale --json results/runs/scale.json
 
 evidence-overhead: setup ## the harness against bare loops: every adapter and profile, ten rounds, about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.overhead $(EVIDENCE)

@@ -6,16 +6,18 @@ A third party adds a system by an entry point of the group ``brokerbench.adapter
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from adapters.base import Adapter, Options
 from adapters.capabilities import Capabilities
 from adapters.errors import NotInstalled, UnknownSystem
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "brokerbench.adapters"
 BUILT_IN = ("memory", "tcp", "zeromq", "kafka", "rabbitmq", "redis_pubsub", "sqs")
@@ -35,8 +37,14 @@ class AdapterClass(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every system that can be named, installed or not: built in, by entry point, registered by hand."""
-    more = {canonical(point.name) for point in entry_points(group=ENTRY_POINTS)} | set(_registered)
+    more = {canonical(point.name) for point in _points()} | set(_registered)
     return BUILT_IN + tuple(sorted(more.difference(BUILT_IN)))
+
+
+def _points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415  # 30 ms that an endpoint of a built-in system does not need
+
+    return entry_points(group=ENTRY_POINTS)
 
 
 def canonical(name: str) -> str:
@@ -55,9 +63,11 @@ def load(name: str) -> AdapterClass:
     if system in BUILT_IN:
         module = _imported(system, f"adapters.{system}")
         return module.ADAPTER  # type: ignore[attr-defined, no-any-return]  # each module's own; tests/contract checks it
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in _points():
         if canonical(point.name) == system:
             return _from(point)
+    import difflib  # noqa: PLC0415  # as above
+
     near = difflib.get_close_matches(system, names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownSystem(f"no system {name!r}{hint} There are: {', '.join(names())}")
