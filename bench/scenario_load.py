@@ -83,7 +83,9 @@ class Load(Part):
         None, description="of bursts: messages due at the same time; a burst comes every burst / rate seconds"
     )
     file: Annotated[str | None, BeforeValidator(_file)] = Field(
-        None, description="of replay: a CSV beside the scenario with a column time_s (or _ms, _us, _ns); the first message is at 0"
+        None,
+        description="of replay: a CSV beside the scenario with a column time_s (or _ms, _us, _ns); the first message is at 0; "
+        "size_b is for payload.sizes, key is not used yet",
     )
     outstanding: Annotated[int | None, OUTSTANDING] = Field(
         None, description="of closed: most unconfirmed messages of a producer; 1 unless given"

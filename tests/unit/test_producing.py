@@ -167,6 +167,23 @@ def test_at_full_speed_a_block_is_journalled_before_it_is_sent_and_stamped_again
     assert left == int(rows["count"][rows["kind"] == Kind.FAIL].sum()), "what was never handed over is known to have failed"
 
 
+def test_spinning_never_waits_in_the_client_and_sends_all_that_was_planned(tmp_path):
+    producer = Blocking()
+    report = run(tmp_path, producer, Outcomes(), "tcp", rate_per_s=1000.0, tick_s=0.0)
+    assert report["sent"] == report["planned"] == 200
+    assert producer.pumped_s == 0.0
+
+
+def test_a_closed_loop_has_no_more_under_way_than_it_says(tmp_path):
+    outcomes = Outcomes()
+    producer = Confirming(outcomes, 1000, each=1)
+    report = run(tmp_path, producer, outcomes, "rabbitmq", arrivals="closed", outstanding=3)
+    assert producer.sizes[0] == 3
+    assert set(producer.sizes[1:]) <= {1, 2, 3}
+    assert report["planned"] is None
+    assert report["sent"] == report["confirmed"] > 10
+
+
 def test_large_buffers_do_not_fault_again_and_again():
     code = (
         "import resource, sys; from bench import usage; kept = usage.keep_memory() if sys.argv[1] == 'kept' else False\n"

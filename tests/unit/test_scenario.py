@@ -59,7 +59,9 @@ def test_every_shipped_scenario_loads_and_teaches(name):
 
 
 def test_the_seven_are_there():
-    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size", "mixed-sizes", "bursts"} <= set(scenario.names())
+    assert {"order-events", "latency", "throughput", "fan-out", "work-queue", "sweep-size", "mixed-sizes", "bursts"} <= set(
+        scenario.names()
+    )
 
 
 def test_order_events_fits_in_four_minutes_and_delivers_ten_thousand():
