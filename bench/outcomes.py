@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Report = tuple[int, int, int, int, int, int]
 """time_ns, first id, count, status, group, step."""
 
-Part = tuple[Status, int, "NDArray[np.uint64] | int"]
-"""status, group (-1 = all), ascending ids or one id."""
+Part = tuple[Status, int, "NDArray[np.uint64] | range | int"]
+"""status, group (-1 = all), ascending ids, or neighbours, or one id."""
 
 _FEW = 8  # below this many reports, one by one costs less than vectors
 
@@ -70,14 +70,9 @@ class Ledger:
         self._window_ns = window_ns
         self._bounds = (first_id, last_id)
         self.copies = max(groups, 1)
-        self.accepted = 0
+        self.open = 0  # (message, group)s that sent() noted and that have no outcome yet
         self.resolved = {status: np.zeros(self.copies, dtype=np.int64) for status in Status}
         self.foreign = 0
-
-    @property
-    def open(self) -> int:
-        """How many (message, group)s were accepted and have no outcome yet."""
-        return self.accepted - int(sum(int(counts.sum()) for counts in self.resolved.values()))
 
     def sent(self, first_id: int, count: int, sent_ns: int, due_ns: NDArray[np.int64], group: int = -1) -> None:
         """Note that ``count`` messages were accepted by the client, stamped ``sent_ns``; due_ns: their intended times."""
@@ -90,7 +85,7 @@ class Ledger:
             cut = self._mask + 1 - lo
             row[lo:], row[: count - cut] = sent_ns, sent_ns
             self._due[lo:], self._due[: count - cut] = due_ns[:cut], due_ns[cut:]
-        self.accepted += count
+        self.open += count
 
     def settle(self, taken: Sequence[Report]) -> list[Part]:
         """Count ``taken`` (Outcomes.take) and return it for the journal: (status, group, ascending ids)."""
@@ -125,19 +120,42 @@ class Ledger:
             self.foreign += count
             return None
         status = Status(code)
+        if count > 1 and step == 1:
+            return self._settle_neighbours(time_ns, first, count, status, group)
         if count > 1:
             ids = np.arange(first, first + count * step, step, dtype=np.int64)
             self._count(status, group, ids, time_ns)
             return status, group, ids.astype(np.uint64)
         self.resolved[status][max(group, 0)] += 1
+        self.open -= 1
         slot = first & self._mask
         if status is Status.CONFIRMED and self._window_ns[0] <= self._due[slot] < self._window_ns[1]:
             self._histogram.add_one(time_ns - int(self._sent[max(group, 0), slot]))
         return status, group, first
 
+    def _settle_neighbours(self, time_ns: int, first: int, count: int, status: Status, group: int) -> Part:
+        """Settle a range of ids, whose stamps and intended times ascend: where its ends agree, so does all between."""
+        lo, row = first & self._mask, max(group, 0)
+        last = lo + count - 1
+        start, end = self._window_ns
+        if (
+            status is Status.CONFIRMED
+            and last <= self._mask
+            and self._sent[row, lo] == self._sent[row, last]
+            and start <= self._due[lo]
+            and self._due[last] < end
+        ):
+            self.resolved[status][row] += count
+            self.open -= count
+            self._histogram.add_one(time_ns - int(self._sent[row, lo]), count)
+        else:
+            self._count(status, group, np.arange(first, first + count, dtype=np.int64), time_ns)
+        return status, group, range(first, first + count)
+
     def _count(self, status: Status, group: int, ids: NDArray[np.int64], times: NDArray[np.int64] | int) -> None:
         row = max(group, 0)
         self.resolved[status][row] += len(ids)
+        self.open -= len(ids)
         if status is not Status.CONFIRMED:
             return
         slots = ids & self._mask

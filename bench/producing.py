@@ -289,7 +289,6 @@ class ProducerTrial:
             if end <= first or only not in (-1, i):
                 continue
             group = self._groups[i]
-            self.ledger.accepted += end - first
             self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += end - first
             self._writer.span(
                 Kind.OK, trial=self._trial, producer=self._index, first=first, count=end - first, group=ALL if group < 0 else group,
@@ -304,9 +303,10 @@ class ProducerTrial:
         first, last = taken[0][0], taken[-1][0]
         for status, group, ids in self.ledger.settle(taken):
             kind, where = _KIND[status], ALL if group < 0 else group
-            if isinstance(ids, int):
+            if not isinstance(ids, np.ndarray):
+                begin, count = (ids, 1) if isinstance(ids, int) else (ids.start, len(ids))
                 self._writer.span(
-                    kind, trial=self._trial, producer=self._index, first=ids, count=1, group=where, t_first=first, t_last=last
+                    kind, trial=self._trial, producer=self._index, first=begin, count=count, group=where, t_first=first, t_last=last
                 )
                 continue
             columns = np.zeros(len(ids), dtype=header.DTYPE)
