@@ -16,6 +16,7 @@ payload: {size: 128 B}
 load: {rate: 300/s}
 """
 PROBES = 12
+BUSY = {"machine-busy", "not-alone", "stolen-time", "sender-late"}
 QUICK = ("--objective", "p90 <= 100 ms", "--warmup", "200 ms", "--measure", "600 ms", "--drain", "2 s", "--precision", "10%")
 
 
@@ -39,9 +40,12 @@ def test_the_limit_is_found(run):
     (search,) = read(folder / "capacity.json")["searches"]
     answer = search["answer"]
     assert done.returncode == (4 if answer["kind"] == "inconclusive" else 0), done.stderr
-    # A busy machine makes it slower, nothing makes it faster: 20 ms of catching up in 0.8 s are 2.5%, and a backlog may last 100 ms.
-    assert LIMIT_PER_S * 0.5 <= answer["rate_per_s"] <= LIMIT_PER_S * 1.2
-    assert 5 <= answer["probes"] <= PROBES
+    # Nothing makes it faster: 20 ms of catching up in 0.8 s are 2.5%, and a backlog may last 100 ms. A busy machine makes it slower.
+    assert (answer["rate_per_s"] or 0) <= LIMIT_PER_S * 1.2
+    disturbed = [probe for probe in search["probes"] if BUSY & set(probe["findings"])]
+    if len(disturbed) < len(search["probes"]) / 4:
+        assert answer["rate_per_s"] >= LIMIT_PER_S * 0.8
+    assert 1 <= answer["probes"] <= PROBES
 
 
 def test_probes_are_trials_like_any(run):
@@ -54,7 +58,7 @@ def test_probes_are_trials_like_any(run):
     assert all(probe["rate_per_s"] == trial["rates"]["offered_per_s"] for probe, trial in zip(search["probes"], kept, strict=True))
     assert all(trial["audit"]["a"]["verdict"] in ("clean", "as promised", "undetermined") for trial in kept)
     held = [probe["rate_per_s"] for probe in search["probes"] if probe["held"]]
-    assert max(held) <= LIMIT_PER_S * 1.2, "over its limit it loses ground, which is seen"
+    assert max(held, default=0) <= LIMIT_PER_S * 1.2, "over its limit it loses ground, which is seen"
     counted = [probe for probe in search["probes"] if probe["phase"] == "search" and probe["held"] is not None]
     assert len(counted) <= search["answer"]["probes"]
 
