@@ -34,7 +34,7 @@ overhead: setup
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
-evidence-aa: setup ## verdicts on two equal sides: 40 runs, 22 minutes
+evidence-aa: setup ## verdicts on two equal sides: 40 runs, 25 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.aa $(EVIDENCE)
 
 evidence-power: setup ## which slowdowns are found, after how long: 30 runs, 30 minutes

@@ -1,15 +1,17 @@
 """Do verdicts stay silent where there is nothing to find? ``make evidence-aa``.
 
-Each run compares a variant with itself: two variants that differ in nothing but the spelling of a default, so each has its own
-endpoints (as base and head of a gate have), in a real run, interleaved in shuffled order, at full speed and at a set rate. The gate's
-comparison judges it. Every "better" or "worse" is false; at most two a metric are allowed over all runs.
+Each run measures a variant, the same once more through the same endpoints (the run's A/A lane), and the same through endpoints of
+its own (a variant that differs in nothing but the spelling of a default); interleaved in shuffled order, at full speed and at a set
+rate. The gate's comparison judges both pairs. Every "better" or "worse" is false; at most two a metric are allowed over all runs for
+the lane. The other pair shows what one start of the endpoints is worth: what differs between starts is real, and no fault of the
+comparison, but nothing that a variant should be credited with.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from benchmarks.evidence.common import Json, Size
 
 TWINS = {"tcp": ("tcp", "tcp,sndbuf=0"), "zeromq": ("zeromq", "zeromq,sndhwm=1000")}
 """Twice the same: the second names the setting that the first has anyhow."""
-RATE = "2 kHz"
+RATE = "4 kHz"
 FALSE_MAX = 2
 """False verdicts of a metric that are allowed, over all runs."""
 METRICS = (
@@ -35,7 +37,11 @@ REPORTED = {
     ),
 }  # fmt: skip
 """What a run's own A/A lane looks at, by point: each metric on its own, with the report's margins (bench.analysis.aa)."""
-FULL = Size(runs=20, rounds=10, warmup_s=0.1, measure_s=0.55)  # 0.55 s at 2,000/s: over 1,000 samples, as a p99 needs
+KINDS = {"same endpoints": 1, "own endpoints": 2}
+"""What the base is compared with -> its place among a run's figures."""
+PACED = 0.7  # of a window at full speed: 0.28 s at 4,000/s have over 1,000 samples, as a p99 needs
+WINDOW_MIN_S = 0.1
+FULL = Size(runs=20, rounds=10, warmup_s=0.1, measure_s=0.4)
 QUICK = Size(runs=1, rounds=3, warmup_s=0.02, measure_s=0.1)
 _SCENARIO = """
 name: evidence-aa
@@ -45,113 +51,141 @@ payload: {{size: 256 B}}
 load: {{{load}}}
 {timing}
 batch: {{send: 256, ack_every: 256}}
-lanes: {{aa: false, floor: false}}
+reference: "{twins[0]}"
+lanes: {{aa: true, floor: false}}
 rounds: {rounds}
 seed: {seed}
 """
 _LOADS = ("schedule: max", f"rate: {RATE}")
 _METHOD = """
-*False*: better + worse by the gate's comparison (signed-rank interval, margin, Holm over the six metrics). *No margin*: the same with
-margins of 0. *Interval alone*: runs whose own 95% interval leaves 1 out. *Medians*: the same by the second estimate, the ratio of
-medians with its bootstrap interval. *Off*: how far the estimates lie from 1. *Visible from*: the smallest true difference that the
-rounds would have shown with a probability of 80%. *With the margins of a report*: each metric judged on its own, as a report of two
-systems judges them and as the A/A lane of a run does; *not silent*: at least one metric of the point, so that the run's comparisons there
-would have been void.
+*False*: better + worse by the gate's comparison (signed-rank interval, margin, Holm over the six metrics). *Confirmed*: the next run of the
+same system says the same again, as a gate asks before it fails. *No margin*: the same with margins of 0. *Interval alone*: runs whose
+own 95% interval leaves 1 out. *Medians*: the same by the second estimate, the ratio of medians with its bootstrap interval. *Off*: how far
+the estimates lie from 1. *Visible from*: the smallest true difference that the rounds would have shown with a probability of 80%. *With the
+margins of a report*: each metric judged on its own, as the A/A lane of a run is (one that is called voids the comparisons of its point).
 
 Computed from the figures in aa.json: `python -m benchmarks.evidence.aa --recompute FILE` does it again.
 """
 
 
+def sizes(size: Size) -> tuple[Size, Size]:
+    """At full speed, and at the set rate."""
+    return size, replace(size, measure_s=max(PACED * size.measure_s, WINDOW_MIN_S))
+
+
 def measure(size: Size, number: int, system: str, folder: Path) -> Json:
     """One run: at full speed, then at the set rate."""
     twins = TWINS[system]
-    texts = [_SCENARIO.format(twins=twins, load=load, timing=size.timing, rounds=size.rounds, seed=number) for load in _LOADS]
-    ids = [spec.replace(",", "+") for spec in twins]
-    taken = runs.measure(texts, folder, [metric.name for metric in METRICS], ids, command=f"evidence-aa, run {number}")
-    return {"system": system} | taken
+    texts = [
+        _SCENARIO.format(twins=twins, load=load, timing=part.timing, rounds=size.rounds, seed=number)
+        for load, part in zip(_LOADS, sizes(size), strict=True)
+    ]
+    base, twin = (spec.replace(",", "+") for spec in twins)
+    metrics = [metric.name for metric in METRICS]
+    return {"system": system} | runs.measure(texts, folder, metrics, [base, f"{base} (aa)", twin], command=f"evidence-aa, run {number}")
 
 
-def pairs_of(run: Mapping[str, Any]) -> dict[str, verdicts.Pair]:
+def pairs_of(run: Mapping[str, Any], kind: str) -> dict[str, verdicts.Pair]:
     """Base and head of each metric of a recorded run."""
     found = {}
     for metric, by_variant in run["figures"].items():
-        base, head = by_variant.values()
-        found[metric] = (base, head)
+        sides = list(by_variant.values())
+        found[metric] = (sides[0], sides[KINDS[kind]])
     return found
 
 
 def tables(recorded: Sequence[Json]) -> Json:
-    """Counts by system and over all, and each run's verdicts; from the recorded figures alone."""
-    by_system = {system: [pairs_of(run) for run in recorded if run["system"] == system] for system in TWINS}
-    counted = {
-        name: [asdict(row) | {"false": row.false} for row in verdicts.silence(pairs, METRICS)]
-        for name, pairs in {**by_system, "all": [pair for pairs in by_system.values() for pair in pairs]}.items()
-        if pairs
-    }
-    each = [
-        {"run": run["run"], "system": run["system"]} | {one.metric.name: one.verdict for one in verdicts.judge_all(pairs_of(run), METRICS)}
-        for run in recorded
-    ]
-    reported = [
-        {"system": system, "point": point, "runs": len(pairs)}
-        | {metric.name: sum(verdicts.called(run[metric.name], metric) for run in pairs) for metric in metrics}
-        | {"voided": sum(any(verdicts.called(run[metric.name], metric) for metric in metrics) for run in pairs)}
-        for system, pairs in by_system.items()
-        for point, metrics in REPORTED.items()
-    ]
-    return {"counts": counted, "reported": reported, "verdicts": each}
+    """Counts by kind of pair and system, and each run's verdicts; from the recorded figures alone."""
+    made: Json = {"counts": [], "reported": [], "verdicts": []}
+    for kind in KINDS:
+        all_pairs: list[dict[str, verdicts.Pair]] = []
+        confirmed_in_all = dict.fromkeys((metric.name for metric in METRICS), 0)
+        for system in TWINS:
+            of_system = [run for run in recorded if run["system"] == system]
+            if not of_system:
+                continue
+            pairs = [pairs_of(run, kind) for run in of_system]
+            each = [{one.metric.name: one.verdict for one in verdicts.judge_all(pair, METRICS)} for pair in pairs]
+            confirmed = {metric.name: verdicts.confirmed([words[metric.name] for words in each]) for metric in METRICS}
+            confirmed_in_all = {name: count + confirmed[name] for name, count in confirmed_in_all.items()}
+            all_pairs += pairs
+            made["counts"].append({"kind": kind, "system": system, "rows": _rows(pairs, confirmed)})
+            made["reported"] += [{"kind": kind, "system": system, "point": point} | _lane(pairs, REPORTED[point]) for point in REPORTED]
+            made["verdicts"] += [
+                {"kind": kind, "run": run["run"], "system": system} | words for run, words in zip(of_system, each, strict=True)
+            ]
+        made["counts"].append({"kind": kind, "system": "all", "rows": _rows(all_pairs, confirmed_in_all)})
+    return made
+
+
+def _rows(pairs: Sequence[Mapping[str, verdicts.Pair]], confirmed: Mapping[str, int]) -> list[Json]:
+    return [asdict(row) | {"false": row.false, "confirmed": confirmed[row.metric]} for row in verdicts.silence(pairs, METRICS)]
+
+
+def _lane(pairs: Sequence[Mapping[str, verdicts.Pair]], metrics: Sequence[Metric]) -> Json:
+    """How often each metric alone is called with the report's margin, and how many runs have one that is."""
+    called = [[verdicts.called(pair[metric.name], metric) for metric in metrics] for pair in pairs]
+    by_metric = {metric.name: sum(one[i] for one in called) for i, metric in enumerate(metrics)}
+    return {"runs": len(pairs), "not_silent": sum(any(one) for one in called)} | by_metric
+
+
+def most_false(made: Json, kind: str) -> int:
+    """False verdicts of the worst metric over all runs."""
+    (rows,) = (one["rows"] for one in made["counts"] if (one["kind"], one["system"]) == (kind, "all"))
+    return max(int(row["false"]) for row in rows)
 
 
 def silent(made: Json) -> bool:
-    """Whether no metric has more false verdicts than are allowed."""
-    return all(row["false"] <= FALSE_MAX for row in made["counts"]["all"])
+    """Whether no metric of the lane has more false verdicts than are allowed."""
+    return most_false(made, "same endpoints") <= FALSE_MAX
 
 
 def page(made: Json) -> str:
     """aa.md."""
     rounds, count, found = made["settings"]["rounds"], len(made["runs"]), made["tables"]
-    most = max(row["false"] for row in found["counts"]["all"])
+    same, own = (most_false(found, kind) for kind in KINDS)
     intro = (
-        f"{count} runs of {rounds} rounds. Each compares a variant with itself (two sets of endpoints, equal settings), at full speed "
-        f'(rate, cpu, memory) and at {RATE} (p50, p99, cpu at a rate). Every "better" or "worse" is false; {FALSE_MAX} a metric are '
-        "allowed.\n"
+        f"{count} runs of {rounds} rounds. Each compares a variant with itself, through the same endpoints (the run's A/A lane) and "
+        f"through endpoints of its own, at full speed (rate, cpu, memory) and at {RATE} (p50, p99, cpu at a rate). Every "
+        f'"better" or "worse" is false; {FALSE_MAX} a metric are allowed for the lane.\n'
     )
-    verdict = f"**{'Met' if silent(found) else 'Not met'}**: the worst metric has {most} false verdicts in {count} runs.\n"
+    verdict = (
+        f"**{'Met' if silent(found) else 'Not met'}**: through the same endpoints the worst metric has {same} false verdicts in {count} "
+        f"runs; through endpoints of its own {own}.\n"
+    )
     text = ["# A/A: verdicts on two equal sides\n", intro, verdict, common.circumstances(made)]
-    for system, rows in found["counts"].items():
-        text += [f"\n## {system}\n", _counted(rows)]
+    for one in found["counts"]:
+        text += [f"\n## {one['kind'].capitalize()}: {one['system']}\n", _counted(one["rows"])]
     return "\n".join([*text, "\n## With the margins of a report\n", _reported(found["reported"]), _METHOD])
 
 
 def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = ("metric", "margin", "runs", "false", "same", "inconclusive", "false: no margin", "interval alone", "medians",
-             "off: median, most", "visible from: median, most")  # fmt: skip
+    names = (
+        "metric", "margin", "runs", "false", "confirmed", "same", "inconclusive", "false: no margin", "interval alone", "medians",
+        "off: median, most", "visible from: median, most",
+    )  # fmt: skip
+    counted = ("runs", "false", "confirmed", "same", "inconclusive", "without_margin", "interval_alone", "medians_alone")
     return common.table(
         names,
         (
             (
-                row["metric"], f"{row['margin']:.0%}", row["runs"], row["false"], row["same"], row["inconclusive"], row["without_margin"],
-                row["interval_alone"], row["medians_alone"], f"{common.factor(row['off_median'])}, {common.factor(row['off_most'])}",
+                row["metric"],
+                f"{row['margin']:.0%}",
+                *(row[name] for name in counted),
+                f"{common.factor(row['off_median'])}, {common.factor(row['off_most'])}",
                 f"{common.factor(row['visible_median'])}, {common.factor(row['visible_most'])}",
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )
 
 
 def _reported(rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = [
-        (
-            row["system"],
-            row["point"],
-            row["runs"],
-            row["voided"],
-            ", ".join(f"{one.name} ({one.margin:.0%}) {row[one.name]}" for one in metrics),
-        )
-        for row in rows
-        for metrics in (REPORTED[row["point"]],)
-    ]
-    return common.table(("system", "point", "runs", "A/A lane not silent", "false, by metric (margin)"), shown)
+    shown = []
+    for row in rows:
+        by_metric = ", ".join(f"{one.name} ({one.margin:.0%}) {row[one.name]}" for one in REPORTED[row["point"]])
+        shown.append((row["kind"], row["system"], row["point"], row["runs"], row["not_silent"], by_metric))
+    return common.table(("pair", "system", "point", "runs", "runs with a false one", "by metric (margin)"), shown)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -159,10 +193,11 @@ def main(words: Sequence[str] | None = None) -> int:
     args, size = common.arguments("aa", (__doc__ or "").split("\n\n")[0], FULL, QUICK, words)
     if args.recompute:
         return common.recompute(args.recompute, "evidence-aa", tables, page)
-    settings = {"rounds": size.rounds, "warmup_s": size.warmup_s, "measure_s": size.measure_s, "rate": RATE}
+    settings = {"rounds": size.rounds, "warmup_s": size.warmup_s, "measure_s": [part.measure_s for part in sizes(size)], "rate": RATE}
     systems = [system for _ in range(size.runs) for system in common.SYSTEMS]
+    run_s = sum(part.run_s(variants=1 + len(KINDS)) for part in sizes(size))
     with common.Work(args.work, settings) as work:
-        recorded = common.execute(work, systems, size.run_s(variants=2, scenarios=2), lambda *at: measure(size, *at))
+        recorded = common.execute(work, systems, run_s, lambda *at: measure(size, *at))
     made = common.summary("evidence-aa", settings, recorded, tables(recorded))
     common.save_summary(args.out, "aa", made, page(made))
     print(page(made))

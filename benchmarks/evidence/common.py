@@ -38,9 +38,9 @@ class Size:
     warmup_s: float
     measure_s: float
 
-    def run_s(self, *, variants: int, scenarios: int = 1) -> float:
-        """About how long one run takes."""
-        return scenarios * (START_S + self.rounds * variants * (self.warmup_s + self.measure_s + BETWEEN_S))
+    def run_s(self, *, variants: int) -> float:
+        """About how long one scenario takes."""
+        return START_S + self.rounds * variants * (self.warmup_s + self.measure_s + BETWEEN_S)
 
     @property
     def timing(self) -> str:

@@ -58,7 +58,7 @@ Messages a second of the slowest group; ns of CPU a delivered message; bytes res
 def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants: Sequence[str], *, command: str) -> Json:
     """Run the scenarios ``texts`` one after another and return their figures by metric, variant and round, and what disturbed them.
 
-    ``variants``: ids, in the order in which they are to be kept. Raises BenchError where one could not be run.
+    ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run.
     """
     started, begun_ns, before = utc_now(), now_ns(), psutil.cpu_times()
     trials: list[Trial] = []
@@ -86,13 +86,15 @@ def kept(trials: Sequence[Trial], metrics: Sequence[str], variants: Sequence[str
     """The figures of a run's trials as {metric: {variant: [by round, null where there is none]}}, with findings and audits (pure)."""
     figures: Json = {metric: {variant: [None] * rounds for variant in variants} for metric in metrics}
     for trial in trials:
-        if trial["status"] != "ok" or trial.get("lane"):  # a lane's trials are not a variant's own
+        lane = trial.get("lane")
+        name = f"{trial['variant']['id']} ({lane})" if lane else trial["variant"]["id"]
+        if trial["status"] != "ok" or name not in variants:
             continue
         full_speed = trial["point"]["rate_per_s"] is None
         for metric in metrics:
             wanted, figure = FIGURES[metric]
             if wanted == full_speed:
-                figures[metric][trial["variant"]["id"]][trial["round"]] = _short(figure(trial))
+                figures[metric][name][trial["round"]] = _short(figure(trial))
     others = [trial["cost"]["others_cores"] for trial in trials if trial["cost"]["others_cores"] is not None]
     return {
         "figures": figures,

@@ -109,6 +109,12 @@ def _silence(metric: Metric, found: Sequence[Comparison], bare: Sequence[Compari
     )  # fmt: skip
 
 
+def confirmed(words: Sequence[str]) -> int:
+    """Of verdicts of one run after another: how many are called and said again by the next (after the last comes the first)."""
+    following = [*words[1:], *words[:1]] if len(words) > 1 else []
+    return sum(word in ("better", "worse") and word == after for word, after in zip(words, following, strict=False))
+
+
 # ---- power: "worse" is right
 
 
