@@ -478,11 +478,11 @@ def _standing(trials: Sequence[Json], measured: Sequence[Json], audited: Sequenc
         return "emulator", f"{server.get('product')} imitates the service: its speed says nothing about it"
     if variant.get("system") in REFERENCES:
         return "reference", "the harness's own floor, not a messaging system"
+    bad = [t.get("status") != "ok" for t in trials]
+    if any(bad):  # before its rate: a round that died is the news, and a restart may well have cost another one its rate
+        return "not-valid", _of_rounds("ended early", bad) + (f": {reasons[0]}" if reasons else "")
     if RATE_NOT_REACHED in codes:
         return RATE_NOT_REACHED, _of_rounds("did not reach the rate", [RATE_NOT_REACHED in _codes(t) for t in trials])
-    bad = [t.get("status") != "ok" for t in trials]
-    if any(bad):
-        return "not-valid", _of_rounds("ended early", bad) + (f": {reasons[0]}" if reasons else "")
     voiding = codes - NOTES
     if voiding:
         return "not-valid", ", ".join(_of_rounds(code, [code in _codes(t) for t in trials]) for code in sorted(voiding))

@@ -184,6 +184,9 @@ def test_a_failed_round_is_not_left_out_in_silence(tmp_path: Path):
     assert result.standing == "not-valid"
     assert result.why == "ended early in 1 of 3 rounds: broker died"
     assert result.latency["e2e"].rounds == 2
+    other = folder / "trials" / "0003" / "trial.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"findings": [finding("rate-not-reached")]}))
+    assert points_of(folder)[0].results[0].why == "ended early in 1 of 3 rounds: broker died", "a slow round does not hide a dead one"
 
 
 def test_publish_is_not_applicable_without_acknowledgements(folder: Path):
