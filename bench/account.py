@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.base import Batch
 from bench import header
-from bench.histogram import Histogram, pack_counts
+from bench.histogram import Histogram, in_use, pack_counts
 from bench.journal import REDELIVERED, Kind, Writer
 from bench.payload import HEAD, Pool
 
@@ -70,7 +70,7 @@ class Account:
         self.foreign = 0  # sound, but of another run: never attempted here
         self.seconds: Counter[int] = Counter()
         self._second = -1  # the one that messages arrive in now
-        self._latency_seconds: list[tuple[int, str]] = []  # latencies by the second of arrival, packed (bench.histogram.pack_counts)
+        self._latency_seconds: list[tuple[int, NDArray[np.int64]]] = []  # by the second of arrival: bench.histogram.in_use
         self._counts_before: NDArray[np.int64] | int = 0
         self._n_before = 0
         self.thirds = (Histogram(), Histogram(), Histogram())  # end to end from intended time, by the third of the window it was due in
@@ -114,7 +114,7 @@ class Account:
     def latency_seconds(self) -> list[tuple[int, str]]:
         """Return (second of arrival counted from go, the latencies' counts): those of end_to_end, cut where a second began."""
         self._next_second(-1)
-        return self._latency_seconds
+        return [(second, pack_counts(used)) for second, used in self._latency_seconds]
 
     def _came(self, second: int, n: int) -> None:
         """Count ``n`` arrivals, before their latencies are recorded."""
@@ -127,7 +127,7 @@ class Account:
         n = sum(third.n for third in self.thirds)
         if n > self._n_before:
             counts: NDArray[np.int64] = sum(third.counts for third in self.thirds[1:]) + self.thirds[0].counts
-            self._latency_seconds.append((self._second, pack_counts(counts - self._counts_before)))
+            self._latency_seconds.append((self._second, in_use(counts - self._counts_before)))
             self._counts_before, self._n_before = counts, n
         self._second = second
 

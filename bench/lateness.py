@@ -44,10 +44,10 @@ class Lateness:
         """Record messages that are handed over at ``now_ns``; those count that were due in the window; due_ns ascending, not empty."""
         start, end = window_ns
         held = self.free_ns > self._woke_ns and self.free_ns > due_ns[0]
-        if len(due_ns) <= _FEW and not held:
+        if len(due_ns) <= _FEW:
             for due in due_ns.tolist():
                 if start <= due < end:
-                    self._prompt.add_one(now_ns - due)
+                    self._add_one(due, now_ns, held=held)
             return
         if due_ns[0] < start or due_ns[-1] >= end:
             due_ns = due_ns[(due_ns >= start) & (due_ns < end)]
@@ -58,6 +58,14 @@ class Lateness:
         blocked = np.maximum(self.free_ns - np.maximum(due_ns, self._woke_ns), 0)
         for histogram, values in zip(self._held, (late, late - blocked, blocked), strict=True):
             histogram.add(values)
+
+    def _add_one(self, due: int, now_ns: int, *, held: bool) -> None:
+        if not held:
+            self._prompt.add_one(now_ns - due)
+            return
+        blocked = max(self.free_ns - max(due, self._woke_ns), 0)
+        for histogram, value in zip(self._held, (now_ns - due, now_ns - due - blocked, blocked), strict=True):
+            histogram.add_one(value)
 
     def report(self) -> dict[str, dict[str, str | int]]:
         """Return the three histograms, packed (bench.histogram.pack): lateness, lateness_woken, lateness_blocked."""

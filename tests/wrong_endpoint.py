@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bench.calibration.endpoint import RecordingConsumer, RecordingProducer
 from bench.endpoint import main
-from bench.histogram import Histogram, highest, pack, pack_counts, unpack
+from bench.histogram import Histogram, highest, in_use, pack, pack_counts, unpack
 
 SOUND, SHIFTED, FROM_SENT, HURRIED, FORGETS = range(1, 6)
 EVERY = 100
@@ -52,7 +52,7 @@ class BentConsumer(RecordingConsumer):
         if message["do"] == "report" and trial == SHIFTED:
             answer["thirds"] = [shifted(third) for third in answer["thirds"]]
         if message["do"] == "report" and trial in (FROM_SENT, SHIFTED):
-            answer["latency_seconds"] = [(0, pack_counts(sum(unpack(third).counts for third in answer["thirds"])))]
+            answer["latency_seconds"] = [(0, pack_counts(in_use(sum(unpack(third).counts for third in answer["thirds"]))))]
         return answer
 
 
