@@ -20,7 +20,7 @@ from bench.calibration.behaviour import Behaviour, Law
 from bench.calibration.figures import RESOLUTION, Figure
 from bench.calibration.recipe import FakeRecipe, known, log_of
 from bench.errors import EnvironmentProblem, ServerError
-from bench.histogram import Histogram, highest
+from bench.histogram import Histogram, decode, highest
 from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
@@ -152,6 +152,7 @@ def compare(folder: Path, chosen: Sequence[Case]) -> list[Figure]:
         found += _counts(name, record, truth)
         found += _rates(name, record, truth, opened.series(record["trial"]))
         found += _latencies(name, record, truth, opened.histograms(record["trial"]))
+        found += _seconds(name, folder / "trials" / f"{record['trial']:04d}" / "latency.hlog", truth)
         found += _parts(name, record, truth, opened.histograms(record["trial"]))
     names = {number: case.name for number, case in enumerate(chosen, 1)}
     return found + list(_summary(opened, names, trials))
@@ -204,6 +205,19 @@ def _latencies(name: str, record: Mapping[str, Any], truth: recount.Trial, histo
         said = [(q, histogram.quantile(float(q))) for q in EVERY] if values and histogram.n else []
         near = sum(_near(value, recount.quantile(values, q, value)) for q, value in said)
         yield Figure(name, f"{tag}: of 99 percentiles right", near, 99 if values else 0)
+
+
+def _seconds(name: str, log: Path, truth: recount.Trial) -> Iterator[Figure]:
+    """The lines of end to end in latency.hlog: one for each second in which messages arrived that were due in the window."""
+    lines = [line.split(",") for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("Tag=e2e,")]
+    said = [(float(line[1]), decode(line[4])) for line in lines]
+    true = sorted(recount.by_second(truth).items())
+    same = 0
+    for (start_s, histogram), (second, values) in zip(said, true, strict=False):
+        middle = histogram.quantile(0.5)
+        right = histogram.n == len(values) and _near(middle, recount.quantile(values, Fraction(1, 2), middle))
+        same += right and round(start_s - said[0][0]) == second - true[0][0]
+    yield Figure(name, "latency.hlog: seconds that agree", same if len(said) == len(true) else -1, len(true))
 
 
 def _parts(name: str, record: Mapping[str, Any], truth: recount.Trial, histograms: Mapping[str, Histogram]) -> Iterator[Figure]:

@@ -313,6 +313,17 @@ def steady(trial: Trial, parts: int) -> tuple[dict[str, list[int]], list[list[in
     return slices, [sorted(values) for values in thirds]
 
 
+def by_second(trial: Trial) -> dict[int, list[int]]:
+    """End to end of what was due in the window, ascending, by the second of the load in which it arrived."""
+    seconds: dict[int, list[int]] = defaultdict(list)
+    for group in trial.groups:
+        for delivery in trial.sound(group):
+            due = trial.times_of(delivery.ident).intended
+            if trial.window(due):
+                seconds[(delivery.stamp - trial.go) // SECOND].append(delivery.stamp - due)
+    return {second: sorted(values) for second, values in seconds.items()}
+
+
 def series(trial: Trial) -> list[dict[str, int]]:
     """The rows of series.csv."""
     columns = {"published": Counter((arrival.sent - trial.go) // SECOND for arrival in trial.arrivals.values())}
