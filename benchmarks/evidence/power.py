@@ -25,6 +25,9 @@ SLOWER = (20, 10, 5)
 RESAMPLED = (*SLOWER, 2)
 """Percent; by resampling."""
 DRAWS = 200
+BUFFERS = "rcvbuf=200000,{slow},sndbuf=200000"
+"""Of all variants: left alone, the kernel sizes each connection's socket buffers by itself, and two connections of equal settings then
+differ by more than the slowdowns that are looked for (evidence-aa, endpoints of its own). In the order of a variant's id."""
 ROUNDS = (6, 8, 10, 15, 20)
 MARGINS = (0.10, 0.02, 0.0)
 METRICS = (Metric("rate", True, 0.10), Metric("cpu", False, 0.10))
@@ -43,6 +46,8 @@ rounds: {rounds}
 seed: {seed}
 """
 _METHOD = """
+All variants have socket buffers of 200,000 bytes (the kernel's own choice differs from connection to connection).
+
 *Found*: called "worse" by the comparison on its own. *In a gate*: as one of four metrics of which the other three show nothing (Holm
 asks for a quarter of the p, so that at least eight rounds are needed). *Inconclusive*, *same* and *better* are of the comparison on its
 own; "better" is false, "same" is false where the slowdown is beyond the margin. Ratio: head / base as measured over all runs (of what was
@@ -62,7 +67,7 @@ Computed from the figures in power.json: `python -m benchmarks.evidence.power --
 def measure(size: Size, number: int, system: str, folder: Path) -> Json:
     """One run: base and the three heads."""
     slowed.register()
-    specs = [f"{system}_slowed,slow={percent}" for percent in (0, *SLOWER)]
+    specs = [spec_of(system, percent) for percent in (0, *SLOWER)]
     variants = ", ".join(f'"{spec}"' for spec in specs)
     text = _SCENARIO.format(variants=variants, timing=size.timing, rounds=size.rounds, seed=number)
     ids = [spec.replace(",", "+") for spec in specs]
@@ -70,11 +75,16 @@ def measure(size: Size, number: int, system: str, folder: Path) -> Json:
     return {"system": system} | taken
 
 
+def spec_of(system: str, percent: int) -> str:
+    """The variant of ``system`` that is slower by ``percent``."""
+    return f"{system}_slowed,{BUFFERS.format(slow=f'slow={percent}')}"
+
+
 def pair_of(run: Mapping[str, Any], metric: str, percent: int) -> Pair:
     """The base of a recorded run, and its head that was slowed by ``percent``."""
     by_variant = run["figures"][metric]
-    name = f"{run['system']}_slowed+slow="
-    return by_variant[f"{name}0"], by_variant[f"{name}{percent}"]
+    base, head = (by_variant[spec_of(run["system"], slower).replace(",", "+")] for slower in (0, percent))
+    return base, head
 
 
 def tables(recorded: Sequence[Json]) -> Json:
@@ -189,7 +199,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args, size = common.arguments("power", (__doc__ or "").split("\n\n")[0], FULL, QUICK, words)
     if args.recompute:
         return common.recompute(args.recompute, "evidence-power", tables, page)
-    settings = {"rounds": size.rounds, "warmup_s": size.warmup_s, "measure_s": size.measure_s, "slower": list(SLOWER)}
+    settings = {"rounds": size.rounds, "warmup_s": size.warmup_s, "measure_s": size.measure_s, "slower": list(SLOWER), "buffers": BUFFERS}
     systems = [system for _ in range(size.runs) for system in common.SYSTEMS]
     with common.Work(args.work, settings) as work:
         recorded = common.execute(work, systems, size.run_s(variants=1 + len(SLOWER)), lambda *at: measure(size, *at))

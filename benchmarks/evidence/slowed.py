@@ -6,9 +6,8 @@ together for that share of the time and is itself for the rest: its rate at full
 grows too, by 1 + s where a process has nothing to wait for, by more where it has.
 
 Burning a share of every call instead was tried, and changes more than the speed: queues fill, and threads that would have been awake
-have to be woken. With s = 20%, in 16 rounds beside each other on a machine that was not quiet, the rate came out at 0.69 (zeromq) and
-0.75 (tcp), with pauses of this kind at 0.77 and 0.86, where 0.83 was meant. Whether it comes out as it should is therefore measured in
-each evidence, and printed: power.md. Where others use the cores, both cost more than they should: what burns CPU loses its turn.
+have to be woken. Where others use the cores, pauses cost more than they should too (what burns CPU loses its turn). So whether it came
+out as it should is measured in each evidence, and printed: power.md.
 """
 
 from __future__ import annotations

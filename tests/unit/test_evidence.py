@@ -267,15 +267,18 @@ def recorded_aa(runs_=4):
 
 
 def recorded_power(runs_=4, rounds=8):
+    def name(run, percent):
+        return power.spec_of(run["system"], percent).replace(",", "+")
+
     random = np.random.default_rng(11)
     for run in recorded_aa(runs_):
         figures = {}
         for metric in power.METRICS:
             heads = {percent: noisy(random, rounds, 0.03, power.truth(metric, percent)) for percent in power.SLOWER}
             base = [1000.0] * rounds
-            figures[metric.name] = {f"{run['system']}_slowed+slow=0": base}
+            figures[metric.name] = {name(run, 0): base}
             for percent, (block, head) in heads.items():
-                figures[metric.name][f"{run['system']}_slowed+slow={percent}"] = [1000 * h / b for b, h in zip(block, head, strict=True)]
+                figures[metric.name][name(run, percent)] = [1000 * h / b for b, h in zip(block, head, strict=True)]
         yield run | {"figures": figures}
 
 
