@@ -7,13 +7,15 @@ import socket
 import time
 from typing import Any
 
-from adapters.tcp import FRAME, RECEIVE_BYTES
+from adapters.tcp import BUFFER_BYTES, FRAME, RECEIVE_BYTES
 from bench.overhead.bare.step import Step, payloads
 
 
 def producer(spec: dict[str, Any]) -> Step:
     """One blocking sendmsg() a batch, in frames as large as the adapter's."""
-    sock = socket.create_connection(tuple(spec["wiring"]["groups"][0]["members"][0]))
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)  # as the adapter's: before connecting, or the window is not of it
+    sock.connect(tuple(spec["wiring"]["groups"][0]["members"][0]))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     size, batch = int(spec["size"]), int(spec["batch"])
     head, rows = FRAME.pack(size, batch), memoryview(b"".join(payloads(spec, batch)))
@@ -31,6 +33,7 @@ def consumer(spec: dict[str, Any]) -> Step:
     """recv_into() one buffer; counts the rows of the frames that begin in it."""
     host, port = spec["wiring"]["groups"][0]["members"][0]
     listener = socket.create_server((host, port))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     buffer = memoryview(bytearray(RECEIVE_BYTES))
     connections: list[socket.socket] = []
     end = skip = 0
