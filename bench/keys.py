@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.workload import Workload
 
 PERIOD = 1 << 16  # keys repeat after so many messages: long against any batch, small enough for a cache
 BLOCK_MAX = 1 << 10  # ranges up to this length are looked up, longer ones computed
@@ -94,3 +97,64 @@ class Router:
         if lo + count <= PERIOD:
             return self._keys[lo : lo + count]
         return [self._keys[(first + i) & (PERIOD - 1)] for i in range(count)]
+
+
+class RecordedRouter(Router):
+    """Lanes and keys as they were recorded: message ``origin`` + i has key names[index[i]]; after the last from the first again.
+
+    ``lane_of_key``: shape (names,), by murmur2 as any key's; ``index``: shape (messages of this producer,).
+    """
+
+    def __init__(self, names: Sequence[bytes], lane_of_key: NDArray[np.uint32], index: NDArray[np.int64], *, origin: int) -> None:
+        self.keyed = True
+        self._names = names
+        self._index = index
+        self._by_message = lane_of_key[index]
+        self._origin = origin
+
+    def place(self, first: int) -> int:
+        """Return which of the recorded messages ``first`` is."""
+        return (first - self._origin) % len(self._index)
+
+    def _rows(self, first: int, count: int) -> NDArray[np.int64]:
+        return np.arange(first - self._origin, first - self._origin + count) % len(self._index)
+
+    def lanes(self, first: int, count: int) -> NDArray[np.uint32]:
+        """Return the lane of each sequence first ... first + count - 1; shape (count,)."""
+        lanes: NDArray[np.uint32] = self._by_message[self._rows(first, count)]
+        return lanes
+
+    def lane_list(self, first: int, count: int) -> list[int]:
+        """Return the same as a list of plain integers."""
+        lanes: list[int] = self.lanes(first, count).tolist()
+        return lanes
+
+    def lanes_of(self, sequences: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the lane of each of ``sequences``; the same shape."""
+        lanes: NDArray[np.uint32] = self._by_message[(sequences - self._origin) % len(self._index)]
+        return lanes
+
+    def keys(self, first: int, count: int) -> Sequence[bytes]:
+        """Return the keys of a range of sequences."""
+        return [self._names[i] for i in self._index[self._rows(first, count)].tolist()]
+
+
+@functools.lru_cache(maxsize=4)
+def _recorded(path: str, partitions: int) -> tuple[list[bytes], NDArray[np.uint32], NDArray[np.int64]]:
+    """Return distinct keys, their lanes, and the key of each message of all producers; a run's file stays as it is."""
+    with np.load(path, allow_pickle=False) as table:
+        names: list[bytes] = table["names"].tolist()
+        index: NDArray[np.int64] = table["index"]
+    return names, np.array([(murmur2(name) & 0x7FFFFFFF) % partitions for name in names], dtype=np.uint32), index
+
+
+def router_of(load: Workload, producer: int, origin: int) -> Router:
+    """Return the lanes and keys of one producer in a trial whose first message is ``origin``.
+
+    Recorded ones are shared out among producers as the times are.
+    """
+    if load.key_table:
+        names, lane_of_key, index = _recorded(load.key_table, load.partitions)
+        mine = index[producer :: load.producers]
+        return RecordedRouter(names, lane_of_key, mine if len(mine) else index[:1], origin=origin)
+    return Router(load.routing, load.partitions, count=load.key_count, zipf=load.key_zipf, seed=load.seed, producer=producer)

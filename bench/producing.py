@@ -17,7 +17,7 @@ from bench import header, pacing
 from bench.clock import now_ns, sleep_until
 from bench.histogram import Histogram, pack
 from bench.journal import ALL, Kind, Writer
-from bench.keys import Router
+from bench.keys import router_of
 from bench.lateness import Lateness
 from bench.mixed import block_of, pool_of
 from bench.outcomes import Ledger, Outcomes
@@ -58,9 +58,7 @@ class ProducerTrial:
         self._trial = trial
         self._index = index
         self._groups = tuple(range(len(workload.groups))) if capabilities.send_per_group else (-1,)
-        router = Router(
-            workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=index
-        )
+        router = router_of(workload, index, first_id)
         self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index, origin=first_id)
         self._schedule = pacing.of(workload, index)
         self.planned = pacing.planned(workload, index)
@@ -373,6 +371,7 @@ class ProducerTrial:
         resolved = self.ledger.resolved
         return {
             "index": self._index,
+            "first_id": self.first_id,
             "planned": self.planned,
             "sent": self.next_id - self.first_id,
             "confirmed": int(resolved[Status.CONFIRMED].min()),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench.units import did_you_mean
 
+KEY_BYTES_MAX = 255
 DIGITS = {"time_s": 9, "time_ms": 6, "time_us": 3, "time_ns": 0}
 COLUMNS = (*DIGITS, "size_b", "key")
 BYTES_MAX = 1 << 30
@@ -90,7 +91,7 @@ def _columns(path: Path, rows: Iterator[Sequence[str]]) -> tuple[list[int], list
         raise ValueError(f"{path}:{lines[-1][0]}: column {time_name}: over 2 h after the first message; is {time_name} the right unit?")
     times = [at - times[0] for at in times]
     sizes = _each(path, "size_b", lines, names, _size) if "size_b" in names else None
-    keys = _each(path, "key", lines, names, str) if "key" in names else None
+    keys = _each(path, "key", lines, names, _key) if "key" in names else None
     return times, sizes, keys
 
 
@@ -131,3 +132,9 @@ def _size(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text.strip()):
         raise ValueError(f'"{text[:40]}" is not a size; write whole bytes such as 256')
     return int(text)
+
+
+def _key(text: str) -> str:
+    if not text or "\0" in text or len(text.encode()) > KEY_BYTES_MAX:
+        raise ValueError(f'"{text[:40]}" is not a key; write 1 to {KEY_BYTES_MAX} bytes of text such as customer-17')
+    return text

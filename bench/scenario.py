@@ -197,6 +197,8 @@ class Scenario(Part):
             del data["keys"]
         elif self.keys.distribution != "zipf":
             del data["keys"]["exponent"]
+        if self.keys.distribution == "replay" and "keys" in data:
+            del data["keys"]["count"]
         for name in scenario_payload.idle(self.payload):
             del data["payload"][name]
         return {name: value for name, value in data.items() if value not in ({}, "")}
@@ -222,6 +224,7 @@ class Scenario(Part):
         names = [f"g{i + 1}" for i in range(at["groups"])] if "groups" in at else list(self.topology.groups or {})
         members = {name: at.get("members", (self.topology.groups or {}).get(name, 1)) for name in names}
         keyed = self.topology.routing == "key"
+        recorded = scenario_load.keys(self.load) if keyed and self.keys.distribution == "replay" else None
         batch = at.get("batch", self.batch.send)
         bodies = scenario_payload.bodies(self.payload, at.get("size"), self.seed, self.recorded_sizes())
         size = round(bodies.mean_b) if bodies is not None else at.get("size", self.payload.size)
@@ -241,7 +244,8 @@ class Scenario(Part):
             groups=tuple(members.items()),
             partitions=at.get("partitions", self.topology.partitions),
             routing=self.topology.routing,
-            key_count=self.keys.count if keyed else 0,
+            key_count=recorded[0] if recorded else self.keys.count if keyed else 0,
+            key_table=recorded[1] if recorded else "",
             key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
             seed=self.seed,
             bodies=bodies,
@@ -374,9 +378,20 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
     if topology.routing != "key" and "keys" in scenario.model_fields_set:
         problems.append((("keys",), f"no keys are sent with routing: {topology.routing}; remove this part, or write routing: key"))
-    if scenario.keys.distribution == "uniform" and "exponent" in scenario.keys.model_fields_set:
-        problems.append((("keys", "exponent"), "belongs to distribution: zipf; remove it, or write distribution: zipf"))
-    return problems
+    return problems + _of_keys(scenario)
+
+
+def _of_keys(scenario: Scenario) -> list[scenario_errors.Problem]:
+    keys = scenario.keys
+    if keys.distribution == "replay":
+        found: list[scenario_errors.Problem] = []
+        if scenario_load.keys(scenario.load) is None:
+            needs = "replay needs load: {schedule: replay, file: ...}, a file with a column key"
+            found.append((("keys", "distribution"), needs))
+        return found + [(("keys", n), "the file has the keys; remove it") for n in ("count", "exponent") if n in keys.model_fields_set]
+    if keys.distribution == "uniform" and "exponent" in keys.model_fields_set:
+        return [(("keys", "exponent"), "belongs to distribution: zipf; remove it, or write distribution: zipf")]
+    return []
 
 
 def _strange_reference(scenario: Scenario) -> list[scenario_errors.Problem]:

@@ -205,8 +205,8 @@ class Keys(Part):
     """The keys of messages (customers of a shop), used with routing: key."""
 
     count: Annotated[int, KEYS] = Field(10_000, description="how many different keys there are")
-    distribution: Annotated[str, choice("uniform", "zipf")] = Field(
-        "uniform", description="how often each comes: uniform | zipf (few keys have most)"
+    distribution: Annotated[str, choice("uniform", "zipf", "replay")] = Field(
+        "uniform", description="how often each comes: uniform | zipf (few keys have most) | replay (as in load.file)"
     )
     exponent: Annotated[float, BeforeValidator(read_exponent)] = Field(
         1.1, description="of zipf: key number k comes in proportion to 1 / k^exponent"

@@ -16,6 +16,7 @@ from bench.workload import SCHEDULES, Workload
 
 COLUMNS_FILE = "replay.npy"
 SIZES_FILE = "replay-sizes.npy"
+KEYS_FILE = "replay-keys.npz"
 STEP_RATE = Quantity(units.rate_per_s, units.show_rate, 0, 50e6, high_reason="no client here comes near more")
 STEP = Quantity(
     units.duration_s, units.show_duration, 0.01, 3600, "shorter ones are bursts", "a trial that long is a soak test; use more rounds"
@@ -85,7 +86,7 @@ class Load(Part):
     file: Annotated[str | None, BeforeValidator(_file)] = Field(
         None,
         description="of replay: a CSV beside the scenario with a column time_s (or _ms, _us, _ns); the first message is at 0; "
-        "size_b is for payload.sizes, key is not used yet",
+        "size_b is for payload.sizes, key for keys.distribution",
     )
     outstanding: Annotated[int | None, OUTSTANDING] = Field(
         None, description="of closed: most unconfirmed messages of a producer; 1 unless given"
@@ -164,6 +165,14 @@ def sizes(load: Load, until_s: float) -> tuple[NDArray[np.int64], str] | None:
     return recorded.sizes[recorded.times < int(until_s * 1e9)], str(Path(load.file).with_name(SIZES_FILE))
 
 
+def keys(load: Load) -> tuple[int, str] | None:
+    """How many distinct keys were recorded, and where endpoints read those of all messages; None where none were recorded."""
+    if load.schedule != "replay" or load.file is None:
+        return None
+    recorded = replay_file.read(Path(load.file)).keys
+    return None if recorded is None else (len(set(recorded)), str(Path(load.file).with_name(KEYS_FILE)))
+
+
 def kept(load: Load, folder: Path) -> Load:
     """Copy the file of a replay into ``folder`` (a run's), with its times as endpoints read them; the load that names the copy."""
     if load.schedule != "replay" or load.file is None:
@@ -175,4 +184,7 @@ def kept(load: Load, folder: Path) -> Load:
         np.save(folder / COLUMNS_FILE, recorded.times, allow_pickle=False)
         if recorded.sizes is not None:
             np.save(folder / SIZES_FILE, recorded.sizes, allow_pickle=False)
+        if recorded.keys is not None:
+            names, index = np.unique([key.encode() for key in recorded.keys], return_inverse=True)
+            np.savez(folder / KEYS_FILE, names=names, index=index)
     return load.model_copy(update={"file": str(copy)})

@@ -15,7 +15,7 @@ from bench.account import SLICES
 from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
 from bench.histogram import Histogram, Slice, add_packed, unpack
-from bench.keys import Router
+from bench.keys import router_of
 from bench.plan import Planned
 from bench.servers.base import Server
 from bench.session import Raw, Session
@@ -212,10 +212,7 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
 
 
 def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> dict[str, Any]:
-    routers = [
-        Router(workload.routing, workload.partitions, count=workload.key_count, zipf=workload.key_zipf, seed=workload.seed, producer=i)
-        for i in range(workload.producers)
-    ]
+    routers = [router_of(workload, report["index"], report["first_id"]) for report in raw.producers]
     names = [name for name, _ in workload.groups]
     senders = [Source(evidence, e.name, raw.before[e.name], raw.after[e.name]) for e in session.producers]
     receivers = [

@@ -67,6 +67,7 @@ class Workload:
     replay: str = ""  # of "replay": path of the times, a .npy file (bench.replay_file)
     outstanding: int = 0  # of "closed": most unresolved messages of one producer
     bodies: Bodies | None = None  # None: random ones of one size
+    key_table: str = ""  # of recorded keys: path of the keys by message of all producers (bench.scenario_load)
 
     @property
     def largest_b(self) -> int:

@@ -27,7 +27,7 @@ from bench.clock import now_ns, utc_now
 from bench.consuming import ConsumerLoop
 from bench.histogram import unpack
 from bench.journal import Writer
-from bench.keys import Router
+from bench.keys import router_of
 from bench.mixed import block_of, pool_of
 from bench.outcomes import Outcomes
 from bench.producing import ProducerTrial
@@ -132,7 +132,7 @@ class Giver:
 
     def __init__(self, case: Case, load: Workload, member: int, count: int) -> None:
         self._case, self._member, self._count = case, member, count
-        router = Router(load.routing, load.partitions, count=load.key_count, zipf=load.key_zipf, seed=load.seed, producer=0)
+        router = router_of(load, 0, 0)
         self._block = block_of(load, pool_of(load), router, run=_RUN, trial=_TRIAL, producer=0)
         self._portions = random.Random(case.name)
         self._batches = self._made()
@@ -224,7 +224,7 @@ def receive(case: Case, folder: Path, messages: int, member: int) -> dict[str, A
 def analyse(case: Case, folder: Path, histograms: Sequence[Any]) -> dict[str, Any]:
     """What the runner does with a trial's evidence: the audit, the histograms."""
     load = case.workload()
-    router = Router(load.routing, load.partitions, count=load.key_count, zipf=load.key_zipf, seed=load.seed, producer=0)
+    router = router_of(load, 0, 0)
     receivers = [ConsumerSource(folder, f"consumer-{member}", member=member) for member in range(case.members)]
     found = audit(
         [Source(folder, "producer")], receivers, trial=_TRIAL, groups=["readers"],

@@ -73,7 +73,7 @@ def noise_floor(point: PointSummary) -> str:
     rounds = f"{first.rounds} {'round' if first.rounds == 1 else 'rounds'}"
     others = "".join(f", {text.number(one.noise)}{text.TIMES} in {one.metric.name}" for one in lane.repeats[1:])
     told = f"Noise floor: the same system measured twice differed by up to {text.number(first.noise)}{text.TIMES} in {first.metric.name}"
-    return f"{told}{others} ({rounds})"
+    return f"{told}{others} ({rounds} of {', '.join(lane.systems)})"
 
 
 def _why(comparison: Comparison) -> str:

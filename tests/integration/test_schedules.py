@@ -9,13 +9,13 @@ from bench.histogram import read_log
 SCENARIO = """\
 name: {name}
 systems: [{systems}]
-topology: {{producers: 2, groups: {{a: 1}}, partitions: 2, routing: round-robin}}
+topology: {{producers: 2, groups: {{a: 1}}, partitions: 2, routing: {routing}}}
 payload: {{size: 128 B}}
 load: {load}
 timing: {{warmup: 200 ms, measure: 1200 ms, drain: 20 s}}
 rounds: 1
 lanes: {{aa: false, floor: false}}
-"""
+{keys}"""
 LOADS = {
     "poisson": "{schedule: poisson, rate: 1.5 kHz}",
     "steps": "{schedule: steps, steps: [{rate: 200/s, for: 500 ms}, {rate: 0/s, for: 300 ms}, {rate: 3 kHz, for: 1 s}]}",
@@ -26,8 +26,9 @@ LOADS = {
 
 
 def run(folder, name, load, systems):
-    (folder / "orders.csv").write_text("time_ms\n" + "".join(f"{1000 + (i * i) / 400:.6f}\n" for i in range(700)))
-    (folder / f"{name}.yaml").write_text(SCENARIO.format(name=name, load=load, systems=systems))
+    (folder / "orders.csv").write_text("time_ms,key\n" + "".join(f"{1000 + (i * i) / 400:.6f},customer {i % 9}\n" for i in range(700)))
+    routing, keys = ("key", "keys: {distribution: replay}\n") if name == "replay" else ("round-robin", "")
+    (folder / f"{name}.yaml").write_text(SCENARIO.format(name=name, load=load, systems=systems, routing=routing, keys=keys))
     done = brokerbench("run", f"{name}.yaml", cwd=folder)
     return done, folder_of(folder / "results" / "runs")
 

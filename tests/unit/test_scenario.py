@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import bench.scenario
 from bench import pacing, replay_file, scenario, sizes
 from bench.errors import UsageError
-from bench.keys import Router
+from bench.keys import Router, murmur2, router_of
 from bench.mixed import block_of, pool_of
 from bench.workload import Workload
 
@@ -222,6 +223,11 @@ def changed(old, new):
         (GOOD + "keys: {exponent: 1.2}\n", "keys.exponent: belongs to distribution: zipf"),
         (GOOD + "keys: {distribution: zipf, exponent: 0}\n", "keys.exponent: 0: a number above 0 and up to 5"),
         (GOOD + "keys: {count: 1000000}\n", "keys.count: 1,000,000: at most 65,536"),
+        (
+            GOOD + "keys: {distribution: replay}\n",
+            "keys.distribution: replay needs load: {schedule: replay,",
+        ),
+        (GOOD + "keys: {distribution: replay, count: 5}\n", "keys.count: the file has the keys; remove it"),
         (changed("groups:", "routing: round-robin\n  groups:") + "keys: {count: 5}\n", "keys: no keys are sent with routing: round-robin"),
         (GOOD + "window: 50\n", "window: 50 is less than a batch of 100"),
         (
@@ -671,6 +677,41 @@ def test_recorded_sizes_are_sent_where_the_payload_says_so(tmp_path):
     path.write_text(path.read_text().replace("{sizes:", "{content: compressible, sizes:"))
     with pytest.raises(UsageError, match="recorded sizes go with random bodies only"):
         scenario.load(path)
+
+
+def test_recorded_keys_are_sent_where_keys_say_so(tmp_path):
+    customers = [f"kunde-{i * i % 7}-ä" for i in range(300)]
+    path = replayed(tmp_path, "time_s,key\n" + "".join(f"{i / 100},{name}\n" for i, name in enumerate(customers)))
+    path.write_text(path.read_text().replace("groups:", "partitions: 8\n  groups:"))
+    assert scenario.load(path).points()[0].workload.key_table == "", "the keys of a file are not taken unasked"
+    path.write_text(path.read_text() + "keys: {distribution: replay}\n")
+    run = tmp_path / "run"
+    run.mkdir()
+    made = scenario.load(path).kept(run)
+    assert parse(made.to_yaml()) == made
+    (point,) = made.points()
+    assert point.workload.key_count == 4  # squares modulo 7
+    two = dataclasses.replace(point.workload, producers=2)
+    for load, index, origin in ((point.workload, 0, 512), (two, 0, 0), (two, 1, 1024)):
+        mine = [name.encode() for name in customers[index :: load.producers]]
+        router = router_of(load, index, origin)
+        made_block = block_of(load, pool_of(load), router, run=1, trial=1, producer=index, origin=origin)
+        for first in (origin, origin + 512):  # the second block goes on from the first message again
+            made_block.fill(first, None)
+            expected = [mine[(first - origin + i) % len(mine)] for i in range(made_block.count)]
+            assert list(made_block.keys) == expected
+            assert made_block.partitions == [(murmur2(key) & 0x7FFFFFFF) % 8 for key in expected]
+            sequences = np.arange(first, first + made_block.count)
+            assert router.lanes_of(sequences).tolist() == made_block.partitions
+    path.write_text(path.read_text().replace("partitions: 8", "partitions: 8\n  routing: round-robin"))
+    with pytest.raises(UsageError, match="no keys are sent with routing: round-robin"):
+        scenario.load(path)
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_a_recorded_key_has_text(tmp_path, key):
+    with pytest.raises(UsageError, match=r"orders.csv:3: column key: .* is not a key; write 1 to 255 bytes"):
+        scenario.load(replayed(tmp_path, f"time_s,key\n0,a\n1,{key}\n"))
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def histogram(*values):
 
 def producer(index, **more):
     report = {
-        "index": index, "planned": SENT, "sent": SENT, "confirmed": SENT, "confirmed_by_group": [SENT], "failed": 0, "indeterminate": 0,
-        "blocked_s": 0.0, "late_outcomes": 0, "rss_b": 1, "collections": 0, "cpu_ns": 1000,
+        "index": index, "first_id": 0, "planned": SENT, "sent": SENT, "confirmed": SENT, "confirmed_by_group": [SENT], "failed": 0,
+        "indeterminate": 0, "blocked_s": 0.0, "late_outcomes": 0, "rss_b": 1, "collections": 0, "cpu_ns": 1000,
         "seconds": {"0": 10, "1": 9, "2": 11, "3": 10, "4": 10},
         "lateness": pack(histogram(100 + index)), "lateness_woken": pack(histogram(90 + index)), "lateness_blocked": pack(histogram(10)),
         "publish": None,
