@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import adapters
+from adapters.base import Options
+from bench import spec
 from bench.analysis.compare import Metric
 from bench.errors import EnvironmentProblem, UsageError
 from benchmarks.evidence import aa, common, power, runs, verdicts
@@ -181,6 +184,28 @@ def test_a_run_has_two_pairs_with_one_base():
     assert aa.pairs_of(run, "own endpoints")["rate"] == (base, twin)
 
 
+@pytest.mark.parametrize("system", aa.TWINS)
+def test_twins_are_equal(system):
+    base, twin = (spec.parse(text) for text in aa.TWINS[system])
+    assert base.id != twin.id
+    sides = [adapters.load(system)(Options(settings=dict(one.settings))).effective() for one in (base, twin)]
+    assert sides[0] == sides[1]
+
+
+def test_a_pair_that_was_equal_once_is_left_out():
+    recorded = list(recorded_aa(6))
+    for run in recorded:
+        if run["system"] == "tcp":
+            for sides in run["figures"].values():
+                sides["tcp+sndbuf=0"] = [2 * value for value in sides.pop(list(sides)[2])]
+    made = common.summary("evidence-aa", {"rounds": 10}, recorded, aa.tables(recorded))
+    counts = {(one["kind"], one["system"]): {row["metric"]: row for row in one["rows"]} for one in made["tables"]["counts"]}
+    assert ("own endpoints", "tcp") not in counts
+    assert counts["same endpoints", "tcp"]["rate"]["runs"] == counts["own endpoints", "all"]["rate"]["runs"] == 3
+    assert counts["own endpoints", "all"]["rate"]["false"] == 0
+    assert "endpoints of its own with tcp+sndbuf=0, which is not the default" in aa.page(made)
+
+
 def test_a_false_verdict_is_confirmed_by_the_next_run():
     assert verdicts.confirmed(["better", "same", "worse", "worse", "better"]) == 2
     assert verdicts.confirmed(["better", "worse"]) == verdicts.confirmed(["worse"]) == verdicts.confirmed([]) == 0
@@ -259,7 +284,7 @@ def recorded_aa(runs_=4):
     common_ |= {"findings": {}, "audit": {"clean": 40}, "not_ok": [], "others_cores": 0.05}
     for number in range(1, runs_ + 1):
         system = common.SYSTEMS[number % 2]
-        base, twin = (spec.replace(",", "+") for spec in aa.TWINS[system])
+        base, twin = (text.replace(",", "+") for text in aa.TWINS[system])
         names = (base, f"{base} (aa)", twin)
         lanes = equal_sides(random)
         figures = {name: dict(zip(names, (*pair, [1.001 * v for v in pair[1]]), strict=True)) for name, pair in lanes.items()}
