@@ -132,8 +132,8 @@ def test_a_silent_lane_is_a_line_and_changes_no_figure(made, tmp_path):
     assert before.boards[0].places[1].comparison == after.boards[0].places[1].comparison
     assert [(p.first, p.last) for p in after.boards[0].places] == [(1, 1), (2, 2)]
     assert (before.lane, after.findings) == (None, ())
-    told = "Noise floor: the same system measured twice differed by up to 1.04x in p99, 1.04x in p50, 1.00x in CPU a message (7 rounds of a)"
-    told = told.replace("x in", f"{text.TIMES} in")
+    seen = "1.04x in p99, 1.04x in p50, 1.00x in CPU a message (7 rounds of a)".replace("x in", f"{text.TIMES} in")
+    told = f"Noise floor: the same system measured twice differed by up to {seen}"
     assert compared.noise_floor(after) == told
     files = write(folder)
     assert told in files.html.read_text()
