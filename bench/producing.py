@@ -84,7 +84,6 @@ class ProducerTrial:
         self._most_room = 0
         self._blocked_since = 0
         self._blocked_ns = 0
-        self._flush_after_ns = _NEVER
         self.unresolved: int | None = 0
 
     def go(self, at_ns: int) -> None:
