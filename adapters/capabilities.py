@@ -72,9 +72,10 @@ class Capabilities:
     partitions: Support  # order kept, and work shared, by partition
     modes: tuple[Mode, ...]  # the first is used unless a variant names another
     confirms: bool  # the producer is told of each message that it was taken (else: accepted by the client library)
-    acks: bool  # the consumer acknowledges what it processed
+    acks: bool  # the consumer acknowledges what it processed (or received: ack_first)
     assignment: Assignment
     payload_bytes_max: int
+    ack_first: bool = False  # with acks: what was received is acknowledged before it is processed
     settle: bool = False  # Consumer.settle works: one message at a time acknowledged, requeued or rejected
     send_per_group: bool = False  # the producer makes the copies: send() is called for each group
     send_blocks: bool = False  # takes Block.raw(), not messages
