@@ -57,6 +57,7 @@ class Kind(IntEnum):
     PROCESSED = 6
     ACKED = 7
     MARK = 8
+    DEAD = 9  # found in the dead-letter queue of its group, by the runner after the drain; not PROCESSED by anybody
 
 
 class Form(IntEnum):
