@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, placement, plan, scenario_errors, scenario_load, scenario_payload, spec, units
+from bench import marked_yaml, placement, plan, scenario_errors, scenario_faults, scenario_load, scenario_payload, spec, units
 from bench.errors import UsageError
+from bench.scenario_faults import FaultPart
 from bench.scenario_fields import (
     AXES,
     NAME,
@@ -98,6 +99,10 @@ class Scenario(Part):
     load: Load = Field(default_factory=Load, description="when messages are sent")
     timing: Timing = Field(default_factory=Timing, description="the phases of one trial")
     batch: Batch = Field(default_factory=Batch, description="how messages are bundled")
+    processing: Annotated[dict[str, float] | None, BeforeValidator(scenario_faults.read_work)] = Field(
+        None, description="a consumer's work on each message, such as 2 ms, or by group: {inventory: 2 ms, payment: 20 ms}; none by default"
+    )
+    faults: tuple[FaultPart, ...] = Field((), description="what is broken while the load runs, and healed again; a list")
     tick: Annotated[float, TICK] = Field(
         0.0005,
         description="shortest time between two wake-ups of a producer, all that is due is sent at each; spin = never sleep, "
@@ -201,7 +206,9 @@ class Scenario(Part):
             del data["keys"]["count"]
         for name in scenario_payload.idle(self.payload):
             del data["payload"][name]
-        return {name: value for name, value in data.items() if value not in ({}, "")}
+        if self.processing is not None:
+            data["processing"] = scenario_faults.show_work(self.processing)
+        return {name: value for name, value in data.items() if value not in ({}, [], "", None)}
 
     def kept(self, folder: Path) -> Scenario:
         """This scenario with the files that it names copied to ``folder``, a run's, from where endpoints read them."""
@@ -249,6 +256,8 @@ class Scenario(Part):
             key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
             seed=self.seed,
             bodies=bodies,
+            processing_s=scenario_faults.work_of(self.processing or {}, members),
+            faults=tuple(fault.plain() for fault in self.faults),
         )
         axes = tuple((name, value) for name, value in at.items() if name not in {"rate", "size"})
         return Point(scenario_load.into(workload, self.load), axes)
@@ -337,7 +346,8 @@ def _plain(value: Any, field: Any) -> Any:
         return {name: [_shown(v, quantities[name]) for v in values] for name in AXES if (values := getattr(value, name)) is not None}
     if isinstance(value, BaseModel):
         parts = type(value).model_fields
-        return {part.alias or name: _plain(getattr(value, name), part) for name, part in parts.items() if getattr(value, name) is not None}
+        made = {part.alias or name: _plain(getattr(value, name), part) for name, part in parts.items() if getattr(value, name) is not None}
+        return value.shown(made) if isinstance(value, Part) else made
     if isinstance(value, tuple):
         return [_plain(one, field) if isinstance(one, BaseModel) else one for one in value]
     if isinstance(value, dict):
@@ -403,7 +413,7 @@ def _strange_reference(scenario: Scenario) -> list[scenario_errors.Problem]:
 def _limits(scenario: Scenario) -> list[scenario_errors.Problem]:
     """What a machine cannot hold, judged at every point; each limit is told once."""
     points = scenario.points()
-    problems: dict[tuple[str, ...], str] = {}
+    problems: dict[marked_yaml.Path, str] = {}
     if len(points) > POINTS_MAX:
         return [(("sweep",), f"the axes make {len(points):,} points; at most {POINTS_MAX:,}")]
     for work in (point.workload for point in points):
@@ -414,6 +424,10 @@ def _limits(scenario: Scenario) -> list[scenario_errors.Problem]:
             if max(count * work.mean_b, work.largest_b) > limit:
                 held = f"{count:,} messages of {units.show_size(work.size_b)} do not fit in {units.show_size(limit)}"
                 problems.setdefault(field, f"{held}, which is what a producer may hold; at most {int(limit / work.mean_b):,}")
+        load_s = work.warmup_s + work.measure_s
+        wrong = scenario_faults.problems(scenario.faults, scenario.processing, dict(work.groups), producers=work.producers, load_s=load_s)
+        for path, text in wrong:
+            problems.setdefault(path, text)
         if work.window < work.batch:
             problems.setdefault(("window",), f"{work.window:,} is less than a batch of {work.batch:,}, which could then never be sent")
     return list(problems.items())

@@ -180,6 +180,10 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def shown(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``data``, this part with units by the names of a file, as the file has it: for parts that leave something out."""
+        return data
+
 
 def part_of(annotation: Any) -> type[BaseModel] | None:
     """The model of a field that holds a mapping of its own, a list of them, or nothing; None for any other."""

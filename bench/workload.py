@@ -9,6 +9,8 @@ from typing import Any
 
 from bench import units
 from bench.errors import UsageError
+from bench.faults import model
+from bench.faults.model import Fault
 
 ROUTINGS = ("key", "round-robin")
 SCHEDULES = ("constant", "poisson", "steps", "ramp", "bursts", "replay", "max", "closed")
@@ -67,6 +69,8 @@ class Workload:
     replay: str = ""  # of "replay": path of the times, a .npy file (bench.replay_file)
     outstanding: int = 0  # of "closed": most unresolved messages of one producer
     bodies: Bodies | None = None  # None: random ones of one size
+    processing_s: tuple[float, ...] = ()  # a consumer's work on each message, by group; () = none
+    faults: tuple[Fault, ...] = ()  # what the runner breaks meanwhile
     key_table: str = ""  # of recorded keys: path of the keys by message of all producers (bench.scenario_load)
 
     @property
@@ -115,7 +119,8 @@ class Workload:
         groups = tuple((name, members) for name, members in data["groups"].items())
         bodies = data["bodies"] and Bodies(**{**data["bodies"], "sizes_b": tuple(data["bodies"]["sizes_b"])})
         steps = tuple((rate, seconds) for rate, seconds in data["steps"])
-        return cls(**{**data, "groups": groups, "bodies": bodies, "steps": steps, "ramp": tuple(data["ramp"])})
+        more = {"processing_s": tuple(data["processing_s"]), "faults": model.of_json(data["faults"])}
+        return cls(**{**data, "groups": groups, "bodies": bodies, "steps": steps, "ramp": tuple(data["ramp"]), **more})
 
     def described(self) -> dict[str, Any]:
         """`workload` of trial.json (results/README.md)."""
@@ -132,6 +137,8 @@ class Workload:
             "groups": dict(self.groups),
             **{name: getattr(self, name) for name in names + more},
             "bodies": self.bodies and self.bodies.described(),
+            **({"processing_s": dict(zip(dict(self.groups), self.processing_s, strict=True))} if self.processing_s else {}),
+            **({"faults": [fault.to_json() for fault in self.faults]} if self.faults else {}),
         }
 
 
