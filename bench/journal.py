@@ -58,6 +58,7 @@ class Kind(IntEnum):
     ACKED = 7
     MARK = 8
     DEAD = 9  # found in the dead-letter queue of its group, by the runner after the drain; not PROCESSED by anybody
+    EXPIRED = 10  # the same of what the broker no longer kept
 
 
 class Form(IntEnum):

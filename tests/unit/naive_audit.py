@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, Kind
 
+ODD = CANARY | CORRUPT
+
 Row = tuple[int, int, int, int, int, int]  # producer, epoch, lane, attempt, flags, sequence
 
 
@@ -22,17 +24,23 @@ class Event:
     t: int = 0
 
 
-def naive(
-    producers: Sequence[Sequence[Event]],
-    consumers: Sequence[tuple[int, Sequence[Event]]],
-    *,
-    trial: int,
-    groups: int,
-    lane_of: Callable[[int, int], int],
-) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class Schedule:
+    """What all writers wrote: events by producer's journal; by consumer's, with the index of its group; which were killed."""
+
+    producers: Sequence[Sequence[Event]]
+    consumers: Sequence[tuple[int, Sequence[Event]]]
+    groups: int
+    lane_of: Callable[[int, int], int]
+    crashed: frozenset[tuple[str, int]] = frozenset()
+
+
+def naive(schedule: Schedule, trial: int) -> list[dict[str, object]]:
     return [
-        _group(_fates(producers, trial, group), [events for g, events in consumers if g == group], trial, lane_of)
-        for group in range(groups)
+        _group(
+            _fates(schedule.producers, trial, group), [events for g, events in schedule.consumers if g == group], trial, schedule.lane_of
+        )
+        for group in range(schedule.groups)
     ]
 
 
@@ -65,8 +73,24 @@ def _deliveries(members, trial):
             if event.kind != Kind.PROCESSED or event.trial != trial:
                 continue
             clock = event.t if clock is None else max(clock, event.t)
-            merged.extend((clock, member, position, i, row) for i, row in enumerate(event.rows) if not row[4] & (CANARY | CORRUPT))
+            merged.extend((clock, member, position, i, row) for i, row in enumerate(event.rows) if not row[4] & ODD)
     return sorted(merged)
+
+
+def _ident(row):
+    return row[0], row[1], row[5]
+
+
+def _ends(members, trial):
+    """Where messages ended other than with a consumer; dead-lettered outweighs expired."""
+    ends = {}
+    for event in [event for events in members for event in events if event.trial == trial]:
+        for row in event.rows:
+            if event.kind == Kind.DEAD and not row[4] & ODD:
+                ends[_ident(row)] = "dead-lettered"
+            elif event.kind == Kind.EXPIRED and not row[4] & ODD:
+                ends.setdefault(_ident(row), "expired")
+    return ends
 
 
 def _group(fates, members, trial, lane_of):
@@ -87,7 +111,8 @@ def _group(fates, members, trial, lane_of):
                 reordered += 1
                 worst = max(worst, highest[scope] - sequence)
         highest[scope] = max(highest.get(scope, -1), sequence)
-    lost = sorted(ident for ident, fate in fates.items() if fate == "ok" and ident not in seen)
+    ends = _ends(members, trial)
+    lost = sorted(ident for ident, fate in fates.items() if fate == "ok" and ident not in seen and ident not in ends)
     where = {"prefix": 0, "middle": 0, "tail": 0}
     for producer, epoch, sequence in lost:
         lane = lane_of(producer, sequence)
@@ -95,20 +120,25 @@ def _group(fates, members, trial, lane_of):
         where["prefix" if not done or sequence < min(done) else "tail" if sequence > max(done) else "middle"] += 1
     arrived = [(event, row) for events in members for event in events for row in event.rows if not row[4] & CANARY]
     damaged = [event for event, row in arrived if row[4] & CORRUPT and event.kind in (Kind.RECEIVED, Kind.PROCESSED)]
-    late = [event for event, row in arrived if event.kind == Kind.PROCESSED and event.trial != trial and not row[4] & CORRUPT]
+    late = [event for event, row in arrived if event.kind == Kind.PROCESSED and event.trial != trial and not row[4] & ODD]
+    received = {_ident(row) for event, row in arrived if event.kind == Kind.RECEIVED and event.trial == trial and not row[4] & ODD}
+    ended = [ends[ident] for ident in fates if ident in ends and ident not in seen]
     return {
         "sent": len(fates),
         "acknowledged": sum(fate == "ok" for fate in fates.values()),
         "processed": len(seen),
         "lost": len(lost),
         "lost_where": where,
+        "dead_lettered": ended.count("dead-lettered"),
+        "expired": ended.count("expired"),
+        "received_only": sum(ident in fates and ident not in seen for ident in received),
         "duplicated": len(duplicates),
         "redelivered": redelivered,
         "reordered": reordered,
         "reordered_max": worst,
         "corrupted": len(damaged),
         "unexpected": len(strays),
-        "unknown": sum(fate == "info" and ident not in seen for ident, fate in fates.items()),
+        "unknown": sum(fate == "info" and ident not in seen and ident not in ends for ident, fate in fates.items()),
         "recovered": sum(fate == "info" and ident in seen for ident, fate in fates.items()),
         "failed_delivered": sum(fate == "fail" and ident in seen for ident, fate in fates.items()),
         "late": len(late),

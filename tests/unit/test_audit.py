@@ -4,175 +4,33 @@ from __future__ import annotations
 
 import random
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from audit_schedules import SEGMENT_B, TRIAL, audited, chaos, journal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_audit import Event, naive
+from naive_audit import Event, Schedule, naive
 
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
-from bench.journal import ALL, ANY_LANE, CANARY, CORRUPT, REDELIVERED, EvidenceMissing, Kind, Writer
+from bench.journal import ANY_LANE, CORRUPT, REDELIVERED, EvidenceMissing, Kind, Writer
 
-TRIAL = 7
-SEGMENT_B = 64 * 64  # small, so that journals have several segments
-
-
-def lane_function(lanes):
-    def lane(producer, sequence):
-        return (sequence * 7 + sequence // 5 + producer * 3) % lanes
-
-    return lane
-
-
-def write(writer, event, rng):
-    """Journal one event by one of the ways that fit it."""
-    common = {"trial": event.trial, "group": event.group}
-    producers = {row[:2] + row[3:5] for row in event.rows}
-    sequences = [row[5] for row in event.rows]
-    if len(producers) == 1 and sequences == list(range(sequences[0], sequences[0] + len(sequences))) and rng.random() < 0.5:
-        producer, epoch, lane, attempt, flags, first = event.rows[0]
-        lane = lane if len({row[2] for row in event.rows}) == 1 and rng.random() < 0.5 else ANY_LANE
-        writer.span(
-            event.kind, producer=producer, epoch=epoch, lane=lane, attempt=attempt, flags=flags, first=first, count=len(sequences),
-            t_first=event.t, t_last=event.t, **common,
-        )  # fmt: skip
-    elif len(sequences) <= 8 and rng.random() < 0.5:
-        writer.few(event.kind, event.rows, t=event.t, **common)
-    else:
-        names = ("producer", "epoch", "lane", "attempt", "flags", "sequence")
-        types = ("<u2", "<u2", "<u4", "<u2", "<u2", "<u8")
-        columns = np.array(list(event.rows), dtype=list(zip(names, types, strict=True)))
-        if rng.random() < 0.5:
-            columns = {name: columns[name] for name in names}
-        writer.batch(event.kind, columns, t_first=event.t, t_last=event.t, **common)
-
-
-def journal(folder, name, events, rng, *, crash=False):
-    """A whole journal of these events; with ``crash`` one that was never closed, its next record torn."""
-    writer = Writer(folder, name, SEGMENT_B)
-    for event in events:
-        write(writer, event, rng)
-    if crash:
-        writer.span(Kind.PROCESSED, trial=TRIAL, producer=0, first=0, count=1_000_000, group=0, t_last=-1)
-        writer._map[writer._at - 20 : writer._at] = bytes(20)
-    else:
-        writer.close()
-    return writer
-
-
-def audited(folder, producers, consumers, groups, lane_of, *, rng, crashed=()):
-    senders, receivers, writers = [], [], []
-    for i, events in enumerate(producers):
-        writers.append(journal(folder, f"p{i}", events, rng, crash=("p", i) in crashed))
-        senders.append(Source(folder, f"p{i}"))
-    for i, (group, events) in enumerate(consumers):
-        writers.append(journal(folder, f"c{i}", events, rng, crash=("c", i) in crashed))
-        receivers.append(ConsumerSource(folder, f"c{i}", group=group, member=i))
-
-    def lanes(producer, sequences):
-        return np.array([lane_of(producer, int(s)) for s in sequences], dtype=np.uint32)
-
-    found = audit(senders, receivers, trial=TRIAL, groups=[f"g{i}" for i in range(groups)], lane_of=lanes)
-    for writer in writers:
-        writer.close()
-    return [asdict(found[f"g{i}"]) for i in range(groups)]
-
-
-def pieces(rng, rows, most):
-    """Cut rows into events' worth."""
-    while rows:
-        n = rng.randint(1, most)
-        yield tuple(rows[:n])
-        rows = rows[n:]
-
-
-def produce(rng, producer, lane_of, groups):
-    """A producer's events: attempts, outcomes of every kind, retries, canaries, another trial's outcomes."""
-    events, sent = [], []
-    for epoch in range(rng.choice((1, 1, 2))):
-        start = rng.choice((0, 1000, 1 << 33))
-        ids = range(start, start + rng.randint(1, 80))
-        rows = [(producer, epoch, lane_of(producer, s), 0, 0, s) for s in ids]
-        sent += rows
-        for part in pieces(rng, rows, 30):
-            events.append(Event(Kind.ATTEMPT, part, TRIAL))
-            outcome = rng.choice((Kind.OK, Kind.OK, Kind.OK, Kind.OK, Kind.INFO, Kind.FAIL, None))
-            chosen = part if rng.random() < 0.6 else tuple(row for row in part if rng.random() < 0.7)
-            if outcome is None or not chosen:
-                continue
-            group = rng.choice((ALL, ALL, rng.randrange(groups)))
-            chosen = tuple(rng.sample(chosen, len(chosen))) if rng.random() < 0.2 else chosen
-            events.append(Event(outcome, chosen, TRIAL, group))
-            if rng.random() < 0.1:  # a second word on the same attempt
-                events.append(Event(rng.choice((Kind.OK, Kind.FAIL, Kind.INFO)), chosen, TRIAL, rng.choice((ALL, group))))
-            if rng.random() < 0.3:  # the application tries again
-                again = tuple((*row[:3], 1, *row[4:]) for row in chosen)
-                events.append(Event(Kind.ATTEMPT, again, TRIAL, group))
-                if rng.random() < 0.7:
-                    events.append(Event(rng.choice((Kind.OK, Kind.FAIL, Kind.INFO)), again, TRIAL, group))
-    if rng.random() < 0.3:
-        events.append(Event(Kind.OK, ((producer, 0, 0, 0, 0, 5_000),), TRIAL + 1))
-        events.append(Event(Kind.ATTEMPT, ((producer, 0, 0, 0, CANARY, 6_000),), TRIAL))
-    return events, sent
-
-
-def consume(rng, sent, members, group, lane_of):
-    """Deliveries to one group's members: clean at first, then spoilt in every way."""
-    mishap = rng.choice((0.0, 0.02, 0.2))
-    kept = [row for row in sent if rng.random() >= mishap]
-    if rng.random() < mishap * 2:
-        kept = kept[rng.randint(0, len(kept)) :]
-    kept += [row for row in kept if rng.random() < mishap]
-    if rng.random() < mishap * 2:
-        rng.shuffle(kept)
-    for i in range(len(kept)):
-        if rng.random() < mishap:
-            j = rng.randrange(len(kept))
-            kept[i], kept[j] = kept[j], kept[i]
-    rows = [(*r[:3], rng.choice((0, 1)), REDELIVERED, r[5]) if rng.random() < mishap else r for r in kept]
-    for _ in range(rng.choice((0, 0, 2))):  # phantoms
-        sequence = rng.choice((999_999, 1 << 40, 3_000))
-        rows.insert(rng.randint(0, len(rows)), (rng.choice((0, 9)), 3, lane_of(0, sequence), 0, 0, sequence))
-    if rng.random() < 0.5:  # owned lanes; else shared, one by one
-        shares = [[r for r in rows if r[2] % members == m] for m in range(members)]
-    else:
-        shares = [rows[m::members] for m in range(members)]
-    return [(group, list(_events(rng, share, group))) for share in shares]
-
-
-def _events(rng, rows, group):
-    t = rng.randint(0, 3)
-    for part in pieces(rng, rows, rng.choice((1, 8, 40))):
-        t += rng.choice((0, 1, 5, -1))
-        if rng.random() < 0.3:
-            yield Event(Kind.RECEIVED, part, TRIAL, group, t)
-            if rng.random() < 0.05:
-                continue  # received, never processed
-        yield Event(Kind.PROCESSED, part, TRIAL, group, t)
-        if rng.random() < 0.05:
-            yield Event(Kind.RECEIVED, ((0, 0, 0, 0, CORRUPT, 0),) * rng.randint(1, 3), TRIAL, group, t)
-            yield Event(Kind.PROCESSED, part, TRIAL - 1, group, t)
-            yield Event(Kind.PROCESSED, ((*part[0][:4], CANARY, 1),), TRIAL, group, t)
+SIZES = st.builds(dict, producers=st.integers(1, 3), groups=st.integers(1, 3), members=st.integers(1, 3), lanes=st.integers(1, 4))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4))
-def test_any_schedule_is_reported_as_the_naive_accountant_does(seed, producers, groups, members, lanes):
+@given(st.integers(0, 2**32), SIZES)
+def test_any_schedule_is_reported_as_the_naive_accountant_does(seed, sizes):
     rng = random.Random(seed)
-    lane_of = lane_function(lanes)
-    made = [produce(rng, p, lane_of, groups) for p in range(producers)]
-    sent = [row for _, rows in made for row in rows]
-    if rng.random() < 0.5:
-        rng.shuffle(sent) if rng.random() < 0.2 else sent.sort(key=lambda row: row[5])
-    consumers = [one for group in range(groups) for one in consume(rng, sent, members, group, lane_of)]
-    events = [one for one, _ in made]
-    crashed = {("p", i) for i in range(producers) if rng.random() < 0.2} | {("c", i) for i in range(len(consumers)) if rng.random() < 0.2}
+    schedule = chaos(rng, **sizes)
     with tempfile.TemporaryDirectory() as folder:
-        found = audited(Path(folder), events, consumers, groups, lane_of, rng=rng, crashed=crashed)
-    assert found == naive(events, consumers, trial=TRIAL, groups=groups, lane_of=lane_of)
+        found = audited(Path(folder), schedule, rng)
+    assert found == naive(schedule, TRIAL)
+
+
+def by_fours(producers, consumers, groups=1):
+    return Schedule(producers, consumers, groups, lambda _, s: s % 4)
 
 
 N = 3_000
@@ -185,12 +43,13 @@ def polls(rows, size=100):
 
 
 def account(tmp_path, rows, sent=SENT, extra=()):
-    (found,) = audited(tmp_path, [sent], [(0, [*polls(rows), *extra])], 1, lambda _, s: s % 4, rng=random.Random(1))
+    (found,) = audited(tmp_path, by_fours([sent], [(0, [*polls(rows), *extra])]), random.Random(1))
     return GroupAudit(**found)
 
 
 NOTHING = GroupAudit(
-    sent=N, acknowledged=N, processed=N, lost=0, lost_where={"prefix": 0, "middle": 0, "tail": 0}, duplicated=0, redelivered=0,
+    sent=N, acknowledged=N, processed=N, lost=0, lost_where={"prefix": 0, "middle": 0, "tail": 0},
+    dead_lettered=0, expired=0, received_only=0, duplicated=0, redelivered=0,
     reordered=0, reordered_max=0, corrupted=0, unexpected=0, unknown=0, recovered=0, failed_delivered=0, late=0,
 )  # fmt: skip
 
@@ -297,19 +156,41 @@ def test_another_trials_deliveries_are_late(tmp_path):
 def test_received_and_never_processed_is_lost(tmp_path):
     received = [replace(event, kind=Kind.RECEIVED) for event in polls(CLEAN)]
     found = account(tmp_path, CLEAN[:-100], extra=received)
-    assert (found.lost, found.lost_where["tail"]) == (100, 100)
+    assert (found.lost, found.lost_where["tail"], found.received_only) == (100, 100, 100)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Kind.DEAD, "dead_lettered"), (Kind.EXPIRED, "expired")])
+def test_what_the_broker_gave_up_has_a_column_of_its_own_and_is_not_lost(tmp_path, kind, name):
+    given_up = [Event(kind, tuple(CLEAN[-100:]), TRIAL, 0, N)]
+    assert account(tmp_path, CLEAN[:-100], extra=given_up) == replace(NOTHING, processed=N - 100, **{name: 100})
+    (tmp_path / "too").mkdir()
+    assert account(tmp_path / "too", CLEAN, extra=given_up) == NOTHING, "processed all the same"
+
+
+def test_order_is_judged_anew_for_a_member_that_was_restarted(tmp_path):
+    """The second life of a member begins again where the first had acknowledged: its first deliveries are in order with one another."""
+    first, second = polls(CLEAN[500:1000]), [replace(event, t=event.t + N) for event in polls(CLEAN[:500] + CLEAN[1000:])]
+    (found,) = audited(tmp_path, by_fours([SENT], [(0, first), (0, second)]), random.Random(1))
+    assert GroupAudit(**found) == NOTHING
+
+
+def test_messages_of_a_restarted_producer_are_its_own(tmp_path):
+    again = [(0, 1, s % 4, 0, 0, s) for s in range(N)]
+    sent = [Event(Kind.ATTEMPT, tuple(again), TRIAL), Event(Kind.OK, tuple(again), TRIAL)]
+    (found,) = audited(tmp_path, by_fours([SENT, sent], [(0, polls(CLEAN[:-9] + again))]), random.Random(1))
+    assert (found["sent"], found["lost"], found["duplicated"], found["reordered"]) == (2 * N, 9, 0, 0)
 
 
 def test_an_outcome_of_one_group_holds_for_it_alone(tmp_path):
     sent = [SENT[0], Event(Kind.OK, tuple(CLEAN), TRIAL, 0), Event(Kind.FAIL, tuple(CLEAN), TRIAL, 1)]
-    found = audited(tmp_path, [sent], [(0, polls(CLEAN)), (1, [])], 2, lambda _, s: s % 4, rng=random.Random(1))
+    found = audited(tmp_path, by_fours([sent], [(0, polls(CLEAN)), (1, [])], 2), random.Random(1))
     assert [one["acknowledged"] for one in found] == [N, 0]
     assert [one["lost"] for one in found] == [0, 0]
 
 
 def test_first_delivery_is_judged_over_all_members_of_a_group(tmp_path):
     again = [replace(event, t=event.t + N) for event in polls(CLEAN[::-1])]  # a second member, later, backwards: all repeated
-    (found,) = audited(tmp_path, [SENT], [(0, polls(CLEAN)), (0, again)], 1, lambda _, s: s % 4, rng=random.Random(1))
+    (found,) = audited(tmp_path, by_fours([SENT], [(0, polls(CLEAN)), (0, again)]), random.Random(1))
     assert (found["duplicated"], found["reordered"]) == (N, 0)
 
 
@@ -326,7 +207,7 @@ def test_without_lane_of_records_of_one_lane_are_judged_exactly(tmp_path):
 
 def test_lanes_numbered_otherwise_than_in_the_headers_are_refused(tmp_path):
     with pytest.raises(ValueError, match="journal c0: message 0 of producer 0 came in lane 0, by lane_of it is in 100"):
-        audited(tmp_path, [SENT], [(0, polls(CLEAN[::4]))], 1, lambda _, s: 100 + s % 4, rng=random.Random(1))
+        audited(tmp_path, Schedule([SENT], [(0, polls(CLEAN[::4]))], 1, lambda _, s: 100 + s % 4), random.Random(1))
 
 
 def test_only_the_trials_own_part_of_a_journal_is_read(tmp_path):

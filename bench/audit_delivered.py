@@ -1,0 +1,223 @@
+"""What arrived, of the accountant (bench.audit): one group's deliveries, taken in the order in which they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap64
+
+from bench.audit_order import CHUNK, Order
+from bench.audit_sent import ConsumerSource, Ident, LaneOf, Sent, fill, longs, parted
+from bench.journal import ANY_LANE, CANARY, CORRUPT, REDELIVERED, Form, Kind, Records, read
+
+_Who = tuple[int, Ident, int]
+"""Consumer, (producer, epoch), between which cuts."""
+
+
+class _Table(NamedTuple):
+    """One group's deliveries in order, neighbours that continue one another joined: a list a column."""
+
+    who: list[_Who]
+    lane: list[int]
+    flags: list[int]
+    first: list[int]
+    size: list[int]
+    dense: list[bool]
+    row: list[int]  # of the (first) record, in its own journal
+
+
+class Deliveries:
+    """Takes one group's deliveries. ``seen``, ``dead_lettered``, ``expired``: of attempted messages, disjoint; ``received``: any of them.
+
+    ``cuts``: times, ascending; what is repeated or out of order is counted apart for what came before the first of them, from the
+    first on, from the second on, ...: ``duplicated`` and ``reordered`` have one place more than there are cuts.
+    """
+
+    def __init__(self, sent: dict[Ident, Sent], lane_of: LaneOf | None, cuts: Sequence[int] = ()) -> None:
+        self._sent = sent
+        self._lane_of = lane_of
+        self._cuts = np.array(cuts, np.int64)
+        self._nothing = BitMap64()
+        self.seen = {ident: BitMap64() for ident in sent}
+        self.twice = {ident: BitMap64() for ident in sent}
+        self.stray: dict[Ident, BitMap64] = {}
+        self.received = {ident: BitMap64() for ident in sent}
+        self.dead_lettered = {ident: BitMap64() for ident in sent}
+        self.expired = {ident: BitMap64() for ident in sent}
+        self._orders: dict[tuple[int, Ident], Order] = {}
+        self.corrupted = self.late = self.redelivered = 0
+        self.duplicated = [0] * (len(cuts) + 1)
+        self.reordered = [0] * (len(cuts) + 1)
+
+    def take(self, sources: Sequence[ConsumerSource], trial: int) -> None:
+        """Account the journals of all members; once."""
+        journals = [read(source.folder, source.name, source.start, source.stop) for source in sources]
+        chosen = [self._choose(records, trial) for records in journals]
+        if sum(map(len, chosen)):
+            self._take(sources, journals, chosen)
+        for ident, seen in self.seen.items():
+            attempted = self._sent[ident].attempted
+            self.received[ident] &= attempted
+            self.dead_lettered[ident] &= attempted - seen
+            self.expired[ident] &= attempted - seen - self.dead_lettered[ident]
+
+    @property
+    def reordered_max(self) -> int:
+        """The largest distance of a first delivery below the highest before it."""
+        return max((order.reordered_max for order in self._orders.values()), default=0)
+
+    def came_to_an_end(self, ident: Ident) -> BitMap64:
+        """Messages of ``ident`` of which is known where they are: processed, dead-lettered, expired."""
+        return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident]
+
+    def _take(self, sources: Sequence[ConsumerSource], journals: Sequence[Records], chosen: Sequence[npt.NDArray[np.int64]]) -> None:
+        parts = [records.rows[i] for records, i in zip(journals, chosen, strict=True)]
+        table = _merge(parts, chosen, self._cuts, lanes_known=self._lane_of is not None)
+        for source, records, places in zip(sources, journals, chosen, strict=True):
+            self._compare_lanes(source.name, records.rows, places)
+        for who, lane, flags, first, size, dense, row in zip(*table, strict=True):
+            if dense:
+                self._dense(who, lane, flags, first, first + size)
+            else:
+                records = journals[who[0]]
+                self._listed(who, records.sequences(row), records.lanes(row), flags)
+
+    def _choose(self, records: Records, trial: int) -> npt.NDArray[np.int64]:
+        """Places of this trial's sound deliveries; what else was delivered is counted."""
+        rows = records.rows
+        kind, sound = rows["kind"], rows["flags"] & (CANARY | CORRUPT) == 0
+        corrupt = (rows["flags"] & (CANARY | CORRUPT) == CORRUPT) & ((kind == Kind.RECEIVED) | (kind == Kind.PROCESSED))
+        self.corrupted += int(rows["count"][corrupt].sum(dtype=np.int64))
+        mine = sound & (rows["trial"] == trial)
+        for bitmaps, of_it in ((self.received, Kind.RECEIVED), (self.dead_lettered, Kind.DEAD), (self.expired, Kind.EXPIRED)):
+            self._note(bitmaps, records, np.flatnonzero(mine & (kind == of_it)))
+        processed = kind == Kind.PROCESSED
+        self.late += int(rows["count"][processed & sound & ~mine].sum(dtype=np.int64))
+        return np.flatnonzero(processed & mine)
+
+    def _note(self, bitmaps: dict[Ident, BitMap64], records: Records, places: npt.NDArray[np.int64]) -> None:
+        """Add the messages of some records, as far as anything is known of their senders."""
+        for chosen in parted(places, [records.rows["producer"][places], records.rows["epoch"][places]]):
+            row = records.rows[chosen[0]]
+            ident = int(row["producer"]), int(row["epoch"])
+            if ident in bitmaps:
+                fill(bitmaps[ident], records, chosen)
+
+    def _compare_lanes(self, name: str, rows: npt.NDArray[np.void], places: npt.NDArray[np.int64]) -> None:
+        """Hold some lanes as recorded against ``lane_of``: two ways of numbering them would hide what is out of order."""
+        if self._lane_of is None:
+            return
+        for place in places[:: len(places) // 16 + 1].tolist():
+            row = rows[place]
+            producer, epoch, first, lane = (int(row[name]) for name in ("producer", "epoch", "first", "lane"))
+            sent = self._sent.get((producer, epoch))
+            if lane == ANY_LANE or row["form"] != Form.RANGE or sent is None or first not in sent.attempted:
+                continue
+            said = int(self._lane_of(producer, np.array([first], np.uint64))[0])
+            if said != lane:
+                raise ValueError(f"journal {name}: message {first} of producer {producer} came in lane {lane}, by lane_of it is in {said}")
+
+    def _order(self, who: _Who) -> Order:
+        order = self._orders.get(who[:2])
+        if order is None:
+            order = self._orders[who[:2]] = Order(who[1][0], self._lane_of)
+        return order
+
+    def _in_order(self, who: _Who, first: int, stop: int, lane: int) -> bool:
+        """Take first..stop-1 where that needs no list (Order.dense)."""
+        order = self._order(who)
+        before = order.reordered
+        taken = order.dense(first, stop, lane)
+        self.reordered[who[2]] += order.reordered - before
+        return taken
+
+    def _dense(self, who: _Who, lane: int, flags: int, first: int, stop: int) -> None:
+        """Take first..stop-1: whole where nothing about it is odd."""
+        ident = who[1]
+        sent = self._sent.get(ident)
+        if sent is not None and sent.attempted.contains_range(first, stop):
+            seen = self.seen[ident]
+            if not seen.range_cardinality(first, stop) and self._in_order(who, first, stop, lane):
+                seen.add_range(first, stop)
+                return
+        for start in range(first, stop, CHUNK):
+            self._listed(who, np.arange(start, min(start + CHUNK, stop), dtype=np.uint64), lane, flags)
+
+    def _listed(self, who: _Who, sequences: npt.NDArray[np.uint64], lanes: npt.NDArray[Any] | int, flags: int) -> None:
+        """Take messages in their order of arrival."""
+        ident = who[1]
+        distinct = BitMap64(longs(sequences))
+        sent = self._sent.get(ident)
+        expected = distinct & sent.attempted if sent is not None else self._nothing
+        if len(expected) != len(distinct):
+            self.stray[ident] = self.stray.get(ident, self._nothing) | (distinct - expected)
+            known = _among(sequences, expected)
+            sequences = sequences[known]
+            lanes = lanes if isinstance(lanes, int) else lanes[known]
+            if not len(sequences):
+                return
+        seen = self.seen[ident]
+        again = expected & seen
+        fresh = None
+        if again or len(expected) != len(sequences):
+            fresh = np.zeros(len(sequences), dtype=bool)
+            fresh[np.unique(sequences, return_index=True)[1]] = True
+            fresh &= ~_among(sequences, again)
+            extra = len(sequences) - int(np.count_nonzero(fresh))
+            self.duplicated[who[2]] += extra
+            self.redelivered += extra if flags & REDELIVERED else 0
+            self.twice[ident].update(longs(sequences[~fresh]))
+        self.seen[ident] = seen | expected if len(expected) > len(seen) else _added(seen, expected)
+        order = self._order(who)
+        before = order.reordered
+        order.listed(sequences, lanes, fresh)
+        self.reordered[who[2]] += order.reordered - before
+
+
+def _added(bitmap: BitMap64, other: BitMap64) -> BitMap64:
+    bitmap |= other
+    return bitmap
+
+
+def _among(sequences: npt.NDArray[np.uint64], bitmap: BitMap64) -> npt.NDArray[np.bool_]:
+    """Which sequences are in ``bitmap``, a part of them."""
+    return np.isin(sequences, np.asarray(bitmap.to_array(), dtype=np.uint64))
+
+
+def _merge(
+    parts: Sequence[npt.NDArray[np.void]], places: Sequence[npt.NDArray[np.int64]], cuts: npt.NDArray[np.int64], *, lanes_known: bool
+) -> _Table:
+    """Lay the members' deliveries in one order: by time, and each member's as it wrote them."""
+    rows = np.concatenate(parts)
+    consumer = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    # A member's own order stands whatever its clock says.
+    times = np.concatenate([np.maximum.accumulate(part["t_last"]) if len(part) else part["t_last"] for part in parts])
+    order = np.lexsort((consumer, times))
+    rows, consumer, place = rows[order], consumer[order], np.concatenate(places)[order]
+    first, count = rows["first"], rows["count"].astype(np.int64)
+    dense = (rows["form"] == Form.RANGE) & ((rows["stride"] == 1) | (count == 1))
+    joined = dense[1:] & dense[:-1] & (first[1:] == first[:-1] + count[:-1].astype(np.uint64)) & (consumer[1:] == consumer[:-1])
+    slot = np.searchsorted(cuts, rows["t_last"], side="right")
+    joined &= slot[1:] == slot[:-1]
+    for name in ("producer", "epoch", "flags"):
+        joined &= rows[name][1:] == rows[name][:-1]
+    same_lane = rows["lane"][1:] == rows["lane"][:-1]
+    if not lanes_known:
+        joined &= same_lane
+    starts = np.concatenate(([0], np.flatnonzero(~joined) + 1))
+    # Joined over several lanes: lane_of says which.
+    mixed = np.add.reduceat(np.concatenate(([False], joined & ~same_lane)).astype(np.int64), starts) > 0
+    lane = np.where(mixed, ANY_LANE, rows["lane"][starts])
+    idents = zip(rows["producer"][starts].tolist(), rows["epoch"][starts].tolist(), strict=True)
+    return _Table(
+        who=list(zip(consumer[starts].tolist(), idents, slot[starts].tolist(), strict=True)),
+        lane=lane.tolist(),
+        flags=rows["flags"][starts].tolist(),
+        first=first[starts].tolist(),
+        size=np.add.reduceat(count, starts).tolist(),
+        dense=dense[starts].tolist(),
+        row=place[starts].tolist(),
+    )
