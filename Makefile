@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := flock .measuring.lock
 SCENARIO ?= order-events
 
-.PHONY: bench test check setup setup-dev setup-check overhead clean
+.PHONY: bench test check setup setup-dev setup-check overhead guarantees clean
 
 bench: setup
 	$(LOCK) .venv/bin/brokerbench run $(SCENARIO)
@@ -28,9 +28,13 @@ lint:
 overhead: setup
 	$(LOCK) .venv/bin/brokerbench overhead $(SPECS)
 
+# A dozen cells of (system, mode, fault) on what starts fast, under three minutes: docs/guarantees.md, "The matrix".
+guarantees: setup
+	$(LOCK) .venv/bin/brokerbench guarantees --quick $(SPECS)
+
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
-.PHONY: evidence evidence-aa evidence-power evidence-overhead evidence-calibration evidence-scale
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -42,6 +46,9 @@ evidence-power: setup ## which slowdowns are found, after how long: 30 runs, 30 
 
 evidence-scale: setup ## a hundred million messages five ways: memory, journals, analysis; about 8 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.scale --json results/runs/scale.json
+
+evidence-guarantees: setup ## what each mode loses and repeats under each fault, with bounds: up to 100 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.guarantees $(EVIDENCE)
 
 evidence-overhead: setup ## the harness against bare loops: every adapter and profile, ten rounds, about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.overhead $(EVIDENCE)

@@ -25,6 +25,7 @@ examples:
   brokerbench run latency --systems "kafka,linger_ms=5" "kafka,profile=tuned" --rounds 5
   brokerbench run my-scenario.yaml --set rate="1 kHz,5 kHz"
   brokerbench capacity order-events --objective "p99 <= 20 ms"   the highest rate that holds it
+  brokerbench guarantees kafka --faults consumer-kill  what each mode loses and repeats when a consumer is killed
   brokerbench report results/runs/order-events-...     the report again, from the files alone
   brokerbench systems                                  what works here (a round trip through each) and what it promises
   brokerbench overhead zeromq                          what the harness itself costs, against a bare loop
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--results", type=Path, metavar="DIR", help="where runs are kept (default: BROKERBENCH_RESULTS or results/runs)")
     _add_run(verbs, common)
     _add_capacity(verbs, common)
+    _add_guarantees(verbs, common)
     _add_report(verbs, common)
     _add_systems(verbs, common)
     _add_scenarios(verbs, common)
@@ -123,6 +125,25 @@ def _add_capacity(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--drain", metavar="TIME", help="deadline for what is under way when a probe's load ends (default: 3 s)")
     verb.add_argument("--seed", type=int, help="of keys, payloads and the order of the sweep")
     verb.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_guarantees(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "guarantees",
+        "kill, freeze and cut while messages flow: what each mode loses and repeats, against what it promises; exit code 1 for a surprise",
+        "brokerbench guarantees --quick\n  brokerbench guarantees rabbitmq kafka,mode=acks-1 --faults 'server-*' --injections 10",
+    )
+    verb.add_argument("spec", nargs="*", metavar="SPEC", help="what to break; without mode= all of its modes (default: every system)")
+    verb.add_argument(
+        "--faults", nargs="+", metavar="FAULT", help="which: consumer-kill, 'server-*', ... (default: all; docs/guarantees.md)"
+    )
+    verb.add_argument("--injections", type=int, metavar="N", help="counted injections of a cell (default: 3; --quick: 2)")
+    verb.add_argument("--core", type=int, metavar="N", help="and of those that decide between modes (default: 20)")
+    verb.add_argument("--quick", action="store_true", help="a dozen cells on what starts fast, under 3 minutes")
+    verb.add_argument("--time", metavar="TIME", help="begin no trial after this time, such as 90min; every cell has been tried by turns")
+    verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
 
 
 def _add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:

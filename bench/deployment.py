@@ -81,8 +81,10 @@ class Deployment:
         self._starts += 1
         kind = servers.choose(place.system, f"{place.kind}:{place.address}" if place.address else place.kind)
         folder = self._folder / place.name
-        if folder.exists():  # a restart: the first server's log is evidence
-            folder = self._folder / f"{place.name}-{self._starts}"
+        number = self._starts
+        while folder.exists():  # a restart, or a run that goes on: the first server's log is evidence
+            folder = self._folder / f"{place.name}-{number}"
+            number += 1
         folder.mkdir(parents=True)
         return servers.start(place.system, Request(kind, folder, self._run_id, self._guard, address=place.address))
 

@@ -36,7 +36,7 @@ class Progress:
         if self._live:
             self.tick()
         else:
-            self.say(f"{self._current} · about {_span(left_s)} left")
+            self.say(f"{self._current} · about {span(left_s)} left")
 
     def tick(self) -> None:
         """Bring the live line up to date; nothing elsewhere."""
@@ -44,7 +44,7 @@ class Progress:
             return
         left = max(0.0, self._left_s - (now_ns() - self._left_at_ns) / 1e9)
         width = shutil.get_terminal_size().columns - 1
-        self._stream.write("\r\x1b[2K" + f"{self._current} · about {_span(left)} left"[:width])
+        self._stream.write("\r\x1b[2K" + f"{self._current} · about {span(left)} left"[:width])
         self._stream.flush()
         self._shown = True
 
@@ -59,6 +59,7 @@ class Progress:
             self._shown = False
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """For people: "95 s" as "1 min 35 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

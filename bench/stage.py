@@ -98,9 +98,9 @@ class Stage:
         self._engine = engine
         self._decision = decision
         self._pinned: dict[int, tuple[int, ...]] = {}  # cores of nodes, by pid
-        self._sessions = 0
+        self._sessions = sum(1 for _ in (writer.folder / "trials").glob("[0-9]*"))  # of a run that goes on, its trials' journals are there
         self._evidence = writer.folder / "evidence"
-        self._evidence.mkdir()
+        self._evidence.mkdir(exist_ok=True)
         self.entries: dict[str, Entry] = {}  # by variant id: those that can be run
         self.not_run: list[dict[str, str]] = []
         self.failed = 0
@@ -108,8 +108,10 @@ class Stage:
 
     def exit_code(self) -> int:
         """1 where a trial failed or a promise was broken, 3 where nothing could be run, else 0."""
-        if self.failed or self.violated:
-            return 1
+        return 1 if self.failed or self.violated else self.unavailable()
+
+    def unavailable(self) -> int:
+        """3 where nothing could be run, or not all of what was required to, else 0."""
         required = os.environ.get("BROKERBENCH_REQUIRE") == "all"
         return ServerError.exit_code if self.not_run and (required or not self.entries) else 0
 

@@ -65,6 +65,13 @@ def capacity(args: argparse.Namespace) -> int:
     return command.main(args, _axes(args.set or []))
 
 
+def guarantees(args: argparse.Namespace) -> int:
+    """Break things while messages flow, and say what each mode did to them."""
+    from bench.guarantees import command  # noqa: PLC0415  # scipy, and the adapters' clients
+
+    return command.main(args)
+
+
 def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
     """Read --set rate=200/s,2kHz into {"rate": ["200/s", "2kHz"]}."""
     axes: dict[str, Sequence[str]] = {}
@@ -285,6 +292,7 @@ def overhead(args: argparse.Namespace) -> int:
 VERBS = {
     "run": run,
     "capacity": capacity,
+    "guarantees": guarantees,
     "report": report,
     "calibrate": calibrate,
     "systems": systems,

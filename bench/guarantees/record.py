@@ -1,0 +1,156 @@
+"""guarantees.json: what was asked, and of each cell every injection and the verdict they add up to (results/README.md).
+
+It follows from what was asked and the run's trials: a run that was cut off goes on from these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from bench.errors import UsageError
+from bench.guarantees import cells, observed, verdicts
+from bench.guarantees.cells import Cell
+from bench.guarantees.named import FAULTS
+from bench.guarantees.verdicts import Injection, Judged
+from bench.trial import described_mode
+
+FORMAT = 1
+KIND = "guarantees"
+FILE = "guarantees.json"
+_GIVE_UP = 2  # failed trials in a row
+_TOO_MANY = 2.0  # times the trials that should have done
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line said. ``quick``: the cells of cells.QUICK, of the systems that ``specs`` name."""
+
+    specs: tuple[str, ...]
+    faults: tuple[str, ...]
+    injections: int
+    core: int
+    quick: bool = False
+
+    def cells(self) -> list[Cell]:
+        """Raises UsageError for what is unknown, or leaves nothing to try."""
+        if self.quick:
+            made = cells.picked(cells.QUICK, self.injections, self.specs, self.faults)
+        else:
+            made = cells.of(self.specs or cells.systems(), self.faults, core=self.core, others=self.injections)
+        if not made:
+            raise UsageError(f"nothing to try: --quick has no cell of {', '.join((*self.specs, *self.faults))}")
+        return made
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``."""
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        return cls(**plain)
+
+
+@dataclass
+class Tried:
+    """A cell and what became of its trials."""
+
+    cell: Cell
+    trials: list[int] = field(default_factory=list)
+    injections: list[Injection] = field(default_factory=list)
+    rest: Counter[str] = field(default_factory=Counter)
+    timer: str = ""  # in force
+    failed: int = 0  # in a row
+    reason: str = ""  # of the last trial that failed, or why there is no such cell
+    unsupported: bool = False
+
+    def take(self, trial: Mapping[str, Any]) -> None:
+        """Add one trial."""
+        self.trials.append(trial["trial"])
+        if trial["status"] == "unsupported":
+            self.unsupported, self.reason = True, str(trial["reason"])
+        elif trial["status"] == "failed":
+            self.failed, self.reason = self.failed + 1, str(trial["reason"])
+        elif trial["status"] == "ok":
+            self.failed = 0
+            self.injections += observed.injections(trial)
+            self.rest.update(observed.rest(trial))
+            self.timer = observed.timer(trial, self.cell.expected.timer) or self.timer
+
+    @property
+    def judged(self) -> Judged:
+        """Its verdict so far."""
+        return verdicts.judge(self.cell.mode.delivery.value, self.cell.expected, self.injections, self.rest)
+
+    @property
+    def missing(self) -> int:
+        """Counted injections that are still to be made; 0 where nothing more is tried."""
+        return 0 if self.status != "waiting" else self.cell.wanted - self.judged.n
+
+    @property
+    def status(self) -> str:
+        """One of "waiting", "complete", "unsupported", "failed" (given up), "short" (too many were vacuous or undetermined)."""
+        if self.cell.unsupported or self.unsupported:
+            return "unsupported"
+        if self.judged.n >= self.cell.wanted:
+            return "complete"
+        if self.failed >= _GIVE_UP:
+            return "failed"
+        needed = math.ceil(self.cell.wanted / self.cell.shape(self.cell.wanted).injections)
+        return "short" if len(self.trials) >= max(needed + 1, _TOO_MANY * needed) else "waiting"
+
+    @property
+    def left_s(self) -> float:
+        """About how long the trials take that are still to be made."""
+        missing, seconds = self.missing, 0.0
+        while missing > 0:
+            shape = self.cell.shape(missing)
+            seconds += shape.trial_s
+            missing -= shape.injections
+        return seconds
+
+    def to_json(self) -> Json:
+        """One of `cells` in guarantees.json."""
+        cell, expected = self.cell, self.cell.expected
+        return {
+            "id": cell.id, "variant": cell.variant.id, "spec": cell.variant.spec, "system": cell.variant.system,
+            "mode": described_mode(cell.mode), "fault": cell.fault, "title": FAULTS[cell.fault].title, "core": cell.core,
+            "wanted": cell.wanted, "status": self.status, "reason": cell.unsupported or self.reason,
+            "expected": asdict(expected) | {"may_show": sorted(expected.may_show), "must_show": sorted(expected.must_show)},
+            "timer": self.timer, "trials": self.trials, "injections": [asdict(one) for one in self.injections],
+            "rest": dict(self.rest), "judged": self.judged.to_json() if self.injections else None,
+        }  # fmt: skip
+
+
+@dataclass
+class Record:
+    """The whole file. A sitting is one start of the command: ``{started, ended, environment}``."""
+
+    asked: Asked
+    tried: list[Tried]
+    sittings: list[Json] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, asked: Asked) -> Self:
+        """Nothing tried yet."""
+        return cls(asked, [Tried(cell) for cell in asked.cells()])
+
+    def take(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Add the trials of a run that was cut off; UsageError where they are of other cells."""
+        for trial in trials:
+            place = trial["point"].get("cell")
+            if (
+                not isinstance(place, int)
+                or not 0 <= place < len(self.tried)
+                or trial["variant"]["id"] != self.tried[place].cell.variant.id
+            ):
+                raise UsageError(f"trial {trial['trial']} is of no cell that this revision would try: begin anew, without --resume")
+            self.tried[place].take(trial)
+
+    def to_json(self) -> Json:
+        """As it lies on disk."""
+        return {"format": FORMAT, "kind": KIND, "asked": asdict(self.asked), "sittings": self.sittings,
+                "cells": [one.to_json() for one in self.tried]}  # fmt: skip

@@ -1,0 +1,46 @@
+"""What decides how long each system takes to recover: set short where it can be, as settings of the SPEC, so that it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Timers:
+    """Seconds. Those that no setting decides are what a machine of two cores needs, with some to spare."""
+
+    handover_s: float = 0.0  # from a consumer's death until what it held is handed on; 0 = as soon as its connection closes
+    silence_s: float = 0.0  # until a peer that says nothing is given up; 0 = never
+    restart_s: float = 1.0  # until a server that is started again answers and its clients are back
+    endpoint_s: float = 1.0  # until a new endpoint is at work
+    around_s: float = 4.0  # of a trial beside its load: start of its endpoints, drain, audit
+    rate_per_s: int = 200  # what this system takes with ease
+    settings: Mapping[str, str] = field(default_factory=dict)  # what its SPEC gets, where it names no other value
+
+
+def of(system: str, own: Mapping[str, str]) -> Timers:
+    """The timers of a system whose SPEC has the settings ``own``; ValueError where one of those is no number."""
+    make = _SYSTEMS.get(system)
+    return make(own) if make is not None else Timers()
+
+
+def _kafka(own: Mapping[str, str]) -> Timers:
+    settings = {"session_timeout_ms": "6000", "heartbeat_interval_ms": "1500"} | dict(own)  # 6 s is the least that a broker grants
+    session_s = int(settings["session_timeout_ms"]) / 1000
+    return Timers(handover_s=session_s, silence_s=session_s, restart_s=6.0, endpoint_s=2.0, around_s=9.0, settings=settings)
+
+
+def _rabbitmq(own: Mapping[str, str]) -> Timers:
+    settings = {"heartbeat": "2"} | dict(own)
+    silence_s = 2 * float(settings["heartbeat"]) + 1  # given up after two that were missed
+    return Timers(silence_s=silence_s, restart_s=9.0, around_s=5.0, settings=settings)
+
+
+def _sqs(own: Mapping[str, str]) -> Timers:
+    settings = {"VisibilityTimeout": "3", "read_timeout": "3", "WaitTimeSeconds": "1"} | dict(own)
+    visible_s, silence_s = float(settings["VisibilityTimeout"]), float(settings["read_timeout"])
+    return Timers(handover_s=visible_s, silence_s=silence_s, restart_s=5.0, endpoint_s=2.0, around_s=8.0, rate_per_s=100, settings=settings)
+
+
+_SYSTEMS: Mapping[str, Callable[[Mapping[str, str]], Timers]] = {"kafka": _kafka, "rabbitmq": _rabbitmq, "sqs": _sqs}

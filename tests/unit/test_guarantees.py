@@ -1,0 +1,428 @@
+"""`brokerbench guarantees` without its trials: expectations, cells, the scenarios they make, verdicts, the record and its report."""
+
+import csv
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import adapters
+from bench import cli, scenario, store
+from bench.errors import Incompatible, UsageError
+from bench.guarantees import cells, expectations, run, timers, verdicts
+from bench.guarantees.named import FAULTS
+from bench.guarantees.record import FILE, Asked, Record
+from bench.guarantees.shape import PER_TRIAL
+from bench.guarantees.verdicts import ANOMALIES, Expectation, Injection
+from bench.report import guarantees as pages
+
+CELLS = cells.of(cells.systems(), ())
+counts = st.dictionaries(st.sampled_from([*ANOMALIES, "unknown", "recovered"]), st.integers(0, 3))
+injections = st.lists(
+    st.builds(
+        Injection,
+        trial=st.just(1),
+        target=st.just("consumer.g1.0"),
+        in_flight=st.integers(0, 2),
+        at_risk=st.none() | st.integers(0, 2),
+        counts=counts,
+        recovery_s=st.none() | st.floats(0, 10),
+        undetermined=st.booleans(),
+    ),
+    max_size=8,
+)
+expectation = st.builds(
+    lambda may, must: Expectation(frozenset(may) | frozenset(must), frozenset(must), "page", "why"),
+    st.sets(st.sampled_from(ANOMALIES[:3])),
+    st.sets(st.sampled_from(ANOMALIES[:3]), max_size=1),
+)
+DELIVERIES = ("none", "at-most-once", "at-least-once", "exactly-once")
+
+
+# ---- verdicts
+
+
+@given(st.sampled_from(DELIVERIES), expectation, injections)
+def test_a_verdict_says_what_was_seen_and_no_more(delivery, expected, tried):
+    judged = verdicts.judge(delivery, expected, tried)
+    assert judged.n + judged.vacuous + judged.undetermined == len(tried)
+    total = {name: sum(one.counts.get(name, 0) for one in tried) for name in ANOMALIES}
+    assert {name: judged.counts[name] for name in ANOMALIES} == total
+    assert (judged.verdict == "violated") == bool(judged.violations)
+    if delivery in ("at-least-once", "exactly-once") and total["lost"]:
+        assert judged.verdict == "violated"
+    if delivery in ("at-most-once", "exactly-once") and total["duplicated"]:
+        assert judged.verdict == "violated"
+    if any(total[name] for name in ("corrupted", "unexpected", "failed_delivered")):
+        assert judged.verdict == "violated"
+        assert judged.surprises
+    if judged.n == 0 and not judged.violations:
+        assert judged.verdict in ("vacuous", "undetermined")
+        assert judged.observed == ""
+    if judged.n and judged.verdict == "no violation":
+        assert judged.words == f"no violation in {judged.n}"
+    assert bool([name for name in ANOMALIES if total[name] and name not in expected.may_show]) <= bool(judged.surprises)
+
+
+@given(st.sampled_from(DELIVERIES), expectation, injections, st.randoms())
+def test_the_order_of_injections_changes_nothing(delivery, expected, tried, random):
+    mixed = list(tried)
+    random.shuffle(mixed)
+    assert verdicts.judge(delivery, expected, mixed) == verdicts.judge(delivery, expected, tried)
+
+
+@given(st.sampled_from(DELIVERIES), expectation, injections)
+def test_an_injection_into_nothing_counts_for_nothing(delivery, expected, tried):
+    nothing = Injection(1, "server.1", 0)
+    before, after = (verdicts.judge(delivery, expected, many) for many in (tried, [*tried, nothing]))
+    assert replace(after, vacuous=before.vacuous, verdict=before.verdict) == before
+    assert after.vacuous == before.vacuous + 1
+
+
+@given(st.integers(1, 200), st.data())
+def test_bounds_are_those_of_the_binomial(n, data):
+    m = data.draw(st.integers(0, n))
+    found = verdicts.share(m, n)
+    assert 0 <= found.low <= m / n <= found.high <= 1
+    if m == 0:
+        assert stats.binom.cdf(0, n, found.high) == pytest.approx(0.05)
+        assert found.high <= 3 / n
+    else:
+        assert stats.binom.sf(m - 1, n, found.low) == pytest.approx(0.025)
+    if 0 < m < n:
+        assert stats.binom.cdf(m, n, found.high) == pytest.approx(0.025)
+
+
+def test_the_bound_of_twenty():
+    assert verdicts.share(0, 20).high == pytest.approx(0.139, abs=0.001)
+    with pytest.raises(ValueError, match="3 events in 2 trials"):
+        verdicts.share(3, 2)
+
+
+def struck(n=1, *, risk=None, **found):
+    return [Injection(1, "consumer.g1.0", 5, risk, found)] * n
+
+
+AUTO_ACK = Expectation(frozenset({"lost"}), frozenset({"lost"}), "page", "why")
+
+
+@pytest.mark.parametrize(
+    ("tried", "surprised"),
+    [
+        (struck(lost=2, risk=2), False),
+        (struck(risk=2), True),  # it was in a consumer's hands, and nothing is lost: a blind accountant
+        (struck(risk=0), False),  # nothing was
+        (struck(2), False),  # nobody knows what was at risk: two may be luck
+        (struck(3), True),
+        (struck(lost=1, duplicated=1, risk=1), True),
+    ],
+)
+def test_what_must_show_is_missed(tried, surprised):
+    assert bool(verdicts.judge("at-most-once", AUTO_ACK, tried).surprises) is surprised
+
+
+def test_a_loss_that_is_documented_is_a_violation_and_no_surprise():
+    judged = verdicts.judge("at-least-once", Expectation(frozenset({"lost"}), source="page", why="in memory"), struck(lost=3))
+    assert judged.verdict == "violated"
+    assert judged.violations == ("3 lost",)
+    assert judged.surprises == ()
+    assert judged.observed == "at-most-once"
+
+
+def test_what_belongs_to_no_injection_is_judged_and_does_not_count():
+    judged = verdicts.judge("at-least-once", Expectation(source="page"), struck(2), {"duplicated": 1})
+    assert judged.n == 2
+    assert judged.shares["duplicated"].events == 0
+    assert judged.surprises == ("1 duplicated, which the documentation does not predict",)
+
+
+def test_a_delivery_that_is_none():
+    with pytest.raises(ValueError, match="'sometimes': one of none, at-most-once"):
+        verdicts.judge("sometimes", Expectation(), [])
+
+
+# ---- expectations
+
+
+def test_every_mode_under_every_fault_has_a_row():
+    rows = expectations.table()
+    missing = [c.id for c in CELLS if not any(row.fits(c.variant.system, c.mode.name, c.fault) for row in rows)]
+    assert not missing
+    assert {cell.fault for cell in CELLS} == set(FAULTS)
+
+
+def test_what_a_row_allows_its_promise_explains_or_the_row_does():
+    for cell in CELLS:
+        assert cell.expected.source.startswith("https://"), cell.id
+        assert cell.expected.why or cell.expected.unsupported, cell.id
+        if cell.fault == "baseline" and cell.variant.system != "sqs":
+            assert not cell.expected.may_show, f"{cell.id}: without a fault nothing odd may show"
+
+
+def test_automatic_acknowledgement_must_show_its_loss():
+    for cell in (c for c in CELLS if c.fault == "consumer-kill" and c.mode.delivery.value == "at-most-once"):
+        assert cell.expected.must_show == {"lost"}, cell.id
+
+
+def test_a_system_of_a_third_party_is_judged_by_its_promise():
+    mode = adapters.load("redis_pubsub").capabilities.modes[0]
+    assert expectations.expected("their-own", mode, "server-kill").may_show == {"lost", "reordered"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not a table of expectations"),
+        (
+            '[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["consumer-kil"]\nsource="x"\nwhy="y"',
+            'row 1: no fault is called "consumer-kil"',
+        ),
+        ('[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["*"]\nmay=["loss"]\nsource="x"\nwhy="y"', 'row 1: may: "loss" is none of lost'),
+        ('[[row]]\nsystems=["kafka"]\nmodes=[]\nfaults=["*"]\nsource="x"\nwhy="y"', "row 1: modes is a list of names"),
+        ('[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["*"]\nwhy="y"', r"row 1: source \(a page\) and why"),
+        ('[[row]]\nsystem="kafka"', 'row 1: unknown key "system"; did you mean "systems"'),
+    ],
+)
+def test_a_wrong_table_is_told_by_row(tmp_path, text, told):
+    path = tmp_path / "expectations.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told):
+        expectations.read(path)
+
+
+# ---- cells and their scenarios
+
+
+def test_every_cell_makes_a_scenario_that_reads():
+    seen = set()
+    for cell in CELLS:
+        shape = cell.shape(cell.wanted)
+        if cell.unsupported or (key := (cell.fault, repr(cell.timers), cell.server, cell.copies, cell.shares)) in seen:
+            continue
+        seen.add(key)
+        read = scenario.parse(shape.yaml(), where=cell.id)
+        (point,) = read.points()
+        assert sum(fault.times for fault in point.workload.faults) == (shape.injections if FAULTS[cell.fault].fault else 0)
+        assert point.workload.processing_s[0] * point.workload.rate_per_s == pytest.approx(0.6, abs=0.01)
+    assert len(seen) > len(FAULTS)
+
+
+def test_injections_into_a_group_leave_it_time_to_recover():
+    for cell in CELLS:
+        named, shape = FAULTS[cell.fault], cell.shape(PER_TRIAL)
+        if cell.unsupported or not named.fault or named.at_start:
+            continue
+        for fault in scenario.parse(shape.yaml(), where=cell.id).points()[0].workload.faults:
+            assert fault.every_s - fault.for_s >= named.recovers(cell.timers) or fault.times == 1
+            assert fault.last_s + named.recovers(cell.timers) <= shape.load_s
+
+
+def test_several_groups_are_struck_only_where_each_has_its_copy():
+    groups = {cell.variant.system: cell.shape(20).groups for cell in CELLS if cell.fault == "consumer-kill"}
+    assert groups["kafka"] > 1
+    assert groups["zeromq"] == 1
+
+
+def test_short_timers_stand_in_the_spec_and_give_way():
+    (cell,) = cells.of(["kafka,mode=acks-all"], ["consumer-kill"])
+    assert "session_timeout_ms=6000" in cell.variant.spec
+    (slow,) = cells.of(["kafka,mode=acks-all,session_timeout_ms=10000"], ["consumer-kill"])
+    assert "session_timeout_ms=10000" in slow.variant.spec
+    assert slow.shape(3).period_s > cell.shape(3).period_s
+    assert timers.of("another", {}).settings == {}
+
+
+def test_core_cells_are_forty_at_most_and_come_first():
+    core = [cell for cell in CELLS if cell.core]
+    assert 0 < len(core) <= 40
+    assert CELLS[: len(core)] == core
+    assert all(cell.wanted == cells.CORE_INJECTIONS for cell in core)
+    assert not [cell.id for cell in core if cell.unsupported]
+
+
+@pytest.mark.parametrize(
+    ("specs", "faults", "told"),
+    [
+        (["kafka,mode=acks-al"], (), 'unknown mode "acks-al"; did you mean "acks-all"'),
+        (["kafkaa"], (), 'unknown system "kafkaa"'),
+        (["kafka"], ("consumer-kil",), 'unknown fault "consumer-kil"; did you mean "consumer-kill"'),
+        (["zeromq", "zeromq,mode=push-pull"], (), "is named twice"),
+        (["kafka,session_timeout_ms=long"], (), "session_timeout_ms=long"),
+    ],
+)
+def test_what_cannot_be_tried_is_told(specs, faults, told):
+    with pytest.raises(UsageError, match=told):
+        cells.of(specs, faults)
+
+
+def test_quick_has_cells_of_each_cheap_system():
+    quick = Asked((), (), 2, 20, quick=True).cells()
+    assert {"redis_pubsub", "zeromq", "rabbitmq", "kafka"} <= {cell.variant.system for cell in quick}
+    assert len(quick) <= 14
+    assert {cell.variant.system for cell in Asked(("zeromq",), (), 2, 20, quick=True).cells()} == {"zeromq"}
+    with pytest.raises(UsageError, match="nothing to try"):
+        Asked(("sqs",), (), 2, 20, quick=True).cells()
+
+
+# ---- the record, and what is printed of it
+
+ASKED = Asked(("redis_pubsub", "zeromq,mode=push-pull"), ("consumer-kill", "baseline", "server-kill"), 3, 20)
+
+
+def made_trial(number, record, place, *, status="ok", lost=2, **more):
+    """trial.json, as far as it is read, of a trial with two injections, each of which lost ``lost``."""
+    cell = record.tried[place].cell
+    row = {"sent": 900, "verdict": "as promised", "lost": 2 * lost, "duplicated": 0, "reordered": 0, "unknown": 1, "recovered": 0}
+    counts = {"g1": {"received": 4, "lost": lost, "duplicated": 0, "unavailable_to_producers_s": 2.0, "unavailable_to_consumers_s": None}}
+    fault = {
+        "fault": "kill", "target": "consumer.g1.0", "times_index": 0, "injected_s": 1.0, "healed_s": 1.3, "recovered_s": 2.1,
+        "in_flight": {"g1": 9}, "counts": counts,
+    }  # fmt: skip
+    return {
+        "trial": number, "status": status, "reason": None, "point": {"cell": place}, "audit": {"g1": row}, "evidence": [],
+        "variant": {"id": cell.variant.id, "settings": {"consumer": {"heartbeat": 3}}}, "server": None,
+        "workload": {"faults": [{}]} if FAULTS[cell.fault].fault else {},
+        "faults": [fault, fault | {"injected_s": 5.0}] if FAULTS[cell.fault].fault else [], **more,
+    }  # fmt: skip
+
+
+def place_of(record, system, fault):
+    return next(i for i, one in enumerate(record.tried) if (one.cell.variant.system, one.cell.fault) == (system, fault))
+
+
+def test_trials_become_injections_and_those_a_verdict():
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "consumer-kill")
+    one = record.tried[place]
+    record.take([made_trial(1, record, place), made_trial(2, record, place)])
+    assert one.judged.n == 4
+    assert one.missing == 16
+    assert one.judged.counts["lost"] == 8
+    assert one.rest == {"unknown": 2}  # nobody can date them
+    assert one.judged.recovery_s == pytest.approx((0.8, 0.8))
+    assert one.judged.publish_gap_s == (2.0, 2.0)
+    assert one.status == "waiting"
+    assert one.judged.surprises == ()
+
+
+def test_a_trial_without_a_fault_is_one_injection_of_nothing():
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "baseline")
+    record.take([made_trial(1, record, place, lost=0)])
+    assert record.tried[place].judged.n == 1
+    assert record.tried[place].status == "complete"
+
+
+def test_a_fault_that_was_not_carried_out_is_no_baseline():
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "consumer-kill")
+    record.take([made_trial(1, record, place, faults=[])])
+    assert record.tried[place].judged.n == 0
+
+
+def test_a_cell_that_fails_or_strikes_nothing_is_given_up():
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "consumer-kill")
+    one = record.tried[place]
+    record.take([made_trial(number, record, place, status="failed", reason="no answer") for number in (1, 2)])
+    assert (one.status, one.reason, one.missing) == ("failed", "no answer", 0)
+    record = Record.of(ASKED)
+    one = record.tried[place]
+    empty = made_trial(1, record, place, lost=0)
+    empty["faults"] = [fault | {"in_flight": {"g1": 0}, "counts": {}} for fault in empty["faults"]]
+    record.take([empty | {"trial": number} for number in range(1, 7)])
+    assert (one.status, one.judged.verdict) == ("short", "vacuous")
+    assert one.left_s == 0
+
+
+def test_messages_that_still_came_make_it_undetermined():
+    record = Record.of(ASKED)
+    place = place_of(record, "zeromq", "consumer-kill")
+    trial = made_trial(1, record, place)
+    trial["audit"]["g1"] |= {"verdict": "undetermined", "lost": None}
+    record.take([trial])
+    assert record.tried[place].judged.undetermined == 2
+    assert record.tried[place].judged.n == 0
+
+
+def kept(tmp_path, record):
+    """A run's folder with that record, as the verb leaves it."""
+    writer = store.RunWriter.create(tmp_path, run.base(record), kind="guarantees", command="brokerbench guarantees zeromq")
+    record.sittings = [{"started": "now", "ended": None, "environment": run.environment.capture()}]
+    writer.save_data(FILE, json.loads(json.dumps(record.to_json())))
+    writer.finish("complete")
+    return writer.folder
+
+
+def test_a_report_links_each_cell_and_marks_surprises(tmp_path):
+    record = Record.of(ASKED)
+    odd, fine = place_of(record, "redis_pubsub", "consumer-kill"), place_of(record, "zeromq", "consumer-kill")
+    strange = made_trial(1, record, odd, lost=0)
+    strange["audit"]["g1"]["duplicated"] = 3
+    record.take([strange, made_trial(2, record, fine)])
+    folder = kept(tmp_path, record)
+    files = pages.write(folder)
+    html, markdown = files.html.read_text(), files.markdown.read_text()
+    assert f'href="#cell-{odd}"' in html
+    assert f'id="cell-{odd}"' in html
+    assert "trials/0001/trial.json" in html
+    assert "! ✗ at-least-once, n 2" in markdown.replace("\\", "")
+    assert "3 duplicated, which the documentation does not predict" in markdown
+    with files.summary.open(newline="") as file:
+        rows = {(row["system"], row["fault"]): row for row in csv.DictReader(file)}
+    assert rows["zeromq", "consumer-kill"]["lost"] == "4"
+    assert rows["zeromq", "server-kill"]["status"] == "unsupported"
+    told = "\n".join(pages.said(store.open_run(folder)))
+    assert "SURPRISE, redis_pubsub pubsub, consumer-kill" in told
+    assert "at-most-once, n 2, lost in 2" in told
+
+
+def test_a_run_goes_on_from_its_trials(tmp_path):
+    record = Record.of(ASKED)
+    folder = kept(tmp_path, record)
+    place = place_of(record, "redis_pubsub", "consumer-kill")
+    with store.RunWriter.reopen(folder) as writer:
+        writer.save_plan([{"trial": 1}])
+        writer.save_trial(1, made_trial(1, record, place), {})
+    again, writer, plan = run.resumed(folder)
+    with writer:
+        assert again.tried[place].judged.n == 2
+        assert again.asked == ASKED
+        assert plan == [{"trial": 1}]
+
+
+def test_a_run_of_another_machine_or_kind_is_not_gone_on_with(tmp_path):
+    record = Record.of(ASKED)
+    folder = kept(tmp_path, record)
+    data = json.loads((folder / FILE).read_text())
+    data["sittings"][0]["environment"]["machine"]["cpu"] = "another"
+    (folder / FILE).write_text(json.dumps(data))
+    with pytest.raises(Incompatible, match="begun with another machine"):
+        run.resumed(folder)
+    assert cli.main(["guarantees", "zeromq", "--resume", str(folder)]) == 2
+    other = store.RunWriter.create(tmp_path, run.base(record), kind="run")
+    other.finish("complete")
+    with pytest.raises(UsageError, match='of kind "run"'):
+        run.resumed(other.folder)
+
+
+@pytest.mark.parametrize("words", [["--injections", "0"], ["--quick", "--core", "5"], ["nosuch"], ["zeromq", "--faults", "flood"]])
+def test_wrong_arguments_end_with_two(words, tmp_path, capsys):
+    assert cli.main(["guarantees", *words, "--results", str(tmp_path)]) == 2
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().err.startswith("brokerbench: ")
+
+
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4, unique_by=lambda cell: cell.id))
+def test_a_matrix_is_whole_whatever_cells_there_are(chosen):
+    record = Record.of(ASKED)
+    record.tried = [type(record.tried[0])(cell) for cell in chosen]
+    data = json.loads(json.dumps(record.to_json()))["cells"]
+    for system in pages._systems(data):
+        table = pages._matrix(system, data)
+        assert all(len(row) == len(table.head) for row in itertools.chain.from_iterable(group.rows for group in table.groups))
