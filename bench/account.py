@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adapters.base import Batch
 from bench import header
 from bench.histogram import Histogram, in_use, pack_counts
-from bench.journal import REDELIVERED, Kind, Writer
+from bench.journal import REDELIVERED, Kind, Row, Writer
 from bench.payload import HEAD, Pool
 
 FEW = 8
@@ -29,6 +29,7 @@ _U32 = 0xFFFFFFFF
 _U16 = 0xFFFF
 K_AND_CHECK = np.append(header.K, np.uint64(0xFFFFFFFFFFFFFFFF))  # a header's eight words times these is 0
 _COUNTING = np.arange(1 << 13, dtype=np.uint64)
+_OF_ROW = ["producer", "epoch", "lane", "attempt", "flags", "sequence"]
 _RUNS = 32  # up to so many runs of one value are recorded one by one
 
 
@@ -76,6 +77,7 @@ class Account:
         self.thirds = (Histogram(), Histogram(), Histogram())  # end to end from intended time, by the third of the window it was due in
         self.from_sent = Histogram()
         self.canaries: set[tuple[int, int]] = set()
+        self.keep_positions = False  # journal the broker's positions, where it gives them: tells a repeated write from a repeated delivery
         self._run = run
         self._group = group
         self._size = size
@@ -87,6 +89,7 @@ class Account:
         self._first_word = header.MAGIC | run << 32
         self._chunk = max(1, CHUNK_B // size)
         self._payloads: list[bytes] = []
+        self._positions: list[int] = []  # of them, where they are kept
         self._buffers: list[memoryview] = []
         self._stamps: list[tuple[int, int]] = []  # time, count
         self.pending = 0
@@ -141,15 +144,18 @@ class Account:
             self._take_buffer(batch.buffer, batch.size, now_ns)
             return
         payloads = batch.payloads or ()
-        if self._buffers:
+        positions = batch.positions if self.keep_positions else None
+        if self._buffers or (self.pending and bool(self._positions) != (positions is not None)):
             self.settle()  # in the order of arrival
         if batch.redelivered is not None and any(batch.redelivered):
             self.settle()
-            self._odd(payloads, [(now_ns, len(payloads))], batch.redelivered)
+            self._odd(payloads, [(now_ns, len(payloads))], batch.redelivered, positions)
             return
         for at in range(0, len(payloads), self._chunk):  # a poll may be larger than what stays in the cache
             part = payloads[at : at + self._chunk]
             self._payloads += part
+            if positions is not None:
+                self._positions += positions[at : at + self._chunk]
             self._stamps.append((now_ns, len(part)))
             self.pending += len(part)
             if at + self._chunk < len(payloads):
@@ -178,16 +184,17 @@ class Account:
         if not n:
             return
         self._payloads, self._buffers, self._stamps, self.pending = [], [], [], 0
+        positions, self._positions = self._positions or None, []
         if buffers:
             self._same_size(bytearray().join(buffers), n, stamps)
             return
         if n <= FEW:
-            self._few(payloads, [t for t, n in stamps for _ in range(n)])
+            self._few(payloads, [t for t, n in stamps for _ in range(n)], None, positions)
             return
         joined = bytearray().join(payloads)
         # Others of two sizes that make up for each other would put rows where no header is: told by its check.
-        if len(joined) != n * self._size or not self._rows(joined, n, stamps):
-            self._odd(payloads, stamps)
+        if len(joined) != n * self._size or not self._rows(joined, n, stamps, positions):
+            self._odd(payloads, stamps, None, positions)
 
     def _same_size(self, data: bytearray, n: int, stamps: Sequence[tuple[int, int]]) -> None:
         """Account ``n`` rows of the trial's size."""
@@ -195,7 +202,7 @@ class Account:
             size = self._size
             self._odd([bytes(data[at : at + size]) for at in range(0, n * size, size)], stamps)
 
-    def _rows(self, data: bytearray, n: int, stamps: Sequence[tuple[int, int]]) -> bool:
+    def _rows(self, data: bytearray, n: int, stamps: Sequence[tuple[int, int]], positions: Sequence[int] | None = None) -> bool:
         """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way.
 
         Headers are taken out, what must lie there is put together with them (bench.payload.Pool), and all is compared as one piece
@@ -209,7 +216,7 @@ class Account:
             table = np.array(stamps, dtype=np.int64)
             times = np.repeat(table[:, 0], table[:, 1])
         heads = np.ndarray((n,), HEAD, data, 0, (self._size,)).copy()
-        return self._dense(data, heads, words, times) or self._mixed(data, heads, times)
+        return (positions is None and self._dense(data, heads, words, times)) or self._mixed(data, heads, times, positions)
 
     def _dense(self, data: bytearray, heads: NDArray[np.void], first_words: tuple[int, ...], times: NDArray[np.int64] | int) -> bool:
         """Account one sender's messages in a row, as they come through a pipe: all but lane and times is known beforehand.
@@ -240,7 +247,9 @@ class Account:
         )  # fmt: skip
         return True
 
-    def _mixed(self, data: bytearray, heads: NDArray[np.void], times: NDArray[np.int64] | int) -> bool:
+    def _mixed(
+        self, data: bytearray, heads: NDArray[np.void], times: NDArray[np.int64] | int, positions: Sequence[int] | None = None
+    ) -> bool:
         """Account messages of this trial in any order, of any producers."""
         n = len(heads)
         words, columns = heads.view("<u8").reshape(n, 8), heads.view(header.DTYPE)
@@ -250,7 +259,11 @@ class Account:
             return False
         self._count(columns["intended_ns"].copy(), columns["sent_ns"].copy(), times, n)
         t_first, t_last = (times, times) if isinstance(times, int) else (int(times[0]), int(times[-1]))
-        self._writer.batch(Kind.PROCESSED, columns, trial=self.trial, group=self._group, t_first=t_first, t_last=t_last)
+        common = {"trial": self.trial, "group": self._group, "t_first": t_first, "t_last": t_last}
+        if positions is None:
+            self._writer.batch(Kind.PROCESSED, columns, **common)
+        else:
+            self._writer.placed(Kind.PROCESSED, columns[_OF_ROW].tolist(), positions, **common)
         return True
 
     def _alike(self, columns: NDArray[np.void]) -> bool:
@@ -304,16 +317,24 @@ class Account:
         for one, count in enumerate(np.bincount((inside - start) * SLICES // length, minlength=SLICES).tolist()):
             self.slices[one] += count
 
-    def _odd(self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]], redelivered: Sequence[bool] | None = None) -> None:
+    def _odd(
+        self, payloads: Sequence[bytes], stamps: Sequence[tuple[int, int]], redelivered: Sequence[bool] | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         """Account one by one where a chunk holds canaries, another trial's messages, other sizes, redeliveries or damage."""
         times = [t for t, n in stamps for _ in range(n)]
         for lo in range(0, len(payloads), FEW):
             again = None if redelivered is None else redelivered[lo : lo + FEW]
-            self._few(payloads[lo : lo + FEW], times[lo : lo + FEW], again)
+            places = None if positions is None else positions[lo : lo + FEW]
+            self._few(payloads[lo : lo + FEW], times[lo : lo + FEW], again, places)
 
-    def _few(self, payloads: Sequence[bytes], times: Sequence[int], redelivered: Sequence[bool] | None = None) -> None:
+    def _few(
+        self, payloads: Sequence[bytes], times: Sequence[int], redelivered: Sequence[bool] | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         start, end = self._window_ns
-        rows: list[tuple[int, int, int, int, int, int]] = []
+        rows: list[Row] = []
+        places: list[int] = []
         for i, (payload, now_ns) in enumerate(zip(payloads, times, strict=True)):
             words = self._sound(payload)
             if words is None:
@@ -335,6 +356,8 @@ class Account:
                 self._writer.few(Kind.PROCESSED, [row], trial=trial, group=self._group, t=now_ns)
                 continue
             rows.append(row)
+            if positions is not None:
+                places.append(positions[i])
             self._came((now_ns - self._go_ns) // _SECOND, 1)
             if start <= words[4] < end:
                 _, second, third, _ = self._due_ns
@@ -343,8 +366,14 @@ class Account:
             self.received += 1
             if start <= now_ns < end:
                 self.slices[(now_ns - start) * SLICES // (end - start)] += 1
-        if rows:
-            self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=times[-1])
+        self._journal(rows, None if positions is None else places, times[-1])
+
+    def _journal(self, rows: Sequence[Row], positions: Sequence[int] | None, t: int) -> None:
+        """Write that these messages of the trial were processed."""
+        if positions is not None:
+            self._writer.placed(Kind.PROCESSED, rows, positions, trial=self.trial, group=self._group, t_first=t, t_last=t)
+        elif rows:
+            self._writer.few(Kind.PROCESSED, rows, trial=self.trial, group=self._group, t=t)
 
     def _sound(self, payload: bytes) -> tuple[int, ...] | None:
         """Return the header's words, or None when header or body is damaged."""

@@ -40,7 +40,10 @@ class GroupAudit:
     expired: int  # the same of what it no longer kept
     received_only: int  # received and never processed: of acknowledged ones a loss, which is counted there
     duplicated: int  # deliveries beyond the first of each message
-    redelivered: int  # of those, with the broker's redelivered flag
+    redelivered: int  # of those, by the broker: a position that had come before, or its redelivered flag
+    duplicate_writes: int  # of those, at a position of their own: the message is stored more than once
+    retried: int  # of those, of another attempt than before: the application sent it again
+    cause_unknown: int  # of those, none of these: the broker gives no position, or the client library may have sent it again
     reordered: int  # first deliveries below the highest sequence already seen in their scope
     reordered_max: int  # the largest distance of one below it, in sequence numbers
     corrupted: int  # deliveries
@@ -139,7 +142,10 @@ def _account(sent: dict[Ident, Sent], delivered: Deliveries, lane_of: LaneOf | N
         expired=_size(delivered.expired),
         received_only=sum(len(received - seen[ident]) for ident, received in delivered.received.items()),
         duplicated=sum(delivered.duplicated),
-        redelivered=delivered.redelivered,
+        redelivered=delivered.causes.redelivered,
+        duplicate_writes=delivered.causes.duplicate_writes,
+        retried=delivered.causes.retried,
+        cause_unknown=delivered.causes.cause_unknown,
         reordered=sum(delivered.reordered),
         reordered_max=delivered.reordered_max,
         corrupted=delivered.corrupted,

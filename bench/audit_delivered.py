@@ -10,8 +10,9 @@ import numpy.typing as npt
 from pyroaring import BitMap64
 
 from bench.audit_order import CHUNK, Order
+from bench.audit_repeats import Causes, told_apart
 from bench.audit_sent import ConsumerSource, Ident, LaneOf, Sent, fill, longs, parted
-from bench.journal import ANY_LANE, CANARY, CORRUPT, REDELIVERED, Form, Kind, Records, read
+from bench.journal import ANY_LANE, CANARY, CORRUPT, Form, Kind, Records, read
 
 _Who = tuple[int, Ident, int]
 """Consumer, (producer, epoch), between which cuts."""
@@ -22,7 +23,6 @@ class _Table(NamedTuple):
 
     who: list[_Who]
     lane: list[int]
-    flags: list[int]
     first: list[int]
     size: list[int]
     dense: list[bool]
@@ -48,7 +48,8 @@ class Deliveries:
         self.dead_lettered = {ident: BitMap64() for ident in sent}
         self.expired = {ident: BitMap64() for ident in sent}
         self._orders: dict[tuple[int, Ident], Order] = {}
-        self.corrupted = self.late = self.redelivered = 0
+        self.corrupted = self.late = 0
+        self.causes = Causes()  # of all that is duplicated
         self.duplicated = [0] * (len(cuts) + 1)
         self.reordered = [0] * (len(cuts) + 1)
 
@@ -74,16 +75,17 @@ class Deliveries:
         return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident]
 
     def _take(self, sources: Sequence[ConsumerSource], journals: Sequence[Records], chosen: Sequence[npt.NDArray[np.int64]]) -> None:
-        parts = [records.rows[i] for records, i in zip(journals, chosen, strict=True)]
-        table = _merge(parts, chosen, self._cuts, lanes_known=self._lane_of is not None)
+        rows, consumer, place = _ordered([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen)
+        table = _joined(rows, consumer, place, self._cuts, lanes_known=self._lane_of is not None)
         for source, records, places in zip(sources, journals, chosen, strict=True):
             self._compare_lanes(source.name, records.rows, places)
-        for who, lane, flags, first, size, dense, row in zip(*table, strict=True):
+        for who, lane, first, size, dense, row in zip(*table, strict=True):
             if dense:
-                self._dense(who, lane, flags, first, first + size)
+                self._dense(who, lane, first, first + size)
             else:
                 records = journals[who[0]]
-                self._listed(who, records.sequences(row), records.lanes(row), flags)
+                self._listed(who, records.sequences(row), records.lanes(row))
+        self.causes = told_apart(rows, lambda i: journals[consumer[i]].sequences(int(place[i])), self.twice)
 
     def _choose(self, records: Records, trial: int) -> npt.NDArray[np.int64]:
         """Places of this trial's sound deliveries; what else was delivered is counted."""
@@ -134,7 +136,7 @@ class Deliveries:
         self.reordered[who[2]] += order.reordered - before
         return taken
 
-    def _dense(self, who: _Who, lane: int, flags: int, first: int, stop: int) -> None:
+    def _dense(self, who: _Who, lane: int, first: int, stop: int) -> None:
         """Take first..stop-1: whole where nothing about it is odd."""
         ident = who[1]
         sent = self._sent.get(ident)
@@ -144,9 +146,9 @@ class Deliveries:
                 seen.add_range(first, stop)
                 return
         for start in range(first, stop, CHUNK):
-            self._listed(who, np.arange(start, min(start + CHUNK, stop), dtype=np.uint64), lane, flags)
+            self._listed(who, np.arange(start, min(start + CHUNK, stop), dtype=np.uint64), lane)
 
-    def _listed(self, who: _Who, sequences: npt.NDArray[np.uint64], lanes: npt.NDArray[Any] | int, flags: int) -> None:
+    def _listed(self, who: _Who, sequences: npt.NDArray[np.uint64], lanes: npt.NDArray[Any] | int) -> None:
         """Take messages in their order of arrival."""
         ident = who[1]
         distinct = BitMap64(longs(sequences))
@@ -168,7 +170,6 @@ class Deliveries:
             fresh &= ~_among(sequences, again)
             extra = len(sequences) - int(np.count_nonzero(fresh))
             self.duplicated[who[2]] += extra
-            self.redelivered += extra if flags & REDELIVERED else 0
             self.twice[ident].update(longs(sequences[~fresh]))
         self.seen[ident] = seen | expected if len(expected) > len(seen) else _added(seen, expected)
         order = self._order(who)
@@ -187,22 +188,29 @@ def _among(sequences: npt.NDArray[np.uint64], bitmap: BitMap64) -> npt.NDArray[n
     return np.isin(sequences, np.asarray(bitmap.to_array(), dtype=np.uint64))
 
 
-def _merge(
-    parts: Sequence[npt.NDArray[np.void]], places: Sequence[npt.NDArray[np.int64]], cuts: npt.NDArray[np.int64], *, lanes_known: bool
-) -> _Table:
-    """Lay the members' deliveries in one order: by time, and each member's as it wrote them."""
+def _ordered(
+    parts: Sequence[npt.NDArray[np.void]], places: Sequence[npt.NDArray[np.int64]]
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The members' deliveries in one order, by time, and each member's as it wrote them: records, whose they are, their places there."""
     rows = np.concatenate(parts)
     consumer = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     # A member's own order stands whatever its clock says.
     times = np.concatenate([np.maximum.accumulate(part["t_last"]) if len(part) else part["t_last"] for part in parts])
     order = np.lexsort((consumer, times))
-    rows, consumer, place = rows[order], consumer[order], np.concatenate(places)[order]
+    return rows[order], consumer[order], np.concatenate(places)[order]
+
+
+def _joined(
+    rows: npt.NDArray[np.void], consumer: npt.NDArray[np.int64], place: npt.NDArray[np.int64], cuts: npt.NDArray[np.int64],
+    *, lanes_known: bool,
+) -> _Table:  # fmt: skip
+    """Join neighbours that continue one another."""
     first, count = rows["first"], rows["count"].astype(np.int64)
     dense = (rows["form"] == Form.RANGE) & ((rows["stride"] == 1) | (count == 1))
     joined = dense[1:] & dense[:-1] & (first[1:] == first[:-1] + count[:-1].astype(np.uint64)) & (consumer[1:] == consumer[:-1])
     slot = np.searchsorted(cuts, rows["t_last"], side="right")
     joined &= slot[1:] == slot[:-1]
-    for name in ("producer", "epoch", "flags"):
+    for name in ("producer", "epoch"):
         joined &= rows[name][1:] == rows[name][:-1]
     same_lane = rows["lane"][1:] == rows["lane"][:-1]
     if not lanes_known:
@@ -215,7 +223,6 @@ def _merge(
     return _Table(
         who=list(zip(consumer[starts].tolist(), idents, slot[starts].tolist(), strict=True)),
         lane=lane.tolist(),
-        flags=rows["flags"][starts].tolist(),
         first=first[starts].tolist(),
         size=np.add.reduceat(count, starts).tolist(),
         dense=dense[starts].tolist(),

@@ -60,6 +60,7 @@ class ConsumerLoop:
             made = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
         else:
             made = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
+        made.keep_positions = bool(workload.faults)  # a client that tries again may write a message twice
         self.account = self._tap(made)
         self._meter = Meter()
 

@@ -7,7 +7,8 @@ at it. A record counts when its check holds; a reader stops at the first that do
 =======  ==============================================================================================================
 form     what ``first``, ``count``, ``stride`` and ``aux`` mean
 =======  ==============================================================================================================
-RANGE    sequences first, first + stride, ...: ``count`` of them; aux = what the caller gave (a broker's position)
+RANGE    sequences first, first + stride, ...: ``count`` of them; aux = 1 + the broker's position of the first, the others' follow
+         it one by one; 0 = no positions
 COLUMNS  in order of arrival: ``count`` lanes, then ``count`` sequences minus ``first``
 LIST     in order of arrival: ``count`` sequences minus ``first``
 BITMAP   ascending: bit i of the blob (most significant first) = sequence first + i
@@ -205,6 +206,35 @@ class Writer:
                 kind, trial=trial, producer=producer, first=first, count=count, group=group, epoch=epoch, lane=lane, attempt=attempt,
                 flags=flags, t_first=t, t_last=t,
             )  # fmt: skip
+
+    def placed(
+        self, kind: int, rows: Sequence[Row], positions: Sequence[int], *, trial: int, group: int = ALL, t_first: int = 0, t_last: int = 0
+    ) -> None:
+        """Write messages with the broker's position of each (0 <= position < 2^64 - 1), in order of arrival.
+
+        What ascends evenly, in positions one by one, becomes one record; else a message is one: 64 bytes, about 1.5 us.
+        """
+        i, n = 0, len(rows)
+        while i < n:
+            row, position = rows[i], positions[i]
+            count, stride = 1, 1
+            step = rows[i + 1][5] - row[5] if i + 1 < n else 0
+            if 0 < step < 1 << 32:
+                same, first = row[:5], row[5]
+                while (
+                    i + count < n
+                    and positions[i + count] == position + count
+                    and rows[i + count][5] == first + count * step
+                    and rows[i + count][:5] == same
+                ):
+                    count += 1
+                stride = step if count > 1 else 1
+            producer, epoch, lane, attempt, flags, first = row
+            self.span(
+                kind, trial=trial, producer=producer, first=first, count=count, stride=stride, group=group, epoch=epoch, lane=lane,
+                attempt=attempt, flags=flags, t_first=t_first, t_last=t_last, aux=position + 1,
+            )  # fmt: skip
+            i += count
 
     def corrupt(self, *, trial: int, group: int, t: int, count: int = 1) -> None:
         """Write that ``count`` messages arrived damaged: nothing in them is trusted, so no id is kept."""
@@ -426,6 +456,13 @@ class Records:
             return int(row["lane"])
         width = int(row["aux"]) >> _OFFSET_BITS + _SEGMENT_BITS & 0xF
         return self._data(row)[: int(row["count"]) << width].view(_UNSIGNED[width]).astype(np.uint32)
+
+    def positions(self, i: int) -> npt.NDArray[np.uint64] | None:
+        """The broker's positions of rows[i]'s messages; None where none were written."""
+        row = self.rows[i]
+        if row["form"] != Form.RANGE or not row["aux"]:
+            return None
+        return np.uint64(row["aux"] - 1) + np.arange(int(row["count"]), dtype=np.uint64)
 
     def text(self, i: int) -> str:
         """The remark in rows[i], a MARK."""

@@ -48,9 +48,10 @@ class MixedAccount(Account):
         if not n:
             return
         self._payloads, self._buffers, self._sizes, self._stamps, self.pending = [], [], [], [], 0
+        positions, self._positions = self._positions or None, []
         data = b"".join(payloads or buffers) if n > FEW or buffers else b""
-        if n <= FEW or not self._varied(data, np.fromiter(map(len, payloads) if payloads else sizes, np.int64, n), stamps):
-            self._odd(payloads or cut(data, sizes), stamps)
+        if n <= FEW or positions or not self._varied(data, np.fromiter(map(len, payloads) if payloads else sizes, np.int64, n), stamps):
+            self._odd(payloads or cut(data, sizes), stamps, None, positions)
 
     def _varied(self, data: bytes, lengths: NDArray[np.int64], stamps: Sequence[tuple[int, int]]) -> bool:
         """Account rows of this trial in which nothing is odd; False (and nothing accounted) sends them the slow way."""

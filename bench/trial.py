@@ -230,7 +230,7 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
 def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session) -> dict[str, Any]:
     capabilities, mode = session.adapter.capabilities, session.adapter.mode
     one = replace(one, unexpected=one.unexpected + foreign)
-    row = asdict(one)
+    row = asdict(one) | {"persistence": mode.persistence.value, "copies": mode.copies}
     word, why = verdict(one, mode.delivery.value, capabilities.order_delivered)
     reasons = list(why)
     if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline

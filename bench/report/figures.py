@@ -231,6 +231,8 @@ def audit(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
     for result in results:
         mode = result.variant.get("mode") or {}
         label = f"{name(result)}: {text.promise(result.delivery)}; order: {mode.get('ordering', 'not known')}"
+        if mode.get("persistence"):  # of old runs it is not known
+            label += f"; acknowledged: {mode['persistence']}, copies: {mode.get('copies', 'not known')}"
         rows: list[tuple[str | Cell, ...]] = [
             (
                 group.group,

@@ -27,7 +27,9 @@ def write(writer, event, rng):
     common = {"trial": event.trial, "group": event.group}
     producers = {row[:2] + row[3:5] for row in event.rows}
     sequences = [row[5] for row in event.rows]
-    if len(producers) == 1 and sequences == list(range(sequences[0], sequences[0] + len(sequences))) and rng.random() < 0.5:
+    if event.positions:
+        writer.placed(event.kind, event.rows, event.positions, t_first=event.t, t_last=event.t, **common)
+    elif len(producers) == 1 and sequences == list(range(sequences[0], sequences[0] + len(sequences))) and rng.random() < 0.5:
         producer, epoch, lane, attempt, flags, first = event.rows[0]
         lane = lane if len({row[2] for row in event.rows}) == 1 and rng.random() < 0.5 else ANY_LANE
         writer.span(
@@ -168,6 +170,11 @@ def consume(rng, sent, members, group, lane_of):
 
 
 def deliveries(rng, rows, group, sent):
+    placed = rng.random() < 0.4
+
+    def place(row):  # of a log: one write of each message, now and then two
+        return row[5] // 3 + 1000 * row[2] + (rng.randint(0, 1) << 20 if rng.random() < 0.3 else 0)
+
     t = rng.randint(0, 3)
     for part in pieces(rng, rows, rng.choice((1, 8, 40))):
         t += rng.choice((0, 1, 5, -1))
@@ -175,7 +182,8 @@ def deliveries(rng, rows, group, sent):
             yield Event(Kind.RECEIVED, part, TRIAL, group, t)
             if rng.random() < 0.05:
                 continue  # received, never processed
-        yield Event(Kind.PROCESSED, part, TRIAL, group, t)
+        positions = tuple(place(row) for row in part) if placed and rng.random() < 0.9 else ()
+        yield Event(Kind.PROCESSED, part, TRIAL, group, t, positions)
         if rng.random() < 0.05:
             ended = tuple(rng.sample(sent, min(len(sent), 9)))
             yield Event(rng.choice((Kind.DEAD, Kind.EXPIRED)), ended, TRIAL, group, t)

@@ -22,6 +22,7 @@ class Event:
     trial: int = 1
     group: int = ALL
     t: int = 0
+    positions: tuple[int, ...] = ()  # the broker's, of each row
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,18 @@ def _fate(kinds, open_attempts):
 
 
 def _deliveries(members, trial):
+    """(time, member, place of its event, place in it, row, position or None), as they came."""
     merged = []
     for member, events in enumerate(members):
         clock = None
-        for position, event in enumerate(events):
+        for place, event in enumerate(events):
             if event.kind != Kind.PROCESSED or event.trial != trial:
                 continue
             clock = event.t if clock is None else max(clock, event.t)
-            merged.extend((clock, member, position, i, row) for i, row in enumerate(event.rows) if not row[4] & ODD)
-    return sorted(merged)
+            positions = event.positions or (None,) * len(event.rows)
+            rows = enumerate(zip(event.rows, positions, strict=True))
+            merged.extend((clock, member, place, i, row, position) for i, (row, position) in rows if not row[4] & ODD)
+    return sorted(merged, key=lambda one: one[:4])
 
 
 def _ident(row):
@@ -93,10 +97,23 @@ def _ends(members, trial):
     return ends
 
 
+def _cause(before, attempt, position, flags):
+    """Why a message came again that had come ``before``."""
+    positions = [known for _, known in before]
+    if attempt not in [known for known, _ in before]:
+        return "retried"
+    if position is not None and position in positions:
+        return "redelivered"
+    if position is not None and None not in positions:
+        return "duplicate_writes"
+    return "redelivered" if flags & REDELIVERED else "cause_unknown"
+
+
 def _group(fates, members, trial, lane_of):
     seen, strays, highest, duplicates = [], set(), {}, []
-    redelivered = reordered = worst = 0
-    for _, member, _, _, (producer, epoch, lane, _, flags, sequence) in _deliveries(members, trial):
+    reordered = worst = 0
+    before, causes = defaultdict(list), []
+    for _, member, _, _, (producer, epoch, lane, attempt, flags, sequence), position in _deliveries(members, trial):
         ident = (producer, epoch, sequence)
         if ident not in fates:
             strays.add(ident)
@@ -104,13 +121,14 @@ def _group(fates, members, trial, lane_of):
         scope = (member, producer, epoch, lane)
         if ident in seen:
             duplicates.append(ident)
-            redelivered += bool(flags & REDELIVERED)
+            causes.append(_cause(before[ident], attempt, position, flags))
         else:
             seen.append(ident)
             if highest.get(scope, -1) > sequence:
                 reordered += 1
                 worst = max(worst, highest[scope] - sequence)
         highest[scope] = max(highest.get(scope, -1), sequence)
+        before[ident].append((attempt, position))
     ends = _ends(members, trial)
     lost = sorted(ident for ident, fate in fates.items() if fate == "ok" and ident not in seen and ident not in ends)
     where = {"prefix": 0, "middle": 0, "tail": 0}
@@ -133,7 +151,7 @@ def _group(fates, members, trial, lane_of):
         "expired": ended.count("expired"),
         "received_only": sum(ident in fates and ident not in seen for ident in received),
         "duplicated": len(duplicates),
-        "redelivered": redelivered,
+        **{name: causes.count(name) for name in ("redelivered", "duplicate_writes", "retried", "cause_unknown")},
         "reordered": reordered,
         "reordered_max": worst,
         "corrupted": len(damaged),

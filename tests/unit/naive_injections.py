@@ -81,11 +81,11 @@ class _Group:
     def repeats(self):
         """(what, injection) of each delivery that was repeated or out of order; those before the first have none."""
         found, seen, highest = [], set(), {}
-        for _, member, position, _, row in self.merged:
+        for _, member, place, _, row, _ in self.merged:
             ident, scope = _ident(row), (member, *row[:3])
             if ident not in self.fates:
                 continue
-            begun = [i for i, (begin, _) in enumerate(self.injections) if begin <= self.members[member][position].t]
+            begun = [i for i, (begin, _) in enumerate(self.injections) if begin <= self.members[member][place].t]
             what = "duplicated" if ident in seen else "reordered" if highest.get(scope, -1) > row[5] else ""
             if what and begun:
                 found.append((what, begun[-1]))

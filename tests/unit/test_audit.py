@@ -49,7 +49,7 @@ def account(tmp_path, rows, sent=SENT, extra=()):
 
 NOTHING = GroupAudit(
     sent=N, acknowledged=N, processed=N, lost=0, lost_where={"prefix": 0, "middle": 0, "tail": 0},
-    dead_lettered=0, expired=0, received_only=0, duplicated=0, redelivered=0,
+    dead_lettered=0, expired=0, received_only=0, duplicated=0, redelivered=0, duplicate_writes=0, retried=0, cause_unknown=0,
     reordered=0, reordered_max=0, corrupted=0, unexpected=0, unknown=0, recovered=0, failed_delivered=0, late=0,
 )  # fmt: skip
 
@@ -84,16 +84,35 @@ def test_a_lane_of_which_nothing_came_lost_its_prefix(tmp_path):
     assert (found.lost, found.lost_where) == (N // 4, {"prefix": N // 4, "middle": 0, "tail": 0})
 
 
-@pytest.mark.parametrize("flag", [0, REDELIVERED])
-def test_a_duplicate_is_named_and_told_from_a_marked_redelivery(tmp_path, flag):
+AGAIN = CLEAN[1480:1500]
+AGAIN_IDS = tuple((0, 0, row[5]) for row in AGAIN)
+
+
+@pytest.mark.parametrize(("flag", "cause"), [(0, "cause_unknown"), (REDELIVERED, "redelivered")])
+def test_a_duplicate_is_named_and_told_from_a_marked_redelivery(tmp_path, flag, cause):
     rows = list(CLEAN)
-    rows[1500:1500] = [(*row[:4], flag, row[5]) for row in CLEAN[1480:1500]]
+    rows[1500:1500] = [(*row[:4], flag, row[5]) for row in AGAIN]
     found = account(tmp_path, rows)
-    ids = tuple((0, 0, s) for s in range(1480, 1500))
-    assert found == replace(NOTHING, duplicated=20, redelivered=20 if flag else 0, duplicated_ids=ids)
+    assert found == replace(NOTHING, duplicated=20, duplicated_ids=AGAIN_IDS, **{cause: 20})
     assert verdict(found, "at-least-once", True).word == "as promised"
     for promise in ("at-most-once", "exactly-once"):
         assert verdict(found, promise, True).word == "violated"
+
+
+@pytest.mark.parametrize(("positions", "cause"), [(range(500, 520), "redelivered"), (range(N, N + 20), "duplicate_writes")])
+def test_one_write_delivered_twice_is_told_from_two_writes(tmp_path, positions, cause):
+    first = [Event(Kind.PROCESSED, tuple(AGAIN), TRIAL, 0, 1, tuple(range(500, 520)))]
+    again = [Event(Kind.PROCESSED, tuple((*row[:4], REDELIVERED, row[5]) for row in AGAIN), TRIAL, 0, 2, tuple(positions))]
+    sent = [Event(Kind.ATTEMPT, tuple(AGAIN), TRIAL), Event(Kind.OK, tuple(AGAIN), TRIAL)]
+    (found,) = audited(tmp_path, by_fours([sent], [(0, first + again)]), random.Random(1))
+    assert GroupAudit(**found) == replace(
+        NOTHING, sent=20, acknowledged=20, processed=20, duplicated=20, duplicated_ids=AGAIN_IDS, **{cause: 20}
+    )
+
+
+def test_what_the_application_sent_again_is_told_from_both(tmp_path):
+    again = [Event(Kind.PROCESSED, tuple((*row[:3], 1, *row[4:]) for row in AGAIN), TRIAL, 0, N)]
+    assert account(tmp_path, CLEAN, extra=again) == replace(NOTHING, duplicated=20, duplicated_ids=AGAIN_IDS, retried=20)
 
 
 @pytest.mark.parametrize("apart", [4, 400])
