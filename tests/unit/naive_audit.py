@@ -110,7 +110,7 @@ def _cause(before, attempt, position, flags):
 
 
 def _group(fates, members, trial, lane_of):
-    seen, strays, highest, duplicates = [], set(), {}, []
+    seen, strays, highest, duplicates = set(), set(), {}, []
     reordered = worst = 0
     before, causes = defaultdict(list), []
     for _, member, _, _, (producer, epoch, lane, attempt, flags, sequence), position in _deliveries(members, trial):
@@ -123,7 +123,7 @@ def _group(fates, members, trial, lane_of):
             duplicates.append(ident)
             causes.append(_cause(before[ident], attempt, position, flags))
         else:
-            seen.append(ident)
+            seen.add(ident)
             if highest.get(scope, -1) > sequence:
                 reordered += 1
                 worst = max(worst, highest[scope] - sequence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 
 from naive_audit import ODD, _deliveries, _ends, _fates, _ident
 
@@ -24,6 +25,7 @@ class _Group:
         got = [event for events in members for event in events if event.trial == trial]
         self.got = [(event, row) for event in got for row in event.rows if not row[4] & ODD]
         self.merged = _deliveries(members, trial)
+        self.said_of, self.got_of = _by_message(self.said), _by_message(self.got)
 
     def times(self, pairs, kind):
         return sorted(event.t for event, _ in pairs if event.kind == kind)
@@ -41,7 +43,7 @@ class _Group:
             open_ = [ident for ident in mine if ident not in seen and ident not in self.ends]
             flying = [ident for ident in self.fates if self.flies(ident, begin, i, owners, seen)]
             taken = {_ident(row) for event, row in self.got if event.kind == Kind.RECEIVED and event.t < begin}
-            end = min([*attempts[-1:], *(t for t, _ in self.injections[i + 1 : i + 2])], default=begin)
+            end = min([*attempts[-1:], *(t for t, _ in self.injections[i + 1 : i + 2])]) if attempts else begin
             counts.append({
                 "in_flight": len(flying), "received": sum(ident in taken for ident in flying),
                 "lost": sum(self.fates[ident] == "ok" for ident in open_), "unknown": sum(self.fates[ident] == "info" for ident in open_),
@@ -53,30 +55,30 @@ class _Group:
 
     def owner(self, ident, again):
         """Where it was received and never processed: what came after that. Else what had not passed when it was attempted."""
-        processed = any(_ident(row) == ident and event.kind == Kind.PROCESSED for event, row in self.got)
-        received = [event.t for event, row in self.got if _ident(row) == ident and event.kind == Kind.RECEIVED]
+        processed = any(event.kind == Kind.PROCESSED for event in self.got_of[ident])
+        received = [event.t for event in self.got_of[ident] if event.kind == Kind.RECEIVED]
         last = len(self.injections) - 1
         if received and not processed:
             return next((i for i, (begin, _) in enumerate(self.injections) if begin >= max(received)), last)
-        attempted = min(event.t for event, row in self.said if _ident(row) == ident)
+        attempted = min(event.t for event in self.said_of[ident])
         begun = [i for i, (begin, _) in enumerate(self.injections) if begin <= attempted]
         if any(again[i] is None or attempted <= again[i] for i in begun):
             return begun[-1]
         return min(len(begun), last)
 
     def flies(self, ident, begin, i, owners, seen):
-        if min(event.t for event, row in self.said if _ident(row) == ident) >= begin:
+        if min(event.t for event in self.said_of[ident]) >= begin:
             return False
         if any(t < begin for t in self.ended_at(ident)):
             return False
-        failed = [event.t for event, row in self.said if _ident(row) == ident and event.kind == Kind.FAIL]
+        failed = [event.t for event in self.said_of[ident] if event.kind == Kind.FAIL]
         if self.fates[ident] == "fail":
             return not any(t < begin for t in failed)
         return ident in seen or ident in self.ends or owners[ident] >= i
 
     def ended_at(self, ident):
         kinds = (Kind.PROCESSED, Kind.DEAD, Kind.EXPIRED)
-        return [event.t for event, row in self.got if _ident(row) == ident and event.kind in kinds]
+        return [event.t for event in self.got_of[ident] if event.kind in kinds]
 
     def repeats(self):
         """(what, injection) of each delivery that was repeated or out of order; those before the first have none."""
@@ -99,3 +101,10 @@ def _gap(times, begin, end):
         return None
     stops = [begin, *(t for t in times if begin < t < end), end]
     return max(later - earlier for earlier, later in itertools.pairwise(stops))
+
+
+def _by_message(pairs):
+    found = defaultdict(list)
+    for event, row in pairs:
+        found[_ident(row)].append(event)
+    return found

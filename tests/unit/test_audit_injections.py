@@ -1,53 +1,16 @@
-"""Anomalies by injection: against a naive twin through real journals, and each case planted alone."""
+"""Anomalies by injection, each case planted alone; against a naive twin: test_audit.py."""
 
 from __future__ import annotations
 
 import random
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
-from audit_schedules import TRIAL, chaos, journals, lanes_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from audit_schedules import TRIAL, journals
 from naive_audit import Event, Schedule
-from naive_injections import naive_by_injection
 
-from bench.audit import audit
 from bench.audit_injections import Injection, by_injection
 from bench.journal import Kind
-
-
-def counted(folder, schedule, injections, rng):
-    """Counts by injection, and the accounts, by group."""
-    names = [f"g{i}" for i in range(schedule.groups)]
-    lane_of = lanes_of(schedule.lane_of)
-    with journals(folder, schedule, rng) as (senders, receivers):
-        found = by_injection(senders, receivers, trial=TRIAL, groups=names, injections=injections, lane_of=lane_of)
-        accounts = audit(senders, receivers, trial=TRIAL, groups=names, lane_of=lane_of)
-    return [[asdict(one) for one in found[name]] for name in names], [accounts[name] for name in names]
-
-
-SIZES = st.builds(dict, producers=st.integers(1, 2), groups=st.integers(1, 2), members=st.integers(1, 3), lanes=st.integers(1, 3))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32), SIZES, st.integers(0, 4))
-def test_any_schedule_is_counted_as_the_naive_way_does(seed, sizes, faults):
-    rng = random.Random(seed)
-    schedule = chaos(rng, **sizes)
-    begins = sorted(rng.randint(0, 40) for _ in range(faults))
-    injections = [Injection(t, rng.choice((None, t, t + rng.randint(0, 9)))) for t in begins]
-    with tempfile.TemporaryDirectory() as folder:
-        found, accounts = counted(Path(folder), schedule, injections, rng)
-    assert found == naive_by_injection(schedule, TRIAL, injections)
-    for counts, account in zip(found, accounts, strict=True):
-        for name in ("lost", "unknown", "recovered") if injections else ():
-            assert sum(one[name] for one in counts) == getattr(account, name)
-        for name in ("duplicated", "reordered"):
-            assert sum(one[name] for one in counts) <= getattr(account, name)
-
 
 # ---- one thing at a time: a producer sends ten messages every 10 ns and is told 1 ns later; they are processed 5 ns after that
 
@@ -63,8 +26,9 @@ DONE = [ten(Kind.PROCESSED, at, 10 * at + 5) for at in range(10)]
 
 
 def one_group(tmp_path, injections, *, sent=SENT, done=DONE):
-    (found,), _ = counted(tmp_path, Schedule([sent], [(0, done)], 1, lambda *_: 0), injections, random.Random(1))
-    return found
+    with journals(tmp_path, Schedule([sent], [(0, done)], 1, lambda *_: 0), random.Random(1)) as (senders, receivers):
+        found = by_injection(senders, receivers, trial=TRIAL, groups=["g"], injections=injections)
+    return [asdict(one) for one in found["g"]]
 
 
 def without(*gone):
