@@ -1,82 +1,74 @@
-"""tcp and zeromq made slower by a known share: the truth that ``benchmarks.evidence.power`` looks for.
+"""tcp and zeromq with a consumer that works, and is slower by a known share: the truth that ``benchmarks.evidence.power`` looks for.
 
-The adapter, its client and the harness's loop stay as they are; but once in each 50 ms of the clock that all processes share, at its
-first send() or poll() there, each endpoint burns CPU for 50 ms * s / (1 + s) and does nothing else. So all of a variant stands still
-together for that share of the time and is itself for the rest: its rate at full speed is 1 / (1 + s) of what it was. CPU a message
-grows too, by 1 + s where a process has nothing to wait for, by more where it has.
+The adapter, its client and the harness's loop stay as they are. In both sides of a comparison the consumer does a fixed piece of work for
+each message that poll() returned (a check sum of ``WORK`` bytes: more than everything else costs), so that it is what limits the rate and
+never waits. The slowed one then burns ``s`` of the CPU time that its thread has used since it last did so: its own work, the client, the
+harness. So it needs 1 + s of the CPU for each message, and delivers 1 / (1 + s) of the rate.
 
-Burning a share of every call instead was tried, and changes more than the speed: queues fill, and threads that would have been awake
-have to be woken. Where others use the cores, pauses cost more than they should too (what burns CPU loses its turn). So whether it came
-out as it should is measured in each evidence, and printed: power.md.
+Two other ways were tried and do not slow what is measured. Pauses of all endpoints at once, s / (1 + s) of every 50 ms: without the work
+neither endpoint is busy (over tcp they use 1.3 of 2 cores, each waiting for the other in turn), and what a pause took is made up for after
+it, when the buffers are full; the rate stayed at 0.98-1.02. Burning a share of every send() and poll() as they are: queues fill, threads
+that would have been awake have to be woken, and it changes more than the speed. What it came to is measured and printed (power.md).
+
+No socket buffers are set: 200,000 bytes of each, given to ZeroMQ, made a connection with a busy consumer stall (81-273 k/s, without 276).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from time import perf_counter_ns
+from time import thread_time_ns
 from typing import Any
+from zlib import crc32
 
 import adapters
 from adapters import AdapterClass
-from adapters.base import Adapter, Batch, Block, Consumer, Options, Outcomes, Producer, Wiring
+from adapters.base import Adapter, Batch, Consumer, Options, Outcomes, Producer, Wiring
 from adapters.capabilities import Capabilities
 from adapters.options import typed_settings
 from adapters.tcp import CAPABILITIES as TCP
 from adapters.zeromq import CAPABILITIES as ZEROMQ
 
-PERIOD_NS = 50_000_000  # a window of half a second has ten of them; a send() or poll() of 256 messages takes a hundredth of one
+WORK: Mapping[str, int] = {"tcp": 5_000, "zeromq": 15_000}
+"""Bytes whose check sum is computed for each message: about 1 and 3 us, several times what the rest of a receive costs."""
 
 
 class Drag:
-    """Keeps this process from its work for ``share`` / (1 + ``share``) of the time."""
+    """Makes its thread slower: each pay() burns ``share`` of the CPU that the thread has used since the last."""
 
     def __init__(self, share: float) -> None:
-        self._pause_ns = round(PERIOD_NS * share / (1 + share))
-        self._paid = perf_counter_ns() // PERIOD_NS
+        self._share = share
+        self._paid_ns = thread_time_ns()
 
     def pay(self) -> None:
-        """Burn this period's pause, if it has not been. Reads the clock as often where ``share`` is 0, so that both sides do."""
-        now_ns = perf_counter_ns()
-        period = now_ns // PERIOD_NS
-        if period == self._paid:
-            return
-        self._paid = period
-        end_ns = now_ns + self._pause_ns
-        while now_ns < end_ns:
-            now_ns = perf_counter_ns()
-
-
-class SlowedProducer:
-    """The producer of another adapter, with a drag on send()."""
-
-    def __init__(self, inner: Producer, drag: Drag) -> None:
-        self._send = inner.send
-        self._pay = drag.pay
-        self.ready, self.room, self.pump = inner.ready, inner.room, inner.pump
-        self.flush, self.events, self.close = inner.flush, inner.events, inner.close
-
-    def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:
-        """The inner one's answer, after the pause where one is due."""
-        taken = self._send(block, lo, hi, timeout_s, group)
-        self._pay()
-        return taken
+        """Burn. Reads the clock as often as it can be where ``share`` is 0: at least twice, so that both sides pay for that."""
+        used_ns = thread_time_ns()
+        end_ns = used_ns + int((used_ns - self._paid_ns) * self._share)
+        while True:
+            self._paid_ns = thread_time_ns()
+            if self._paid_ns >= end_ns:
+                return
 
 
 class SlowedConsumer:
-    """The consumer of another adapter, with a drag on poll()."""
+    """The consumer of another adapter, with work of ``work`` bytes a message and a drag on poll()."""
 
-    def __init__(self, inner: Consumer, drag: Drag) -> None:
+    def __init__(self, inner: Consumer, drag: Drag, work: int) -> None:
         self._poll = inner.poll
         self._pay = drag.pay
+        self._data = bytes(work)
         self.ack, self.settle, self.idle = inner.ack, inner.settle, inner.idle
         self.events: Any = inner.events
         self.close = inner.close
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """The inner one's answer, after the pause where one is due."""
+        """The inner one's answer, after the work on it. Where nothing came, what that cost is paid for with the next batch."""
         batch = self._poll(max_messages, timeout_s)
-        self._pay()
+        if batch is not None:
+            data = self._data
+            for _ in range(batch.count):
+                crc32(data)
+            self._pay()
         return batch
 
 
@@ -95,16 +87,16 @@ class _Slowed:
         self.mode = self._inner.mode
         self.wire, self.prepare, self.cleanup = self._inner.wire, self._inner.prepare, self._inner.cleanup
 
-    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> SlowedProducer:
-        """The inner one's producer, slowed."""
-        return SlowedProducer(self._inner.producer(wiring, index, outcomes), Drag(self._percent / 100))
+    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
+        """The inner one's producer, as it is."""
+        return self._inner.producer(wiring, index, outcomes)
 
     def consumer(self, wiring: Wiring, group: str, member: int) -> SlowedConsumer:
         """The inner one's consumer, slowed."""
-        return SlowedConsumer(self._inner.consumer(wiring, group, member), Drag(self._percent / 100))
+        return SlowedConsumer(self._inner.consumer(wiring, group, member), Drag(self._percent / 100), WORK[self._system])
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
-        """The inner one's settings, and by how much both sides are slowed."""
+        """The inner one's settings, and by how much the consumer is slowed."""
         return {side: {**settings, "slow": self._percent} for side, settings in self._inner.effective().items()}
 
 
