@@ -25,6 +25,8 @@ from bench.progress import Progress
 from bench.store import RunWriter
 
 ALLOWED: Final = 0.02
+ALLOWED_CLOSED_P999: Final = 0.05
+"""Of a closed loop's p99.9: the stall is not in it, so it is made of the few wake-ups that came a millisecond late, on 58 ms."""
 FORMAT: Final = 1
 PAGE: Final = "calibration.md"
 RATE: Final = 1000  # of the stall, messages a second
@@ -124,7 +126,9 @@ def compare(folder: Path, live: Live) -> Iterator[Figure]:
             else:
                 q = exact.QUANTILES[key]
                 true = recount.quantile(values, q, said) if recount.supported(len(values), q) else None
-            yield Figure(number, f"{name}: {tag} {key.removesuffix('_ns')}", said, true, ALLOWED, "ns")
+            late = "closed" in live.case.load and key == "p999_ns"
+            allowed = ALLOWED_CLOSED_P999 if late else ALLOWED
+            yield Figure(number, f"{name}: {tag} {key.removesuffix('_ns')}", said, true, allowed, "ns")
         if live.calculated_ns is not None:
             said = record["latency"]["end_to_end_intended"]["p999_ns"]
             yield Figure(number, f"{name}: e2e p999, as calculated", said, live.calculated_ns, ALLOWED, "ns")
