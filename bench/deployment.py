@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bench import servers
 from bench.errors import ServerError
+from bench.faults import links
+from bench.faults.links import Links
 from bench.guard import Guard
 from bench.servers.base import Request, Server
 from bench.spec import AUTO, Variant
@@ -47,10 +49,12 @@ def place_of(variant: Variant) -> Place | None:
 class Deployment:
     """Starts, watches, restarts and stops the servers of a run."""
 
-    def __init__(self, guard: Guard, folder: Path, run_id: str) -> None:
+    def __init__(self, guard: Guard, folder: Path, run_id: str, links: Links | None = None) -> None:
+        """``links``: where servers and the network will be broken; its proxies are watched with the servers."""
         self._guard = guard
         self._folder = folder
         self._run_id = run_id
+        self._links = links
         self._running: dict[Place, Server] = {}
         self._starts = 0
 
@@ -86,7 +90,11 @@ class Deployment:
             folder = self._folder / f"{place.name}-{number}"
             number += 1
         folder.mkdir(parents=True)
-        return servers.start(place.system, Request(kind, folder, self._run_id, self._guard, address=place.address))
+        wiring = {} if self._links is None else links.request(place.system)
+        breaks = self._links is not None
+        return servers.start(
+            place.system, Request(kind, folder, self._run_id, self._guard, address=place.address, breaks=breaks, wiring=wiring)
+        )
 
     def server(self, place: Place | None) -> Server | None:
         """Return a place's server, started anew where it has died; None for a broker-less system. Raises ServerError."""
@@ -110,9 +118,10 @@ class Deployment:
         return [node.pid for server in servers_ for node in server.nodes if node.pid is not None]
 
     def dead(self, place: Place | None) -> str | None:
-        """Say why a place's server is dead; None when it lives or there is none."""
+        """Say why a place's server, or the proxies, are dead; None when they live or there are none."""
         server = self.running(place)
-        return None if server is None else server.dead()
+        reason = None if server is None else server.dead()
+        return reason or (None if self._links is None else self._links.dead())
 
     def stop(self) -> None:
         """Stop all; idempotent."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bench.errors import ServerError
+from bench.faults import links
 from bench.guard import Guard
 from bench.servers import choose, recipe, start
 from bench.servers.base import Request, Server
@@ -58,7 +59,8 @@ def servers(session_guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> I
             absent(str(error))
             raise
         folder = tmp_path_factory.mktemp(f"server-{system}")
-        started[system] = start(system, Request(kind, folder, session_guard.run_id, session_guard))
+        wiring = links.request(system)  # a proxy may be put before it: tests/integration/test_links.py
+        started[system] = start(system, Request(kind, folder, session_guard.run_id, session_guard, wiring=wiring))
         return started[system]
 
     yield get

@@ -22,6 +22,9 @@ class Node:
     address: str  # host:port that it listens on
     advertised: str  # host:port that clients are told
     log: Path | None = None
+    # A node that tells its clients addresses itself (Kafka) has a listener more for those that come by a proxy. Else "".
+    proxied: str = ""  # host:port of the proxy that it tells them
+    behind: str = ""  # host:port of that listener
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Request:
     nodes: int = 1
     version: str = ""  # "" = the recipe's own choice
     port: int = 0  # 0 = any free one
-    wiring: Mapping[str, Any] = field(default_factory=dict)
+    breaks: bool = False  # nodes will be killed: what they wait for each other is set short, and shown among the settings
+    wiring: Mapping[str, Any] = field(default_factory=dict)  # "advertise", "proxied": an address by node, see common.advertised
 
 
 class Server(Protocol):
@@ -60,8 +64,15 @@ class Server(Protocol):
     bootstrap: tuple[str, ...]  # advertised addresses: wiring["servers"]
     settings: Mapping[str, Any]  # effective ones, for the report
 
-    def dead(self) -> str | None: ...  # None = lives; else why not, with the node's last log lines
+    def dead(self) -> str | None: ...  # None = lives, or was taken down on purpose; else why not, with the node's last log lines
     def stop(self) -> None: ...
+
+    # Breaking it on purpose, by a node's name. ServerError where that cannot be done: an unknown name, a server that runs elsewhere.
+    def kill(self, node: str) -> None: ...  # SIGKILL; returns when it is gone
+    def stop_node(self, node: str) -> None: ...  # asks it to end in order; ServerError where it had to be killed
+    def pause(self, node: str) -> None: ...  # SIGSTOP; returns when every thread of it stands still
+    def resume(self, node: str) -> None: ...  # SIGCONT
+    def restart(self, node: str) -> None: ...  # the same data, ports and settings; returns when it answers; ``nodes`` has its new pid
 
 
 class Recipe(Protocol):

@@ -8,9 +8,10 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ POLL_S = 0.02
 FRAME = re.compile(r"\s+(at \S+\(.*\)|\.\.\. \d+ (more|common frames omitted))")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # RabbitMQ writes them into files too
 STOP_TIMEOUT_S = 15.0
+PAUSE_TIMEOUT_S = 10.0
+PAUSE_POLL_S = 0.0005
 DATA = Path(__file__).resolve().parent.parent / "data"  # templates that ship with the package
 
 T = TypeVar("T")
@@ -90,6 +93,14 @@ def advertised(request: Request, node: str, address: str) -> str:
     return str(chosen.get(node, address))
 
 
+def proxied(request: Request, node: str) -> str:
+    """The address of the proxy before a node, "" where there is none: wiring["proxied"], known before the server starts.
+
+    Only a server that tells clients where its nodes are needs it: it keeps a second listener for those that come by the proxy.
+    """
+    return str(request.wiring.get("proxied", {}).get(node, ""))
+
+
 def local(port: int) -> str:
     """host:port on this machine."""
     return f"{LOOPBACK}:{port}"
@@ -149,9 +160,17 @@ def refuse_version(request: Request, system: str, have: str) -> None:
         raise ServerError(f"{system}: {request.kind} gives version {have}, not {request.version}")
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a node is started, at first and again: each time in the same folder, on the same ports, with the same settings."""
+
+    spawn: Callable[[], subprocess.Popen[bytes]]  # through the guard
+    wait: Callable[[subprocess.Popen[bytes]], Any]  # until its protocol answers; raises ServerError
+
+
 @dataclass
 class ProcessServer:
-    """A server whose nodes are processes of this machine, started through the request's guard."""
+    """A server whose nodes are processes of this machine, started through the request's guard. Thread-safe."""
 
     system: str
     kind: str
@@ -164,34 +183,117 @@ class ProcessServer:
     helpers: Sequence[subprocess.Popen[bytes]] = ()  # stopped after the nodes (epmd)
     scratch: Sequence[Path] = ()  # data, removed when it has stopped; the logs stay
     stop_timeout_s: float = STOP_TIMEOUT_S
+    launches: Sequence[Launch] = ()  # one a node; none: a node that is down stays down
     _born: dict[int, int | None] = field(init=False)
+    _down: set[str] = field(init=False, default_factory=set)  # names of nodes taken down on purpose
+    _cores: dict[str, set[int]] = field(init=False, default_factory=dict)  # where a node that is down was allowed to run
+    _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
     _stopped: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
+        self.processes = list(self.processes)
         self._born = {node.pid: start_time(node.pid) for node in self.nodes if node.pid is not None}
 
     def dead(self) -> str | None:
-        """None while every node lives; else which does not, how it ended, and its last log lines."""
-        if self._stopped:
-            return f"{self.system} was stopped"
-        for node, popen in zip(self.nodes, self.processes, strict=True):
-            reason = ended(popen)
-            if reason is None and node.pid is not None and start_time(node.pid) != self._born[node.pid]:
-                # A zombie already, and poll() looked a moment too early to say how it ended.
-                reason = ended(popen) or "has died"
-            if reason is not None:
-                return f"{node.name} {reason}; its last log lines ({node.log or 'none'}):\n{tail(node.log)}"
-        return None
+        """None while every node lives or was taken down on purpose; else which does not, how it ended, and its last log lines."""
+        with self._lock:
+            if self._stopped:
+                return f"{self.system} was stopped"
+            for node, popen in zip(self.nodes, self.processes, strict=True):
+                if node.name in self._down:
+                    continue
+                reason = ended(popen)
+                if reason is None and node.pid is not None and start_time(node.pid) != self._born[node.pid]:
+                    # A zombie already, and poll() looked a moment too early to say how it ended.
+                    reason = ended(popen) or "has died"
+                if reason is not None:
+                    return f"{node.name} {reason}; its last log lines ({node.log or 'none'}):\n{tail(node.log)}"
+            return None
+
+    def kill(self, node: str) -> None:
+        """SIGKILL a node; returns when it is gone. Its data stays as it is, and so does what it had not written."""
+        self._end(node, signal.SIGKILL)
+
+    def stop_node(self, node: str) -> None:
+        """Ask a node to end (SIGTERM) and wait until it has. Raises ServerError where it had to be killed: that was no orderly end."""
+        if self._end(node, signal.SIGTERM) == -signal.SIGKILL:
+            raise ServerError(f"{node} did not end within {self.stop_timeout_s:g} s of SIGTERM and was killed")
+
+    def pause(self, node: str) -> None:
+        """SIGSTOP a node; returns when all its threads stand still. Its connections stay open, and the kernel goes on acknowledging."""
+        popen = self.processes[self._index(node)]
+        self._must_live(node, popen)
+        popen.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + PAUSE_TIMEOUT_S
+        # waitpid(2): reported when the whole group of threads has stopped. It does not take the exit code away from Popen.
+        while os.waitid(os.P_PID, popen.pid, os.WSTOPPED | os.WNOHANG) is None:
+            self._must_live(node, popen)
+            if time.monotonic() >= deadline:
+                raise ServerError(f"{node} did not stand still within {PAUSE_TIMEOUT_S:g} s of SIGSTOP")
+            time.sleep(PAUSE_POLL_S)
+
+    def resume(self, node: str) -> None:
+        """SIGCONT a node; one that was not paused goes on as before."""
+        popen = self.processes[self._index(node)]
+        self._must_live(node, popen)
+        popen.send_signal(signal.SIGCONT)
+
+    def restart(self, node: str) -> None:
+        """Start a node again, ending it in order first where it lives; returns when its protocol answers.
+
+        Raises ServerError where it does not come up. A server that keeps its data in memory comes back empty.
+        """
+        index = self._index(node)
+        if not self.launches:
+            raise ServerError(f"{node} cannot be started again: its recipe does not say how (ProcessServer.launches)")
+        if self.processes[index].poll() is None:
+            self.stop_node(node)
+        with self._lock:
+            if self._stopped:
+                raise ServerError(f"{node} is not started again: {self.system} was stopped")
+            self._down.add(node)  # also where it had died by itself: until it answers, it is known to be down
+            popen = self.launches[index].spawn()
+            if node in self._cores:
+                os.sched_setaffinity(popen.pid, self._cores[node])  # it has one thread yet, and the others inherit
+            self.processes = [*self.processes[:index], popen, *self.processes[index + 1 :]]
+            self.nodes = (*self.nodes[:index], replace(self.nodes[index], pid=popen.pid), *self.nodes[index + 1 :])
+            self._born[popen.pid] = start_time(popen.pid)
+        try:
+            self.launches[index].wait(popen)
+        finally:
+            with self._lock:
+                self._down.discard(node)
 
     def stop(self) -> None:
         """Ask all nodes to end, kill what does not within the limit, then the helpers; removes the data. Idempotent."""
-        if self._stopped:
-            return
-        self._stopped = True
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
         stop_all(self.guard, self.processes, self.stop_timeout_s)
         stop_all(self.guard, self.helpers, 2.0)
         for folder in self.scratch:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _index(self, node: str) -> int:
+        names = [each.name for each in self.nodes]
+        if node not in names:
+            raise ServerError(f"{self.system} has no node {node!r}; it has: {', '.join(names)}")
+        return names.index(node)
+
+    def _must_live(self, node: str, popen: subprocess.Popen[bytes]) -> None:
+        reason = ended(popen)
+        if reason is not None:
+            raise ServerError(f"{node} is not up: it {reason}")
+
+    def _end(self, node: str, signum: int) -> int:
+        """End a node on purpose; its exit code (negative: the signal)."""
+        with self._lock:
+            popen = self.processes[self._index(node)]
+            self._must_live(node, popen)
+            self._cores[node] = os.sched_getaffinity(popen.pid)
+            self._down.add(node)
+        return self.guard.stop(popen, self.stop_timeout_s, signum)
 
 
 def stop_all(guard: Guard, processes: Sequence[subprocess.Popen[bytes]], timeout_s: float) -> None:
@@ -226,6 +328,29 @@ class RemoteServer:
         except (OSError, ValueError) as error:
             return f"{self.system} at {', '.join(self.bootstrap)} does not answer: {error}"
         return None
+
+    def kill(self, node: str) -> None:
+        """Raises ServerError: it is no process of ours."""
+        self._refuse("killed", node)
+
+    def stop_node(self, node: str) -> None:
+        """Raises ServerError, as kill() does."""
+        self._refuse("stopped", node)
+
+    def pause(self, node: str) -> None:
+        """Raises ServerError, as kill() does."""
+        self._refuse("paused", node)
+
+    def resume(self, node: str) -> None:
+        """Raises ServerError, as kill() does."""
+        self._refuse("resumed", node)
+
+    def restart(self, node: str) -> None:
+        """Raises ServerError, as kill() does."""
+        self._refuse("restarted", node)
+
+    def _refuse(self, verb: str, node: str) -> None:
+        raise ServerError(f"{node} cannot be {verb}: {self.kind} servers are no processes of this run; use server=native or embedded")
 
     def stop(self) -> None:
         """Stop it where it is ours. Idempotent."""

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from adapters.ports import LOOPBACK
@@ -17,6 +18,7 @@ from bench.servers import java
 from bench.servers.base import Node, Request, Server
 from bench.servers.common import (
     DATA,
+    Launch,
     ProcessServer,
     RemoteServer,
     advertised,
@@ -26,6 +28,7 @@ from bench.servers.common import (
     host_ports,
     local,
     node_folder,
+    proxied,
     refuse_version,
     stop_all,
     wait_ready,
@@ -41,6 +44,16 @@ VERSION = "4.4.0"
 READY_TIMEOUT_S = 90.0  # 2-9 s on an idle machine
 FORMAT_TIMEOUT_S = 120.0
 HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+FAILOVER = {
+    # A broker that was killed is let in again when its old registration has timed out (9 s by default), tried every 2 s [M].
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "2000",
+    # Defaults 2 s, 1 s, 1 s: when nodes elect another controller, and how long they wait between two tries.
+    "controller.quorum.fetch.timeout.ms": "1000",
+    "controller.quorum.election.timeout.ms": "500",
+    "controller.quorum.election.backoff.max.ms": "300",
+}
+"""Where nodes will be killed: these decide how long it takes until they are back."""
 WORDS = {
     "No readable meta.properties files found": "its data folder is not formatted",
     "Socket server failed to bind to": "its port is taken",
@@ -100,6 +113,7 @@ class KafkaRecipe:
     """External, native (KRaft, one node or several), compose."""
 
     system = "kafka"
+    tells_addresses = True
     default_kinds = ("external", "native", "compose")
 
     def missing(self, kind: str) -> str | None:
@@ -141,45 +155,41 @@ class KafkaRecipe:
     def _native(self, request: Request) -> Server:
         count = request.nodes
         clients = [choose_port(request.port), *free_ports(count - 1)]
-        controllers = free_ports(count)
-        while set(clients) & set(controllers):
-            controllers = free_ports(count)
+        others = free_ports(2 * count)
+        while set(clients) & set(others):
+            others = free_ports(2 * count)
+        controllers, seconds = others[:count], others[count:]
         cluster_id = random_id()
         voters = ",".join(f"{i}@{local(port)}" for i, port in enumerate(controllers, 1))
-        common = template() | replication(count) | {"controller.quorum.voters": voters}
-        flags = java.archive_flags("kafka", VERSION)
+        common = template() | replication(count) | (FAILOVER if request.breaks else {}) | {"controller.quorum.voters": voters}
         nodes: list[Node] = []
         processes: list[subprocess.Popen[bytes]] = []
+        launches: list[Launch] = []
         folders: list[Path] = []
         try:
-            for i, (port, controller) in enumerate(zip(clients, controllers, strict=True), 1):
+            for i, port in enumerate(clients, 1):
                 name = f"kafka.{i}"
-                told = advertised(request, name, local(port))
+                proxy, told, log = proxied(request, name), advertised(request, name, local(port)), request.folder / f"{name}.log"
                 folder = node_folder(request, name)
                 folders.append(folder)
-                own = {
-                    "node.id": str(i),
-                    "listeners": f"PLAINTEXT://{local(port)},CONTROLLER://{local(controller)}",
-                    "advertised.listeners": f"PLAINTEXT://{told}",
-                    "log.dirs": str(folder / "data"),
-                }
-                file = folder / "server.properties"
-                write_properties(file, common | own)
+                node = Node(name, "broker", None, local(port), told, log, proxy, local(seconds[i - 1]) if proxy else "")
+                own = {"node.id": str(i), "log.dirs": str(folder / "data"), **_listeners(common, node, controllers[i - 1])}
+                write_properties(folder / "server.properties", common | own)
                 _copy_formatted(folder / "data", cluster_id, i)
-                log = request.folder / f"{name}.log"
-                processes.append(request.guard.spawn(java_command(flags, "kafka.Kafka", str(file)), cwd=folder, stdout=log, name=name))
-                nodes.append(Node(name, "broker", processes[-1].pid, local(port), told, log))
+                launches.append(_launch(request.guard, node, folder, _ready_probe(port, cluster_id, i)))
+                processes.append(launches[-1].spawn())
+                nodes.append(replace(node, pid=processes[-1].pid))
             for node, popen, port in zip(nodes, processes, clients, strict=True):
-                _wait(node, popen, _ready_probe(port, cluster_id, count))
+                _wait(node, popen, _ready_probe(port, cluster_id, *range(1, count + 1)))
         except BaseException:  # also Ctrl-C: half a cluster must not stay
             stop_all(request.guard, processes, 2.0)
             raise
-        settings = common | {"jvm": " ".join(HEAP), "class archive": bool(flags), "nodes": count}
+        settings = common | {"jvm": " ".join(HEAP), "class archive": bool(java.archive_flags("kafka", VERSION)), "nodes": count}
         del settings["controller.quorum.voters"]  # ports: they say nothing
-        version = jar_version()
+        what = product(NAME, jar_version())
         bootstrap = tuple(node.advertised for node in nodes)
         return ProcessServer(
-            self.system, request.kind, request.guard, product(NAME, version), tuple(nodes), bootstrap, settings, processes, scratch=folders
+            self.system, request.kind, request.guard, what, tuple(nodes), bootstrap, settings, processes, scratch=folders, launches=launches
         )
 
     def _build_archive(self, archive: Path) -> None:
@@ -251,6 +261,30 @@ def _copy_formatted(target: Path, cluster_id: str, node_id: int) -> None:
     write_properties(target / "meta.properties", meta)
 
 
+def _launch(guard: Guard, node: Node, folder: Path, probe: Callable[[], bool | None]) -> Launch:
+    command = java_command(java.archive_flags("kafka", VERSION), "kafka.Kafka", str(folder / "server.properties"))
+    return Launch(
+        lambda: guard.spawn(command, cwd=folder, stdout=node.log, name=node.name),
+        lambda popen: _wait(node, popen, probe),
+    )
+
+
+def _listeners(common: Mapping[str, str], node: Node, controller: int) -> dict[str, str]:
+    """Where a node listens, and what it says of it to those that come by each listener.
+
+    Clients behind a proxy have a listener of their own: it tells them the proxies' addresses, while the others', and what nodes
+    say to each other (a node also to itself: transaction markers), go the direct way.
+    """
+    listeners, told = f"PLAINTEXT://{node.address},CONTROLLER://{local(controller)}", f"PLAINTEXT://{node.advertised}"
+    if not node.proxied:
+        return {"listeners": listeners, "advertised.listeners": told}
+    return {
+        "listeners": f"{listeners},PROXIED://{node.behind}",
+        "advertised.listeners": f"{told},PROXIED://{node.proxied}",
+        "listener.security.protocol.map": common["listener.security.protocol.map"] + ",PROXIED:PLAINTEXT",
+    }
+
+
 def _first_answer(pairs: list[tuple[str, int]]) -> KafkaCluster:
     errors = []
     for host, port in pairs:
@@ -261,12 +295,14 @@ def _first_answer(pairs: list[tuple[str, int]]) -> KafkaCluster:
     raise OSError("; ".join(errors))
 
 
-def _ready_probe(port: int, cluster_id: str, nodes: int) -> Callable[[], bool | None]:
+def _ready_probe(port: int, cluster_id: str, *wanted: int) -> Callable[[], bool | None]:
+    """Asks a node whether it has a controller and sees the brokers of these ids at work (a killed one of the same id is fenced first)."""
+
     def probe() -> bool | None:
         found = kafka_metadata(LOOPBACK, port)
         if found.cluster_id != cluster_id:
             raise ValueError(f"another broker answers on port {port}")
-        return True if found.controller >= 0 and len(found.brokers) >= nodes else None
+        return True if found.controller >= 0 and set(wanted) <= set(found.brokers) else None
 
     return probe
 

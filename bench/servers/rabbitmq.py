@@ -18,6 +18,7 @@ from bench.errors import ServerError
 from bench.servers.apt import install_packages
 from bench.servers.base import Node, Request, Server
 from bench.servers.common import (
+    Launch,
     ProcessServer,
     RemoteServer,
     advertised,
@@ -131,22 +132,18 @@ class RabbitMQRecipe:
         cluster = [place.erlang for place in places] if len(places) > 1 else []
         processes: list[subprocess.Popen[bytes]] = []
         helpers: list[subprocess.Popen[bytes]] = []
+        launches = [_launch(request, place, cluster_name) for place in places]
         nodes: list[Node] = []
         try:
             # Ours to start and to stop: the one that Erlang starts by itself outlives the broker.
             epmd = ["epmd", "-port", str(places[0].epmd), "-address", LOOPBACK]
             helpers.append(request.guard.spawn(epmd, cwd=request.folder, stdout=request.folder / "epmd.log", name="epmd"))
-            for place in places:
+            for place, launch in zip(places, launches, strict=True):
                 _write_settings(place, cookie, cluster_name, cluster)
-                log = request.folder / f"{place.name}.log"
-                popen = request.guard.spawn([SCRIPT], env=place.environment(), cwd=place.folder, stdout=log, name=place.name)
-                processes.append(popen)
+                processes.append(launch.spawn())
                 told = advertised(request, place.name, local(place.port))
-                nodes.append(Node(place.name, "broker", popen.pid, local(place.port), told, log))
-            answers = [
-                wait_ready(node.name, popen, node.log, _ready_probe(place, cluster_name), READY_TIMEOUT_S)
-                for node, popen, place in zip(nodes, processes, places, strict=True)
-            ]
+                nodes.append(Node(place.name, "broker", processes[-1].pid, local(place.port), told, _log(request, place)))
+            answers = [launch.wait(popen) for launch, popen in zip(launches, processes, strict=True)]
             what = product(answers[0].get("product", NAME), answers[0].get("version", ""))
             refuse_version(request, self.system, what.version)
         except BaseException:  # also Ctrl-C: half a cluster must not stay
@@ -165,6 +162,7 @@ class RabbitMQRecipe:
             processes,
             helpers,
             [place.folder for place in places],
+            launches=launches,
         )
 
     def _places(self, request: Request) -> list[_Place]:
@@ -178,6 +176,19 @@ class RabbitMQRecipe:
             _Place(f"rabbitmq.{i}", erlang, amqp[i - 1], dist[i - 1], epmd, node_folder(request, f"rabbitmq.{i}"))
             for i, erlang in enumerate(names, 1)
         ]
+
+
+def _log(request: Request, place: _Place) -> Path:
+    return request.folder / f"{place.name}.log"
+
+
+def _launch(request: Request, place: _Place, cluster_name: str) -> Launch:
+    """A node that finds its own data again: its name is fixed (bench@localhost, no host's name in it), and so is its Mnesia folder."""
+    log, probe = _log(request, place), _ready_probe(place, cluster_name)
+    return Launch(
+        lambda: request.guard.spawn([SCRIPT], env=place.environment(), cwd=place.folder, stdout=log, name=place.name),
+        lambda popen: wait_ready(place.name, popen, log, probe, READY_TIMEOUT_S),
+    )
 
 
 def _write_settings(place: _Place, cookie: str, cluster_name: str, cluster: list[str]) -> None:

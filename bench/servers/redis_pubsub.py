@@ -12,6 +12,7 @@ from bench.errors import ServerError
 from bench.servers.apt import install_packages
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
+    Launch,
     ProcessServer,
     RemoteServer,
     advertised,
@@ -116,9 +117,13 @@ class RedisRecipe:
         # --set-proc-title no: else it writes its title over its environment, and the run's mark is gone.
         options = f"--bind {LOOPBACK} --port {port} --appendonly no --daemonize no --protected-mode no --set-proc-title no".split()
         command = [binary, *options, "--save", "", "--logfile", "", "--dir", str(folder)]
-        popen = request.guard.spawn(command, cwd=folder, stdout=log, name=name)
+        launch = Launch(
+            lambda: request.guard.spawn(command, cwd=folder, stdout=log, name=name),
+            lambda popen: wait_ready(name, popen, log, lambda: _own(port, popen.pid), READY_TIMEOUT_S),
+        )
+        popen = launch.spawn()
         try:
-            info = wait_ready(name, popen, log, lambda: _own(port, popen.pid), READY_TIMEOUT_S)
+            info = launch.wait(popen)
             found = product_of(info)
             refuse_version(request, self.system, found.version)
             settings = effective(LOOPBACK, port)
@@ -127,7 +132,9 @@ class RedisRecipe:
             raise
         told = advertised(request, name, local(port))
         node = Node(name, "broker", popen.pid, local(port), told, log)
-        return ProcessServer(self.system, request.kind, request.guard, found, (node,), (told,), settings, [popen], scratch=[folder])
+        return ProcessServer(
+            self.system, request.kind, request.guard, found, (node,), (told,), settings, [popen], scratch=[folder], launches=[launch]
+        )
 
 
 def _own(port: int, pid: int) -> dict[str, str]:

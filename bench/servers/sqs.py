@@ -16,6 +16,7 @@ from bench.servers import java
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
     DATA,
+    Launch,
     ProcessServer,
     RemoteServer,
     advertised,
@@ -110,16 +111,20 @@ def _started(
     log = request.folder / f"{name}.log"
     root = str(DATA.parent.parent)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
-    popen = request.guard.spawn(command, env=env, cwd=folder, stdout=log, name=name)
     url = f"http://{local(port)}"
+    launch = Launch(
+        lambda: request.guard.spawn(command, env=env, cwd=folder, stdout=log, name=name),
+        lambda popen: wait_ready(name, popen, log, lambda: _answered(url), READY_TIMEOUT_S),
+    )
+    popen = launch.spawn()
     try:
-        wait_ready(name, popen, log, lambda: _answered(url), READY_TIMEOUT_S)
+        launch.wait(popen)
     except BaseException:  # also Ctrl-C
         stop_all(request.guard, [popen], 1.0)
         raise
     told = advertised(request, name, local(port))
     node = Node(name, "emulator", popen.pid, local(port), told, log)
-    return ProcessServer("sqs", request.kind, request.guard, what, (node,), (told,), settings, [popen], scratch=[folder])
+    return ProcessServer("sqs", request.kind, request.guard, what, (node,), (told,), settings, [popen], scratch=[folder], launches=[launch])
 
 
 def _answered(url: str) -> bool:

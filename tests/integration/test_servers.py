@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import kafka
+import pika
 import psutil
 import pytest
 
@@ -52,6 +57,71 @@ def host_port(address):
     return host, int(port)
 
 
+def keep_in_kafka(address):
+    admin = kafka.KafkaAdminClient(bootstrap_servers=address)
+    admin.create_topics({"kept": {"num_partitions": 1, "replication_factor": 1}})
+    admin.close()
+    producer = kafka.KafkaProducer(bootstrap_servers=address, acks="all")
+    producer.send("kept", b"this").get(20)
+    producer.close()
+
+
+def kept_in_kafka(address):
+    consumer = kafka.KafkaConsumer("kept", bootstrap_servers=address, auto_offset_reset="earliest", consumer_timeout_ms=10_000)
+    found = next(consumer).value
+    consumer.close()
+    return found
+
+
+def in_rabbitmq(address, body=None):
+    """Publishes one persistent message and waits for its confirm; without a body, takes it back."""
+    host, port = host_port(address)
+    with contextlib.closing(pika.BlockingConnection(pika.ConnectionParameters(host, port))) as connection:
+        channel = connection.channel()
+        channel.queue_declare("kept", durable=True)
+        if body is None:
+            return channel.basic_get("kept", auto_ack=True)[2]
+        channel.confirm_delivery()
+        channel.basic_publish("", "kept", body, pika.BasicProperties(delivery_mode=2))
+        return body
+
+
+def in_redis(address, *words):
+    return probe.redis_call(*host_port(address), *words)
+
+
+# System -> how something is stored, how it is read after the server was killed and started again, and what is read then.
+KEPT = {
+    "kafka": (keep_in_kafka, kept_in_kafka, b"this"),
+    "rabbitmq": (lambda address: in_rabbitmq(address, b"this"), in_rabbitmq, b"this"),
+    # Without persistence it comes back empty: that is the truth.
+    "redis_pubsub": (lambda address: in_redis(address, "SET", "kept", "this"), lambda address: in_redis(address, "EXISTS", "kept"), "0"),
+}
+
+
+def break_and_mend(server):
+    """Kill, start again, pause and go on: the same node at the same address with another pid, and what it had on disk."""
+    (node,) = server.nodes
+    keep, read, expected = KEPT.get(server.system, (lambda _: None, lambda _: None, None))
+    keep(node.address)
+    server.kill(node.name)
+    assert not psutil.pid_exists(node.pid)
+    assert server.dead() is None  # down on purpose is not dead
+    with pytest.raises(ServerError, match=rf"{node.name} is not up: it was killed by signal 9"):
+        server.pause(node.name)
+    server.restart(node.name)
+    (again,) = server.nodes
+    assert again.pid != node.pid
+    assert replace(again, pid=node.pid) == node
+    assert read(node.address) == expected
+    server.pause(again.name)
+    assert psutil.Process(again.pid).status() == psutil.STATUS_STOPPED
+    assert server.dead() is None
+    server.resume(again.name)
+    ASK[server.system](*host_port(node.address))
+    assert server.dead() is None
+
+
 @pytest.fixture(scope="module")
 def guard():
     with Guard(f"pytest-servers-{os.getpid()}") as made:
@@ -73,7 +143,7 @@ def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
     needs(system, kind)
     assert choose(system, kind) == kind
     before = set(psutil.Process().children())
-    server = start(system, Request(kind, tmp_path, guard.run_id, guard))
+    server = start(system, Request(kind, tmp_path, guard.run_id, guard, breaks=True))
     try:
         (node,) = server.nodes
         assert node.name == f"{system}.1"
@@ -91,6 +161,8 @@ def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
         # All listen on the loopback interface only.
         hosts = {c.laddr.ip for p in [process, *process.children(recursive=True)] for c in p.net_connections("tcp") if c.status == "LISTEN"}
         assert hosts <= {"127.0.0.1", "::ffff:127.0.0.1"}
+        if (system, kind) != ("sqs", "native"):  # the same code as moto's, in a process that starts slowly
+            break_and_mend(server)
     finally:
         server.stop()
     server.stop()
@@ -99,6 +171,48 @@ def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
     assert set(psutil.Process().children()) <= before
     assert not (tmp_path / node.name).exists()  # data is gone, the log stays
     assert node.log.stat().st_size > 0 or kind == "embedded"
+
+
+def test_a_node_is_stopped_in_order_and_started_again(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    server = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard))
+    (node,) = server.nodes
+    os.sched_setaffinity(node.pid, {min(os.sched_getaffinity(0))})
+    server.pause(node.name)
+    server.stop_node(node.name)  # one that stands still hears it all the same
+    assert (server.dead(), psutil.pid_exists(node.pid)) == (None, False)
+    server.restart(node.name)
+    server.restart(node.name)  # one that lives is stopped first
+    assert os.sched_getaffinity(server.nodes[0].pid) == {min(os.sched_getaffinity(0))}
+    assert node.log.read_text().count("Received SIGTERM scheduling shutdown") == 2
+    assert in_redis(node.address, "PING") == "PONG"
+    server.stop()
+    with pytest.raises(ServerError, match=r"redis_pubsub\.1 is not started again: redis_pubsub was stopped"):
+        server.restart(node.name)
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_a_node_that_does_not_come_back_is_dead(guard, tmp_path, needs):
+    needs("redis_pubsub")
+    server = start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard))
+    (node,) = server.nodes
+    server.kill(node.name)
+    with socket.create_server(host_port(node.address)), pytest.raises(ServerError, match=r"did not come up: it ended with exit code 1"):
+        server.restart(node.name)
+    assert "Address already in use" in server.dead()
+    server.stop()
+    assert command_lines(str(tmp_path)) == []
+
+
+def test_nodes_that_cannot_be_broken_say_why(servers, guard, tmp_path):
+    real = servers("redis_pubsub")
+    with pytest.raises(ServerError, match=r"redis_pubsub has no node 'redis_pubsub\.2'; it has: redis_pubsub\.1"):
+        real.kill("redis_pubsub.2")
+    remote = start("redis_pubsub", Request(f"external:{real.bootstrap[0]}", tmp_path, guard.run_id, guard))
+    for verb in (remote.kill, remote.stop_node, remote.pause, remote.resume, remote.restart):
+        with pytest.raises(ServerError, match=r"redis_pubsub\.1 cannot be .*ed: external servers are no processes of this run"):
+            verb("redis_pubsub.1")
+    assert real.dead() is None
 
 
 def test_versions_are_those_of_the_real_servers(servers):
