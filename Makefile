@@ -34,7 +34,7 @@ guarantees: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
-.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -49,6 +49,9 @@ evidence-scale: setup ## a hundred million messages five ways: memory, journals,
 
 evidence-guarantees: setup ## what each mode loses and repeats under each fault, with bounds: up to 100 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.guarantees $(EVIDENCE)
+
+evidence-kills: setup ## SIGKILL of runner, endpoints, servers, watchdog: 200 at random moments, about 5 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.kills $(EVIDENCE)
 
 evidence-overhead: setup ## the harness against bare loops: every adapter and profile, ten rounds, about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.overhead $(EVIDENCE)

@@ -80,6 +80,7 @@ class Capabilities:
     send_per_group: bool = False  # the producer makes the copies: send() is called for each group
     send_blocks: bool = False  # takes Block.raw(), not messages
     consumer_listens: bool = False  # consumers listen before the producers (or the server) start
+    pooled: bool = False  # calls over a pool of connections that come and go (HTTP): one that is replaced is no event
     threads: bool = False  # the client runs Python threads of its own: the harness never spins beside them
     pump_resolution_s: float = 0.0  # the shortest wait that pump() can hold; 0 = any
     poll_resolution_s: float = 0.0  # the shortest wait that poll() can hold; 0 = any

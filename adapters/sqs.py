@@ -89,6 +89,7 @@ CAPABILITIES = Capabilities(
     assignment=Assignment.SHARED,
     payload_bytes_max=PAYLOAD_BYTES_MAX,
     send_per_group=True,
+    pooled=True,
     threads=True,
     order_delivered=False,
     quotas="10 messages and 1 MiB a call, after base64; about 120,000 in flight a queue; AWS bills each call, empty receives too",

@@ -88,6 +88,7 @@ def _add_run(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--warmup", metavar="TIME", help="load before the measured window, such as 1s")
     verb.add_argument("--measure", metavar="TIME", help="the measured window, such as 5s")
     verb.add_argument("--drain", metavar="TIME", help="deadline for what is under way when the load ends")
+    verb.add_argument("--scale", type=float, metavar="X", help="times of load and faults, times X: --scale 0.1 for a tenth of backlog")
     verb.add_argument("--seed", type=int, help="of keys, payloads and the order of execution")
     verb.add_argument("--pin", choices=("auto", "on", "off"), help="each endpoint and server on cores of its own (default: the scenario's)")
     verb.add_argument("--no-lanes", action="store_true", help="measure nothing beside the systems: no A/A lane, no raw TCP")

@@ -130,6 +130,12 @@ class Guard:
             with self._lock:
                 self._drop(identity)
 
+    def check(self) -> None:
+        """Start the watchdog anew where somebody has killed it: without one, the runner's own death would leave everything behind."""
+        with self._lock:
+            if not self._closed and self._watchdog.poll() is not None:
+                self._watchdog = self._start_watchdog()
+
     def close(self) -> None:
         """Kill whatever is left of marked or registered processes, and end the watchdog. Idempotent."""
         with self._lock:

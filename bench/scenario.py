@@ -53,6 +53,7 @@ FLOOR = "tcp"
 PROCESSES_MAX = 128  # endpoints of one variant on one machine
 POINTS_MAX = 1000
 BLOCK_BYTES_MAX = 256 << 20  # a batch is one buffer
+SCALE_MIN, SCALE_MAX = 0.001, 100.0  # of the command line: a tenth of a second is the shortest window anyhow
 HELD_BYTES_MAX = 2 << 30  # what one producer may hold unresolved
 
 
@@ -166,10 +167,12 @@ class Scenario(Part):
         axes: Mapping[str, Sequence[str]] | None = None,
         lanes: bool = True,
         pin: str | None = None,
+        scale: float | None = None,
     ) -> Scenario:
         """This scenario with values of the command line; texts with their units. ``axes`` replaces the values of an axis.
 
-        ``lanes`` False switches both off. A reference that is none of the ``systems`` is forgotten.
+        ``lanes`` False switches both off. A reference that is none of the ``systems`` is forgotten. ``scale`` multiplies the times
+        of load and faults, before others are set.
         Raises UsageError as a file with these values would, naming the option instead of a line.
         """
         data = self.to_data()
@@ -179,6 +182,10 @@ class Scenario(Part):
             data.pop("reference", None)
         if not lanes:
             data["lanes"] = dict.fromkeys(Lanes.model_fields, False)
+        if scale is not None:
+            if not SCALE_MIN <= scale <= SCALE_MAX:
+                raise UsageError(f"--scale {scale:g}: a number from {SCALE_MIN:g} to {SCALE_MAX:g}, such as 0.1 for a tenth of the time")
+            scenario_faults.scaled(data, scale)
         timing = {"warmup": warmup, "measure": measure, "drain": drain}
         data["timing"].update({name: value for name, value in timing.items() if value is not None})
         for name, values in (axes or {}).items():

@@ -122,6 +122,12 @@ def work_of(work: Mapping[str, float], groups: Mapping[str, int]) -> tuple[float
     return seconds if any(seconds) else ()
 
 
+def scaled(data: dict[str, Any], factor: float) -> None:
+    """Multiply how long a scenario's load lasts and when its faults come, in its plain data; conditions and the drain stay."""
+    for part, names in ((data["timing"], ("warmup", "measure")), *((fault, ("at", "for", "every")) for fault in data.get("faults", ()))):
+        part.update({name: units.show_duration(round(units.duration_s(part[name]) * factor, 6)) for name in names if name in part})
+
+
 def problems(
     faults: tuple[FaultPart, ...], work: Mapping[str, float] | None, groups: Mapping[str, int], *, producers: int, load_s: float
 ) -> list[Problem]:

@@ -16,6 +16,7 @@ from adapters import AdapterClass
 from adapters.base import Group, Options, Topology, Wiring
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
+from bench import sockets
 from bench.clock import now_ns, sleep_until
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
@@ -193,6 +194,7 @@ class Session:
             endpoint.send({"do": "prepare", "trial": number, "workload": workload.to_json()})
         for endpoint in everybody:
             before[endpoint.name] = endpoint.expect("prepared", 30.0)["position"]
+        held = self._sockets()
         go = now_ns() + _LEAD_NS
         for endpoint in everybody:
             endpoint.send({"do": "go", "at": go})
@@ -211,10 +213,27 @@ class Session:
         after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
         for endpoint, report in zip(everybody, [*reports, *received], strict=True):
             self._note(endpoint.name, report.pop("events"))
+        self._note_silent(held)
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
         return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events, workload.tick_s)
+
+    def _sockets(self) -> dict[sockets.Held, frozenset[str]]:
+        """Sockets of each endpoint that connects: where consumers listen, theirs come and go with the producers'."""
+        capabilities = self.adapter.capabilities
+        if capabilities.pooled:
+            return {}
+        connecting = self.producers if capabilities.consumer_listens else [*self.producers, *self.consumers]
+        pids = {endpoint.name.removeprefix(f"{self._prefix}-"): endpoint.process.pid for endpoint in connecting}
+        return {(who, pid): sockets.of(pid) for who, pid in pids.items()}
+
+    def _note_silent(self, held: Mapping[sockets.Held, frozenset[str]]) -> None:
+        """Note an endpoint whose connections are not those that it had before the trial, and whose adapter did not say so."""
+        told = {event["who"] for event in self.events if event["kind"] in ("reconnected", "closed", "error")}
+        for who, count in sockets.unannounced(held, self._sockets(), told).items():
+            detail = f"{count} of its sockets were replaced, and its adapter told nothing of it"
+            self.events.append({"who": who, "t_ns": now_ns(), "kind": "unannounced", "detail": detail})
 
     def pids(self) -> list[int]:
         """Of its endpoints."""

@@ -289,6 +289,7 @@ class Stage:
             if now - last_ns[0] < _WATCH_NS:
                 return
             last_ns[0] = now
+            self._engine.check()
             if entry.session is not None:
                 entry.session.check()
             reason = self._deployment.dead(entry.place)

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = chosen.override(
         systems=args.systems, rounds=args.rounds, series=args.series, seed=args.seed,
         warmup=args.warmup, measure=args.measure, drain=args.drain, axes=axes, lanes=not args.no_lanes, pin=args.pin,
+        scale=args.scale,
     )  # fmt: skip
     progress = Progress(quiet=args.quiet or args.json)
     progress.say(f"{chosen.name}: {chosen.title or 'a scenario'} · {len(chosen.systems)} variants, about {chosen.load_s():.0f} s of load")

@@ -1,9 +1,10 @@
 """Adapters that break one promise each, for the real runner: what their audit says must be what they did, to the message.
 
-Each is the TCP adapter with one fault at known ids: every thousandth message, the first of which is number 499 of the run's first trial.
+Each is the TCP adapter with one fault at known ids: one message in ten thousand, the first of which is number 4,999 of the trial.
 """
 
 import socket
+from collections import deque
 from dataclasses import replace
 from itertools import count
 from typing import ClassVar
@@ -14,9 +15,10 @@ from adapters.options import choose_mode
 from adapters.ports import LOOPBACK
 from adapters.tcp import CAPABILITIES, Tcp
 
-EVERY, AT = 1000, 499
+EVERY, AT = 10_000, 4_999
+TAIL = 3  # messages that a close forgets
 CANARIES = 1 << 48  # bench.producing.CANARY_ID: the harness's own, which pass untouched
-SYSTEMS = ("drops", "repeats", "swaps", "flips", "boasts", "denies", "taken", "refuses", "crashes")
+SYSTEMS = ("drops", "repeats", "swaps", "flips", "boasts", "denies", "curtails", "reconnects", "taken", "refuses", "crashes")
 
 
 def wrong_ids(planned):
@@ -151,6 +153,46 @@ class DenyingProducer(WrongProducer):
         self.outcomes.run(block.first_id + row, 1, Status.FAILED, group)
 
 
+class CurtailingProducer(WrongProducer):
+    """Keeps the last messages back until others follow: those that none follows are lost when it ends, and nobody is told."""
+
+    def __init__(self, inner, outcomes):
+        super().__init__(inner, outcomes)
+        self.held = {}
+
+    def send(self, block, lo, hi, timeout_s, group=-1):
+        if block.first_id >= CANARIES:
+            return self.inner.send(block, lo, hi, timeout_s, group)
+        held = self.held.setdefault(group, deque())
+        for row in range(lo, hi):
+            held.append(Copy(block, row))
+            if len(held) > TAIL:
+                self.surely(held.popleft(), 0, group)
+        return hi - lo
+
+
+class ReconnectingProducer(WrongProducer):
+    """Connects anew now and then, loses a message by it, and says nothing."""
+
+    def __init__(self, inner, outcomes):
+        super().__init__(inner, outcomes)
+        self.again = None  # makes another connection
+        self.silent = False
+
+    def meet(self, block, row, group):
+        if group:  # once for all groups: a connection to each is made
+            return
+        self.inner.flush(1.0)
+        self.inner.close()
+        self.inner = self.again()
+        self.silent = True
+        while not self.inner.ready(1.0):
+            pass
+
+    def events(self):
+        return [] if self.silent else self.inner.events()
+
+
 class CrashingProducer(WrongProducer):
     """A bug of an adapter: neither an adapter's error nor a system's."""
 
@@ -210,6 +252,19 @@ class Boasts(Wrong):
 class Denies(Wrong):
     capabilities = replace(Wrong.capabilities, confirms=True)
     producer_class = DenyingProducer
+
+
+class Curtails(Wrong):
+    producer_class = CurtailingProducer
+
+
+class Reconnects(Wrong):
+    producer_class = ReconnectingProducer
+
+    def producer(self, wiring, index, outcomes):
+        made = super().producer(wiring, index, outcomes)
+        made.again = lambda: self.inner.producer(wiring, index, outcomes)
+        return made
 
 
 class Crashes(Wrong):

@@ -110,6 +110,11 @@ CODES = (
         "a connection did not hold through the trial: look at the server's log",
     ),
     Code(
+        "reconnect-unannounced",
+        "an endpoint's sockets were replaced by others within the trial, and its adapter told no event",
+        "a bug of the adapter: what was under way may be lost or come twice, and nobody can tell why",
+    ),
+    Code(
         "too-few-samples",
         "under 1,000 latencies: no p99",
         "p99 needs 1,000 samples (10 beyond it): measure for longer",
@@ -155,6 +160,7 @@ def of_trial(trial: Mapping[str, Any]) -> list[dict[str, str]]:
         _server(trial),
         *_clients(trial),
         *_events(trial),
+        _unannounced(trial),
     ]
     return [one for one in found if one is not None]
 
@@ -317,3 +323,8 @@ def _events(trial: Mapping[str, Any]) -> list[dict[str, str]]:
             f"{len(told)} x {', '.join(kinds)}; first: {first['who']} {first['kind']} {first['detail'][:160]}".strip(),
         )
     ]
+
+
+def _unannounced(trial: Mapping[str, Any]) -> dict[str, str] | None:
+    told = [f"{event['who']}: {event['detail']}" for event in trial["events"] if event["kind"] == "unannounced"]
+    return of("reconnect-unannounced", "; ".join(told)) if told else None

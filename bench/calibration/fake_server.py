@@ -1,8 +1,9 @@
 """A server that does what it is told to, and logs it: ``python -m bench.calibration.fake_server SPEC.json``.
 
-SPEC: ``folder`` (for its log and the file "port"), ``groups`` (how many), ``trials`` (Behaviour by trial number). It answers
-producers, and delivers each message to each group after a delay, whole, twice, late, damaged or not at all. One loop of
-select() (whose time-outs are exact to some 50 us; epoll's are whole milliseconds) and a heap of what is to leave.
+SPEC: ``folder`` (for its log and the file "port"), ``groups`` (how many), ``trials`` (Behaviour by trial number); where wanted, ``always``
+(that of all other trials) and ``survives`` (whether its log outlives a SIGKILL). It answers producers, and delivers each message to each
+group after a delay, whole, twice, late, damaged or not at all. One loop of select() (whose time-outs are exact to some 50 us; epoll's are
+whole milliseconds) and a heap of what is to leave.
 Canaries pass at once and unharmed. SIGTERM ends it.
 """
 
@@ -81,9 +82,10 @@ def flipped(payload: bytes, number: int) -> bytes:
 class Fake:
     """The server. ``serve`` until SIGTERM."""
 
-    def __init__(self, groups: int, trials: dict[int, Behaviour], writer: log.Writer) -> None:
+    def __init__(self, groups: int, trials: dict[int, Behaviour], always: Behaviour, writer: log.Writer) -> None:
         self._groups = groups
         self._trials = trials
+        self._always = always
         self._log = writer
         self._fates: dict[tuple[int, int], Fates] = {}
         self._stalls: dict[int, tuple[int, int]] = {}  # by trial: from, to
@@ -201,7 +203,7 @@ class Fake:
             for group in range(self._groups):
                 self._push(t_in, (self._deliver, (message, group, log.CANARY, t_in)))
             return
-        behaviour = self._trials.get(trial) or Behaviour()
+        behaviour = self._trials.get(trial, self._always)
         own = self._fates.get((trial, producer))
         if own is None:
             own = self._fates[trial, producer] = Fates(behaviour, trial, producer, self._groups)
@@ -324,8 +326,10 @@ def main() -> int:
     spec = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(spec["folder"])
     sharpen_sleep()
-    writer = log.Writer(folder)
-    fake = Fake(spec["groups"], {int(trial): Behaviour.from_json(data) for trial, data in spec["trials"].items()}, writer)
+    writer = log.Writer(folder, survives=spec.get("survives", False))
+    trials = {int(trial): Behaviour.from_json(data) for trial, data in spec["trials"].items()}
+    always = Behaviour.from_json(spec["always"]) if "always" in spec else Behaviour()
+    fake = Fake(spec["groups"], trials, always, writer)
     fake.end_at(signal.SIGTERM)
     (folder / "port.new").write_text(str(fake.port))
     (folder / "port.new").rename(folder / "port")

@@ -22,14 +22,16 @@ LOG: Final = "log"  # the folder of its own log, within the server's
 
 
 class FakeRecipe:
-    """``groups``: how many; ``trials``: what it does, by trial number."""
+    """``groups``: how many; ``trials``: what it does, by trial number; ``always``: in all others; ``survives``: bench.calibration.log."""
 
     system = SYSTEM
     default_kinds: tuple[str, ...] = ("embedded",)
 
-    def __init__(self, groups: int, trials: Mapping[int, Behaviour]) -> None:
+    def __init__(self, groups: int, trials: Mapping[int, Behaviour], always: Behaviour | None = None, *, survives: bool = False) -> None:
         self._groups = groups
         self._trials = trials
+        self._always = always or Behaviour()
+        self._survives = survives
 
     def missing(self, kind: str) -> str | None:
         """Nothing: it is part of this package."""
@@ -42,7 +44,8 @@ class FakeRecipe:
         folder.mkdir(parents=True)
         spec, log = folder / "spec.json", request.folder / f"{name}.log"
         trials = {trial: behaviour.to_json() for trial, behaviour in self._trials.items()}
-        spec.write_text(json.dumps({"folder": str(folder), "groups": self._groups, "trials": trials}, indent=1))
+        told = {"folder": str(folder), "groups": self._groups, "trials": trials, "always": self._always.to_json()}
+        spec.write_text(json.dumps(told | {"survives": self._survives}, indent=1))
         popen = request.guard.spawn([sys.executable, "-m", "bench.calibration.fake_server", spec], stdout=log, name=name)
         try:
             port = wait_ready(name, popen, log, lambda: int((folder / "port").read_text()), READY_S)

@@ -157,6 +157,10 @@ class LocalEngine:
             raise Incompatible(f"{name} speaks control protocol {hello['protocol']}, this runner {PROTOCOL}")
         return Endpoint(name, role, process, channel, log, hello.get("start_up", {}))
 
+    def check(self) -> None:
+        """See to it that all that was started is still watched: bench.guard.Guard.check."""
+        self._guard.check()
+
     def stop(self, endpoints: Sequence[Endpoint], timeout_s: float = 3.0) -> None:
         """End endpoints: quit, then end of file, then SIGKILL. Idempotent."""
         for endpoint in endpoints:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
-from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, text
+from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, phases, text
 from bench.report.headline import place, sentence
 from bench.report.svg import Chart
 from bench.report.table import Table
@@ -36,6 +36,7 @@ class Part:
     """The tables and charts of a point's systems, or of its emulators."""
 
     ranking: Table | None
+    phases: Table | None
     latency: Table | None
     publish: Table | None
     audit: Table | None
@@ -90,14 +91,16 @@ def view(run: RunLike) -> dict[str, Any]:
     scenario = str(run.run.get("scenario") or "scenario")
     colours = {result.id: index for index, result in enumerate(background.variants(points))}
     results = [r for p in points for r in p.results]
+    shown = [_point(p, number, colours) for number, p in enumerate(points, 1)]
     return {
         "title": scenario,
         "place": place(results),
         "sentences": [sentence(scenario, p) for p in points],
         "warnings": _warnings(run),
         "facts": _facts(run),
-        "points": [_point(p, number, colours) for number, p in enumerate(points, 1)],
+        "points": shown,
         "states": background.states(points),
+        "disturbed": any(part.phases for point in shown for part in (point.real, point.emulated) if part),
         "findings": figures.findings(points),
         "not_run": background.not_run(run, points),
         "promises": background.promises(points),
@@ -122,6 +125,7 @@ def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colou
     charts = (chart_percentiles.draw(point, measured, f"percentiles-{name}", colours), chart_cost.draw(point, measured, f"cost-{name}"))
     return Part(
         ranking=ranking,
+        phases=phases.table(point, results),
         latency=figures.latency(point, measured),
         publish=figures.publish(point, measured),
         audit=figures.audit(point, results),

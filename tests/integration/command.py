@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
+from benchmarks.evidence.processes import alive, gone, line_of, processes  # noqa: F401  # for the tests, which import them from here
+from benchmarks.evidence.processes import family as family_of
 
 COMMAND = Path(sys.executable).parent / "brokerbench"
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,47 +83,6 @@ def trials(folder):
     return [read(path) for path in sorted(folder.glob("trials/[0-9]*/trial.json"))]
 
 
-def line_of(process):
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def processes(*words):
-    """Live processes whose command line has one of the words, by pid; the environment's mark is not looked at."""
-    found = {}
-    for process in psutil.process_iter(["status"]):
-        line = line_of(process)
-        if process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid() and any(word in line for word in words):
-            found[process.pid] = line[:300]
-    return found
-
-
 def family(process, *words):
-    """(pid, birth, command line) of all that a command has started: its descendants, and what names ``words``."""
-    found = {}
-    for one in [*psutil.Process(process.pid).children(recursive=True), *(psutil.Process(pid) for pid in processes(*words))]:
-        if one.pid != process.pid:
-            found[one.pid] = (one.pid, one.create_time(), line_of(one)[:200])
-    return list(found.values())
-
-
-def alive(identities):
-    left = []
-    for pid, born, line in identities:
-        try:
-            one = psutil.Process(pid)
-            if one.create_time() == born and one.status() != psutil.STATUS_ZOMBIE:
-                left.append(f"{pid}: {line}")
-        except psutil.NoSuchProcess:
-            continue
-    return left
-
-
-def gone(identities, timeout_s):
-    """What of the processes still lives after ``timeout_s``."""
-    deadline = time.monotonic() + timeout_s
-    while (left := alive(identities)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return left
+    """All that a command has started: its descendants, and what names ``words``."""
+    return family_of(process.pid, *words)

@@ -155,6 +155,20 @@ def test_a_watchdog_that_somebody_killed_is_replaced_and_told_everything(tmp_pat
     assert (tmp_path / "touched").exists()
 
 
+def test_a_killed_watchdog_is_replaced_before_anything_has_to_be_told():
+    with Guard(f"guard-{os.getpid()}-check") as guard:
+        first = guard._watchdog
+        guard.check()
+        assert guard._watchdog is first
+        first.kill()
+        first.wait()
+        guard.check()
+        assert guard._watchdog is not first
+        assert guard._watchdog.poll() is None
+    guard.check()
+    assert guard._watchdog.poll() == 0, "a closed guard starts none"
+
+
 def test_an_orderly_end_runs_no_command_of_the_watchdog(tmp_path):
     with Guard(f"guard-{os.getpid()}-orderly") as guard:
         guard.at_death("touch", ["touch", tmp_path / "touched"])

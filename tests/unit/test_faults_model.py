@@ -129,3 +129,26 @@ def test_targets(text, target):
 def test_a_target_is_read_or_refused(text):
     with contextlib.suppress(ValueError):
         assert target_of(text).part in ("server", "producer", "consumer", "peer")
+
+
+def test_a_scenario_is_scaled_with_its_faults():
+    text = TIMED.format(faults="[{fault: away, target: consumer.a, at: 4 s, for: 2 s, times: 2, every: 3 s}]")
+    short = scenario.parse(text, where="here").override(scale=0.1)
+    (fault,) = short.faults
+    assert (short.timing.warmup, short.timing.measure, short.timing.drain) == (0.1, 0.9, 5.0)
+    assert (fault.at, fault.for_, fault.every, fault.times) == (0.4, 0.2, 0.3, 2)
+    assert scenario.parse(text, where="here").override(scale=2.0, measure="30 s").timing.measure == 30.0
+    plain = TIMED.format(faults="[]")
+    assert scenario.parse(plain, where="here").override(scale=0.5).timing.measure == 4.5
+    with pytest.raises(UsageError, match=r"--scale 0: a number from 0\.001 to 100"):
+        scenario.parse(text, where="here").override(scale=0.0)
+
+
+TIMED = """
+name: timed
+topology: {{groups: {{a: 1}}}}
+payload: {{size: 64 B}}
+load: {{rate: 10/s}}
+timing: {{warmup: 1 s, measure: 9 s, drain: 5 s}}
+faults: {faults}
+"""

@@ -91,6 +91,11 @@ def test_a_quiet_trial_has_none():
             "connection",
             "1 x closed; first: consumer-a-0 closed by peer",
         ),
+        (
+            {"events": [{"t_s": 1.0, "who": "producer-0", "kind": "unannounced", "detail": "2 of its sockets were replaced"}]},
+            "reconnect-unannounced",
+            "producer-0: 2 of its sockets were replaced",
+        ),
         (SATURATED, "saturated", "as fast as the system took it"),
         (
             {"workload__schedule": "closed", "workload__outstanding": 3, "rates__offered_per_s": None},
