@@ -123,7 +123,9 @@ class Consumer(Protocol):
     """One receiving connection: one member of one group, used by one thread."""
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None: ...
-    def ack(self, batch: Batch, upto: int) -> None: ...  # all that was polled before, and `upto` messages of this batch; never raises
+    # All that was polled before, and `upto` messages of this batch; never raises. Where capabilities.ack_first, False means that
+    # the system did not take it: none of what this call was to acknowledge may be processed, as it comes again.
+    def ack(self, batch: Batch, upto: int) -> bool | None: ...
     def settle(self, batch: Batch, index: int, how: str) -> None: ...  # "ack" | "requeue" | "reject": where capabilities.settle
     def idle(self, seconds: float) -> None: ...  # "processing": heartbeats and leases go on
     def events(self) -> Sequence[Event]: ...  # since the last call

@@ -150,32 +150,49 @@ def honours_back_pressure(case: Case) -> None:
 
 def redelivers_what_was_not_acknowledged(case: Case) -> None:
     """30 of 60 acknowledged, in the middle of a batch, then close: the next consumer gets the other 30, and only those."""
-    capabilities = case.adapter_class.capabilities
+    capabilities = case.adapter().capabilities
     if not (capabilities.acks and capabilities.stores):
         acknowledging_is_harmless(case)
         return
     with case.stand(topology()) as stand:
-        stand.open()
-        block = Rows(60, 64)
-        stand.send([block], poll=False)
-        stand.flush()
-        first = stand.readers[0]
-        _poll_until(first, 60, 20)
-        assert first.messages == 60
-        acknowledged = set(_acknowledge(first, 30))
-        first.consumer.close()
-        second = _replace(stand, first)
-        wanted = set(block.ids) - acknowledged
-        flags = _poll_until(second, len(wanted), 20, timeout_s=REDELIVERY_S)
-        got = [id_of(payload) for payload in second.payloads()]
-        assert set(got) == wanted, f"acknowledged {sorted(acknowledged)}, then came {sorted(got)}"
-        assert len(got) == len(wanted), "a message came twice"
-        assert all(flags), "messages that come again are not marked as redelivered"
-        _acknowledge(second, len(got))
+        second = _taken_over(stand)
+        _acknowledge(second, second.messages)
         second.consumer.close()
         third = _replace(stand, second)
         _poll_until(third, 1, 20, timeout_s=1.0)
         assert third.messages == 0, "what was acknowledged came again"
+
+
+def carries_in_its_mode(case: Case) -> None:
+    """The same, cheaply, for each mode: outcomes as it confirms, deliveries as it acknowledges."""
+    capabilities = case.adapter().capabilities
+    if not (capabilities.acks and capabilities.stores):
+        acknowledging_is_harmless(case)
+        return
+    with case.stand(topology()) as stand:
+        _taken_over(stand)
+
+
+def _taken_over(stand: Stand) -> Reader:
+    """Acknowledge 30 of 60 messages, close, and return the next consumer, which has got the others."""
+    stand.open()
+    block = Rows(60, 64)
+    stand.send([block], poll=False)
+    stand.flush()
+    assert_outcomes(stand, [block])
+    first = stand.readers[0]
+    _poll_until(first, 60, 20)
+    assert first.messages == 60
+    acknowledged = set(_acknowledge(first, 30))
+    first.consumer.close()
+    second = _replace(stand, first)
+    wanted = set(block.ids) - acknowledged
+    flags = _poll_until(second, len(wanted), 20, timeout_s=REDELIVERY_S)
+    got = [id_of(payload) for payload in second.payloads()]
+    assert set(got) == wanted, f"acknowledged {sorted(acknowledged)}, then came {sorted(got)}"
+    assert len(got) == len(wanted), "a message came twice"
+    assert all(flags), "messages that come again are not marked as redelivered"
+    return second
 
 
 def acknowledging_is_harmless(case: Case) -> None:
@@ -186,6 +203,8 @@ def acknowledging_is_harmless(case: Case) -> None:
         stand.send([block])
         stand.receive(60)
         assert_delivered(stand, [block])
+        stand.flush()
+        assert_outcomes(stand, [block])
 
 
 def ack_never_raises(case: Case) -> None:
@@ -345,26 +364,27 @@ def settles_one_by_one(case: Case) -> None:
 
 
 def describes_itself(case: Case) -> None:
-    """Capabilities are frozen and fit together; the settings in force are plain data on both sides."""
+    """Capabilities are frozen and fit together, in this mode; the settings in force are plain data on both sides."""
     adapter = case.adapter()
     capabilities = adapter.capabilities
-    assert capabilities == case.adapter_class.capabilities
+    assert case.mode or capabilities == case.adapter_class.capabilities
     with pytest.raises(dataclasses.FrozenInstanceError):
         capabilities.system = "another"  # type: ignore[misc]  # that is the test
-    assert adapter.mode == capabilities.modes[0]
+    assert adapter.mode.name == (case.mode or capabilities.modes[0].name)
+    assert case.mode or adapter.mode == capabilities.modes[0]
     assert capabilities.architecture in {"broker", "broker-less"}
     assert capabilities.payload_bytes_max >= 64
     assert not capabilities.send_per_group or capabilities.fan_out is Support.EMULATED, "copies made by the producer are emulated"
     assert capabilities.architecture == "broker" or not capabilities.intermediary
     assert not capabilities.acks or capabilities.stores, "what is acknowledged must be stored until then"
-    assert not capabilities.settle or capabilities.acks
+    assert not (capabilities.settle or capabilities.ack_first) or capabilities.acks
     assert (capabilities.assignment is Assignment.PARTITIONS) <= (capabilities.partitions is not Support.UNSUPPORTED)
-    for mode in capabilities.modes:
-        assert all((mode.name, mode.ordering, mode.late_subscriber, mode.slow_consumer, mode.source))
-        assert capabilities.confirms or mode.persistence is Persistence.CLIENT, "nobody told the producer more than its own library"
-        assert capabilities.acks or mode.delivery in {Delivery.NONE, Delivery.AT_MOST_ONCE}, (
-            "nothing is redelivered without acknowledgements"
-        )
+    mode = adapter.mode
+    assert all((mode.name, mode.ordering, mode.late_subscriber, mode.slow_consumer, mode.source))
+    assert capabilities.confirms or mode.persistence is Persistence.CLIENT, "nobody told the producer more than its own library"
+    assert (capabilities.acks and not capabilities.ack_first) or mode.delivery in {Delivery.NONE, Delivery.AT_MOST_ONCE}, (
+        "nothing is redelivered that was not acknowledged after it was processed"
+    )
     effective = adapter.effective()
     assert set(effective) == {"producer", "consumer"}
     assert all(effective[side] for side in effective)
@@ -441,6 +461,7 @@ TUNED_CHECKS = (
     redelivers_what_was_not_acknowledged,
     refuses_unknown_settings,
 )
+MODE_CHECKS = (carries_in_its_mode, describes_itself)  # of each mode but the first, which has them all
 
 
 class Announced(Rows):

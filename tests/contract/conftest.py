@@ -28,9 +28,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
-    """Make the case of one system and profile; starts the system's server when it has one."""
+    """Make the case of one system, profile and mode; starts the system's server when it has one."""
 
-    def make(system: str, profile: str = "defaults") -> Case:
+    def make(system: str, profile: str = "defaults", mode: str = "") -> Case:
         try:
             adapter: Any = adapters.load(system)
         except NotInstalled as missing:
@@ -38,6 +38,6 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
         bootstrap: list[str] = []
         if recipes.recipe(system) is not None:
             bootstrap = list(request.getfixturevalue("servers")(system).bootstrap)
-        return Case(system, adapter, bootstrap, witness_of(system), profile)
+        return Case(system, adapter, bootstrap, witness_of(system), profile, mode)
 
     return make

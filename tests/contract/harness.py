@@ -167,16 +167,17 @@ def payloads_of(batch: Batch) -> list[bytes]:
 
 @dataclass
 class Case:
-    """One system as the suite tests it: its adapter, the servers to use, how to look from outside."""
+    """One system as the suite tests it: its adapter, the servers to use, how to look from outside; mode "" = its first."""
 
     system: str
     adapter_class: AdapterClass
     servers: list[str]
     witness: Callable[[Wiring, str], Any] | None = None
     profile: str = "defaults"
+    mode: str = ""
 
     def adapter(self, **options: Any) -> Adapter:
-        return self.adapter_class(Options(**{"profile": self.profile, **options}))
+        return self.adapter_class(Options(**{"profile": self.profile, "mode": self.mode, **options}))
 
     @contextmanager
     def stand(self, topology: Topology, **options: Any) -> Iterator[Stand]:

@@ -1,0 +1,66 @@
+"""What Kafka's producers, consumers and admin calls share: errors made ours, connections watched, events handed out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kafka import errors as kafka_errors
+
+from adapters.base import Event
+from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
+
+BOOTSTRAP_MS = 9000
+CLOSE_S = 2.0
+
+
+def _translate(error: Exception, servers: Sequence[str]) -> AdapterError:
+    """The one place where kafka-python's errors become ours."""
+    where = ", ".join(servers)
+    if isinstance(error, kafka_errors.InvalidReplicationFactorError):
+        return BadSetting(f"Kafka at {where} has too few brokers for this replication_factor")
+    if isinstance(error, kafka_errors.KafkaConfigurationError | ValueError | TypeError | AssertionError):
+        return BadSetting(f"kafka-python refuses its settings: {error}")
+    if isinstance(error, kafka_errors.RetriableError | OSError):
+        return Unreachable(f"no Kafka answers at {where} within {BOOTSTRAP_MS // 1000} s: {error}")
+    return Refused(f"Kafka at {where} says: {error!r}")
+
+
+@contextlib.contextmanager
+def translated(servers: Sequence[str]) -> Iterator[None]:
+    """kafka-python's errors leave as adapters.errors."""
+    try:
+        yield
+    except (kafka_errors.KafkaError, OSError, ValueError, TypeError, AssertionError) as error:
+        raise _translate(error, servers) from error
+
+
+class Connections:
+    """Watches a client's count of open connections, for the events that kafka-python does not give."""
+
+    def __init__(self, client: Any) -> None:
+        metrics = client.metrics(raw=True) or {}  # none with metrics_enabled=false: then nothing is seen
+        self._metric = next((metric for name, metric in metrics.items() if name.name == "connection-count"), None)
+        self._most = 0
+        self._lost = False
+
+    def changes(self) -> list[Event]:
+        """What happened since the last call."""
+        if self._metric is None:
+            return []
+        now = int(self._metric.value())
+        if now < self._most and not self._lost:
+            self._lost = True
+            return [Event("closed", f"{self._most - now} of {self._most} connections to brokers were lost")]
+        if self._lost and now >= self._most:
+            self._lost = False
+            return [Event("reconnected", f"{now} connections to brokers")]
+        self._most = max(self._most, now)
+        return []
+
+
+def drained(events: deque[Event]) -> list[Event]:
+    """Takes what is there; the client's thread may append meanwhile."""
+    return [events.popleft() for _ in range(len(events))]

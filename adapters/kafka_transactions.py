@@ -1,0 +1,177 @@
+"""Kafka's transactional producer: what one send() takes is one transaction; it is confirmed when that is committed.
+
+A producer has one transaction at a time, and committing takes several round trips, in which it takes nothing more: room() is
+0 meanwhile, so a load that is faster sends more messages in each transaction, up to the scenario's batch. kafka-python's
+commit_transaction() and flush() block, so a thread calls them. kafka-python commits a transaction also where some of its
+messages were given up; here a transaction is aborted as soon as one was, as the documentation asks for.
+
+Outcomes: committed = CONFIRMED; aborted, and the coordinator said so = FAILED, since no reader of committed messages ever sees
+it; else INDETERMINATE. After any of the last two the producer is replaced: the new one has the same transactional_id, so
+the coordinator ends what its predecessor left and refuses what of it is still under way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from kafka import errors as kafka_errors
+
+from adapters.base import Block, Event, Outcomes, Status, Wiring
+from adapters.kafka_client import CLOSE_S
+from adapters.kafka_sender import Sender, check_size, shut
+
+
+class TransactionalSender(Sender):
+    """A KafkaProducer with a transactional_id; at most ``window`` messages a transaction."""
+
+    def __init__(self, connect: Callable[[], Any], wiring: Wiring, outcomes: Outcomes, *, window: int, explicit: bool) -> None:
+        super().__init__(connect, wiring, outcomes, window=window, explicit=explicit)
+        self._begun = False
+        self._taken: list[tuple[int, int]] = []  # of the open transaction: first id and count, of neighbours
+        self._filling = False  # send() adds to it
+        self._ending = False  # the thread ends it
+        self._trouble = ""  # why it has to be aborted
+        threading.Thread(target=self._end_each, name="end-kafka-transactions", daemon=True).start()
+
+    def _get_ready(self, client: Any) -> None:
+        client.init_transactions()  # goes on with one that timed out; does nothing after the first
+
+    def room(self) -> int:
+        """The window, and nothing while a transaction is being ended."""
+        return 0 if self._ending else super().room()
+
+    def _room_within(self, timeout_s: float) -> int:
+        if timeout_s > 0 and not self._closed and not self.room():
+            with self._change:
+                self._change.wait_for(lambda: self._closed or self.room() > 0, timeout_s)
+        return self.room()
+
+    def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one topic serves all groups
+        """Hands rows lo..hi to a transaction; waits at most ``timeout_s`` seconds for the end of the one before.
+
+        A row that the client itself refuses (over its max_request_size) is accepted and failed, outside the transaction.
+        Raises Refused for messages over the adapter's limit.
+        """
+        check_size(block)
+        most = min(hi - lo, self._room_within(timeout_s))
+        if most <= 0:
+            return 0
+        with self._change:
+            if self._ending:  # since room() was asked
+                return 0
+            self._filling = True
+        accepted = 0
+        try:
+            if self._begun or self._begin():
+                accepted = self._fill(block, lo, most, timeout_s)
+        finally:
+            with self._change:
+                self._filling = False
+                self._change.notify_all()
+        return accepted
+
+    def _begin(self) -> bool:
+        try:
+            self._client.begin_transaction()
+        except kafka_errors.KafkaError as error:
+            self._gave_up(error)
+        else:
+            self._begun = True
+        return self._begun
+
+    def _fill(self, block: Block, lo: int, most: int, timeout_s: float) -> int:
+        send, topic = self._client.send, self._topic
+        self._client.config["max_block_ms"] = timeout_s * 1000
+        accepted = 0
+        for ident, message, key, partition in self._rows(block, lo, most):
+            try:
+                future = send(topic, message, key, None, partition)
+            except (kafka_errors.MessageSizeTooLargeError, ValueError) as error:
+                self._events.append(Event("error", f"not sent: {error!r}"))
+                self._report(ident, 1, Status.FAILED)
+            except kafka_errors.KafkaTimeoutError as error:
+                self._events.append(Event("error", f"not sent: {error!r}"))
+                break
+            except kafka_errors.KafkaError as error:  # the transaction is in trouble already
+                self._given_up(error)
+                break
+            else:
+                future.add_errback(self._given_up)
+                self._take(ident)
+            accepted += 1
+        return accepted
+
+    def _take(self, ident: int) -> None:
+        taken = self._taken
+        if taken and sum(taken[-1]) == ident:
+            taken[-1] = (taken[-1][0], taken[-1][1] + 1)
+        else:
+            taken.append((ident, 1))
+        self._outstanding += 1
+
+    def _given_up(self, error: BaseException) -> None:
+        """The client's thread, or send(): a message of this transaction was not written."""
+        self._trouble = self._trouble or repr(error)
+
+    def _end_each(self) -> None:
+        """The thread: ends one transaction after the other."""
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._closed or ((self._taken or self._trouble) and not self._filling))
+                if self._closed:
+                    return
+                self._ending = True
+            status = self._end()
+            with self._change:
+                if self._closed:  # close() has reported it
+                    return
+                for first, many in self._taken:
+                    self._report(first, many, status)
+                self._taken, self._begun, self._outstanding = [], False, 0
+                why, self._trouble = self._trouble, ""
+            if status is not Status.CONFIRMED:
+                self._gave_up(kafka_errors.TransactionAbortedError(why))
+            with self._change:
+                self._ending = False
+                self._change.notify_all()
+
+    def _end(self) -> Status:
+        """Commits, or aborts what is in trouble; waits as long as that takes."""
+        client = self._client
+        try:
+            client.flush()
+            if not self._trouble:
+                client.commit_transaction()
+                return Status.CONFIRMED
+        except kafka_errors.KafkaError as error:
+            self._given_up(error)
+        if self._closed:
+            return Status.INDETERMINATE
+        try:
+            client.abort_transaction()
+        except kafka_errors.KafkaError as error:
+            self._events.append(Event("error", f"not even aborted: {error!r}"))
+            return Status.INDETERMINATE
+        return Status.FAILED
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits at most ``timeout_s`` seconds until the last transaction has ended; how many messages of it have no outcome."""
+        with self._change:
+            self._change.wait_for(lambda: not self._outstanding, timeout_s)
+        return self._outstanding
+
+    def close(self) -> None:
+        """Waits at most 2 s for the last transaction; what is left of it is indeterminate. Idempotent."""
+        if self._closed:
+            return
+        self.flush(CLOSE_S)
+        with self._change:
+            self._closed = True
+            for first, many in self._taken:
+                self._report(first, many, Status.INDETERMINATE)
+            self._taken, self._outstanding = [], 0
+            self._change.notify_all()
+        if not self._replacing:
+            shut(self._client)

@@ -1,0 +1,164 @@
+"""What Kafka's modes are: their settings, a transaction as a whole, a commit that ends before processing, a member thrown out."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from adapter_parts import TestBlock, id_of, send_all
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import MemberToRemove
+from kafka_parts import committed, consuming, log_of, producing, wired
+
+from adapters import kafka
+from adapters.base import Group, Options, Status, Topology
+
+pytestmark = pytest.mark.timeout(180)  # a server that starts on a shared machine
+ONE = Topology(1, (Group("g"),), 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sets", "declares"),
+    [
+        ("acks-all", ("all", True, "read_uncommitted"), (True, False)),
+        ("acks-all-plain", ("all", False, "read_uncommitted"), (True, False)),
+        ("acks-1", (1, False, "read_uncommitted"), (True, False)),
+        ("acks-0", (0, False, "read_uncommitted"), (False, False)),
+        ("transactional", ("all", True, "read_committed"), (True, False)),
+        ("commit-before", ("all", True, "read_uncommitted"), (True, True)),
+    ],
+)
+def test_a_mode_is_what_it_sets(mode, sets, declares):
+    adapter = kafka.ADAPTER(Options(mode=mode, settings={"replication_factor": "3"}))
+    effective = adapter.effective()
+    producer, consumer = effective["producer"], effective["consumer"]
+    assert (producer["acks"], producer["enable_idempotence"], consumer["isolation_level"]) == sets
+    assert (adapter.capabilities.confirms, adapter.capabilities.ack_first) == declares
+    assert adapter.capabilities.acks
+    assert adapter.mode.copies == (3 if producer["acks"] == "all" else 1)
+    assert ("transaction" in producer) == (mode == "transactional")
+    assert ("before processing" in consumer["commit"]) == (mode == "commit-before")
+
+
+def test_the_longest_timer_is_the_session_or_the_transaction():
+    settings = {"session_timeout_ms": "6000", "transaction_timeout_ms": "7000"}
+    assert kafka.ADAPTER(Options(settings=settings)).redelivery_s() == 6.0
+    assert kafka.ADAPTER(Options(mode="transactional", settings=settings)).redelivery_s() == 17.0
+
+
+class OneLarge(TestBlock):
+    """Its second message has 5,000 bytes."""
+
+    def messages(self, lo, hi):
+        return [row.ljust(5000 if lo + i == 1 else 0) for i, row in enumerate(super().messages(lo, hi))]
+
+
+def limit_messages(wiring, size):
+    """Makes the topic anew, with a limit of its own."""
+    admin = KafkaAdminClient(bootstrap_servers=wiring["servers"])
+    about = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": str(size)}}
+    try:
+        admin.delete_topics([wiring["topic"]])
+        admin.create_topics({wiring["topic"]: about}, wait_for_metadata=True)
+    finally:
+        admin.close()
+
+
+def visible(wiring, want):
+    """Ids that a reader of committed messages gets, in any order."""
+    return sorted(log_of(wiring, want, isolation_level="read_committed"))
+
+
+@pytest.mark.server
+def test_a_transaction_with_a_refused_message_is_failed_as_a_whole(servers):
+    """The broker refuses one of three: none is seen, each is FAILED, and the next transaction is made by another producer."""
+    with wired(list(servers("kafka").bootstrap), ONE, mode="transactional") as (adapter, wiring):
+        limit_messages(wiring, 2000)
+        with producing(adapter, wiring) as (producer, ledger):
+            send_all(producer, TestBlock(0, [0] * 5))
+            assert producer.send(OneLarge(10, [0] * 3), 0, 3, 5.0) == 3
+            assert producer.flush(20.0) == 0
+            assert {ident: ledger.of[ident] for ident in (10, 11, 12)} == dict.fromkeys((10, 11, 12), Status.FAILED)
+            end = time.monotonic() + 30.0
+            while not producer.room():
+                assert time.monotonic() < end, "the producer was not replaced"
+                producer.pump(0.01)
+            assert [event.kind for event in producer.events()][-2:] == ["error", "reconnected"]
+            send_all(producer, TestBlock(20, [0] * 5))
+        assert ledger.twice == []
+        assert ledger.count(Status.CONFIRMED) == 10
+        assert visible(wiring, 10) == [*range(5), *range(20, 25)]
+
+
+@pytest.mark.server
+def test_a_producer_that_starts_again_ends_what_its_predecessor_left_open(servers):
+    """The predecessor, of the same transactional_id, has sent and not committed: a crash. Nobody waits for its time-out of 60 s."""
+    with wired(list(servers("kafka").bootstrap), ONE, mode="transactional") as (adapter, wiring):
+        dead = KafkaProducer(bootstrap_servers=wiring["servers"], transactional_id=f"{wiring['topic']}.0")
+        try:
+            dead.init_transactions()
+            dead.begin_transaction()
+            for payload in TestBlock(0, [0] * 5).messages(0, 5):
+                dead.send(wiring["topic"], payload)
+            dead.flush()
+            with producing(adapter, wiring) as (producer, ledger):
+                send_all(producer, TestBlock(10, [0] * 5))
+                assert ledger.count(Status.CONFIRMED) == 5
+            assert sorted(log_of(wiring, 10)) == [*range(5), *range(10, 15)], "both are in the log"
+            assert visible(wiring, 5) == list(range(10, 15))
+        finally:
+            dead.close(timeout=1)
+
+
+def thrown_out(wiring):
+    """Removes every member of the group, as the broker does with one whose session ended."""
+    admin = KafkaAdminClient(bootstrap_servers=wiring["servers"])
+    group = wiring["groups"]["g"]
+    try:
+        members = [member["member_id"] for member in admin.describe_groups([group])[group]["members"]]
+        assert members
+        admin.remove_group_members(group, [MemberToRemove(member_id=member) for member in members])
+    finally:
+        admin.close()
+
+
+def polled(consumer, want):
+    """One batch, of at least one message."""
+    end = time.monotonic() + 30.0
+    while (batch := consumer.poll(want, 0.2)) is None:
+        assert time.monotonic() < end
+    return batch
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("mode", ["acks-all", "commit-before"])
+def test_a_member_that_was_thrown_out_cannot_commit(servers, mode):
+    """A zombie's late commit: refused and told; nothing is skipped. Before processing, it also says so at once."""
+    with (
+        wired(list(servers("kafka").bootstrap), ONE, mode=mode) as (adapter, wiring),
+        producing(adapter, wiring) as (producer, _),
+        consuming(adapter, wiring) as consumer,
+    ):
+        send_all(producer, TestBlock(0, [0] * 40))
+        batch = polled(consumer, 10)
+        assert consumer.ack(batch, batch.count) is not False
+        done = batch.count
+        if mode == "commit-before":
+            assert committed(wiring) == {0: done}, "ack() ends with the commit"
+        late = polled(consumer, 10)
+        consumer.events()
+        thrown_out(wiring)
+        taken = consumer.ack(late, late.count)
+        told = []
+        end = time.monotonic() + 30.0
+        got = []
+        while len(got) < 40 - done and time.monotonic() < end:
+            more = consumer.poll(100, 0.05)
+            told += [event.kind for event in consumer.events()]
+            if more is not None and consumer.ack(more, more.count) is not False:
+                got += [id_of(payload) for payload in more.payloads]
+        assert "ack-failed" in told
+        assert got[-1] == 39
+        if mode == "commit-before":
+            assert taken is False
+            assert got == list(range(done, 40)), "what was not committed comes again, and nothing twice"
