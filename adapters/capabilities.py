@@ -30,6 +30,7 @@ class Persistence(Enum):
     MEMORY = "server memory"
     PAGE_CACHE = "page cache"
     FSYNC = "fsync"
+    PROCESSED = "processed by its consumer"
 
 
 class Assignment(Enum):

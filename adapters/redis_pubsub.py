@@ -10,35 +10,31 @@ output buffer of each subscriber and answers with their number, which is the onl
 
 A stranger that subscribes to the channel is counted too and can hide a missing group: the audit would show that as loss.
 
-What redis-py does by itself and what is done about it here. By default it repeats a command up to ten times after a
-lost connection, which publishes twice: ``retry`` is set to none. It also reconnects without a word: every connection
-after the first is an event. And a subscriber whose get_message() finds a message that has arrived only in part raises
-TimeoutError, which the default retry takes for a lost connection: it reconnects and loses what was on its way.
-A subscriber's ``retry`` therefore leaves out TimeoutError.
+A subscriber whose get_message() finds a message that has arrived only in part raises TimeoutError, which redis-py's default
+retry takes for a lost connection: it reconnects and loses what was on its way. A subscriber's ``retry`` therefore leaves it out.
 
 Sources: https://redis.io/docs/latest/develop/pubsub/ , https://redis.io/docs/latest/commands/publish/ ,
-https://redis.readthedocs.io/en/stable/retry.html , https://redis.io/docs/latest/develop/reference/clients/ (output buffer limits).
+https://redis.io/docs/latest/develop/reference/clients/ (output buffer limits).
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hiredis
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
+from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
+from adapters.errors import Refused, Unsupported
 from adapters.options import Value, check_profile, choose_mode, typed_settings
-from adapters.redis_raw import PAYLOAD_BYTES_MAX, RECONNECT_S, Lost, RawConsumer, RawProducer, Receivers, Subscriber, check_size, command
+from adapters.redis_client import CLIENT, CLIENT_BOUNDS, SOCKET, SOCKET_BOUNDS, PipelinedProducer, address_of, client_of, shown, translated
+from adapters.redis_raw import PAYLOAD_BYTES_MAX, Lost, RawConsumer, RawProducer, Receivers, Subscriber, check_size, command
 
 CAPABILITIES = Capabilities(
     system="Redis Pub/Sub",
@@ -70,18 +66,10 @@ CAPABILITIES = Capabilities(
 )
 
 # Settings by profile, with redis-py's own names and defaults; `tuned` uses no client library, so fewer apply.
-_SOCKET: dict[str, Value] = {
-    "socket_timeout": 5.0,
-    "socket_connect_timeout": 5.0,
-    "username": "",
-    "password": "",
-    "socket_read_size": 32768,
-}
 _SETTINGS: dict[str, dict[str, Value]] = {
-    "defaults": {**_SOCKET, "socket_keepalive": True, "health_check_interval": 0, "protocol": 3},
-    "tuned": {**_SOCKET, "socket_read_size": 262144, "window": 0},  # 0 = by the batch, see __init__
+    "defaults": CLIENT,
+    "tuned": {**SOCKET, "socket_read_size": 262144, "window": 0},  # 0 = by the batch, see __init__
 }
-_BOUNDS = {"socket_timeout": (0.01, 3600), "socket_connect_timeout": (0.01, 3600), "socket_read_size": (1024, 1 << 26)}
 
 
 class RedisPubSub:
@@ -94,24 +82,28 @@ class RedisPubSub:
         self.mode = choose_mode(CAPABILITIES, options)
         self._options = options
         self._tuned = profile == "tuned"
-        more = {"window": (0, 1 << 20)} if self._tuned else {"protocol": (2, 3), "health_check_interval": (0, 3600)}
-        self._settings: dict[str, Any] = dict(typed_settings("redis_pubsub", options, _SETTINGS[profile], {**_BOUNDS, **more}))
+        bounds = {**SOCKET_BOUNDS, "window": (0, 1 << 20)} if self._tuned else CLIENT_BOUNDS
+        self._settings: dict[str, Any] = dict(typed_settings("redis_pubsub", options, _SETTINGS[profile], bounds))
         if self._tuned and not self._settings["window"]:
             # Enough to keep a pipeline busy; the publish latency of a fuller one would be its own queue.
             self._settings["window"] = max(1024, 4 * options.batch)
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
-        """One channel a run, named by its id. Raises Unsupported for groups of several members."""
+        """One channel, named by the run's id and, as several variants of a run share a server, at random.
+
+        Raises Unsupported for groups of several members.
+        """
         for group in topology.groups:
             if group.members > 1:
                 raise Unsupported(
                     f"Redis Pub/Sub hands every subscriber every message: the {group.members} members of group {group.name!r} cannot share"
                 )
-        return {"channel": "brokerbench." + re.sub(r"[^A-Za-z0-9_.-]", "-", run_id), "groups": [group.name for group in topology.groups]}
+        run = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id)
+        return {"channel": f"brokerbench.{run}.{uuid.uuid4().hex[:8]}", "groups": [group.name for group in topology.groups]}
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Asks the server for a PONG; channels exist by being used. Raises Unreachable, Refused."""
-        with _translated(wiring):
+        with translated(wiring):
             client = self._client(wiring)
             try:
                 client.ping()
@@ -125,7 +117,7 @@ class RedisPubSub:
     def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
         """A publishing connection. Raises Unreachable, Refused."""
         del index  # all producers publish to the one channel
-        with _translated(wiring):
+        with translated(wiring):
             if self._tuned:
                 return RawProducer(lambda: self._socket(wiring), wiring, outcomes, self._settings["window"])
             return _Producer(self._client(wiring), wiring, outcomes, self._options.batch)
@@ -134,20 +126,19 @@ class RedisPubSub:
         """A subscribed connection (its subscription is confirmed on return). Raises Unreachable, Refused, Unsupported."""
         if member > 0:
             raise Unsupported(f"Redis Pub/Sub hands every subscriber every message: member {member} of group {group!r} cannot share")
-        with _translated(wiring):
+        with translated(wiring):
             if self._tuned:
                 return RawConsumer(lambda: self._socket(wiring), wiring["channel"], self._settings)
             return _Consumer(self._client(wiring, subscriber=True), wiring["channel"], self._settings["socket_timeout"])
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """The settings in force for each side; a password is not shown."""
-        shown = {name: value for name, value in self._settings.items() if name not in ("password", "window")}
-        shown["password"] = "(set)" if self._settings["password"] else ""
+        told = {name: value for name, value in shown(self._settings).items() if name != "window"}
         if self._tuned:
             note = "no client library: RESP2 blocks on a plain socket"
             return {
-                "producer": {"client": f"{note}, built and parsed here", "window": self._settings["window"], "retry": "none", **shown},
-                "consumer": {"client": f"{note}, parsed by hiredis.Reader", "reconnect": "by the adapter, reported", **shown},
+                "producer": {"client": f"{note}, built and parsed here", "window": self._settings["window"], "retry": "none", **told},
+                "consumer": {"client": f"{note}, parsed by hiredis.Reader", "reconnect": "by the adapter, reported", **told},
             }
         version = f"redis {redis.__version__}, hiredis {hiredis.__version__}"
         return {
@@ -155,23 +146,21 @@ class RedisPubSub:
                 "client": f"{version}: pipeline(transaction=False)",
                 "batch": self._options.batch,
                 "retry": "none (library: 10)",
-                **shown,
+                **told,
             },
-            "consumer": {"client": f"{version}: pubsub().get_message()", "retry": "one reconnect, reported (library: 10, silent)", **shown},
+            "consumer": {"client": f"{version}: pubsub().get_message()", "retry": "one reconnect, reported (library: 10, silent)", **told},
         }
 
     def _client(self, wiring: Wiring, *, subscriber: bool = False) -> redis.Redis:
-        host, port = _address(wiring)
-        chosen = {name: value for name, value in self._settings.items() if value != "" and name != "window"}
+        chosen = {name: value for name, value in self._settings.items() if name != "window"}
         if self._tuned:
             chosen["socket_read_size"] = 32768  # only prepare() comes here
         errors = (redis.ConnectionError,) if subscriber else (redis.ConnectionError, redis.TimeoutError)
-        # max_connections=1: a producer is one connection, as order and the counting of reconnects need.
-        return redis.Redis(host=host, port=port, retry=Retry(NoBackoff(), 0, supported_errors=errors), max_connections=1, **chosen)
+        return client_of(address_of("redis_pubsub", wiring), chosen, errors)
 
     def _socket(self, wiring: Wiring) -> socket.socket:
         """A connected, authenticated socket for `tuned`. Raises OSError or Lost."""
-        sock = socket.create_connection(_address(wiring), timeout=self._settings["socket_connect_timeout"])
+        sock = socket.create_connection(address_of("redis_pubsub", wiring), timeout=self._settings["socket_connect_timeout"])
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(self._settings["socket_timeout"])
@@ -191,121 +180,25 @@ class RedisPubSub:
             raise Refused(f"Redis refused the log-in: {reply.decode(errors='replace').strip()}")
 
 
-def _address(wiring: Wiring) -> tuple[str, int]:
-    text = str(wiring["servers"][0])
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise BadSetting(f"redis_pubsub: server address {text!r} is not host:port")
-    return host.strip("[]"), int(port)
-
-
-@contextlib.contextmanager
-def _translated(wiring: Wiring) -> Iterator[None]:
-    """The one place where redis-py's errors, and those of sockets, become ours."""
-    where = wiring["servers"][0]
-    try:
-        yield
-    except (redis.AuthenticationError, redis.ResponseError) as error:
-        raise Refused(f"Redis at {where} refused: {error}") from error
-    except (redis.ConnectionError, redis.TimeoutError, OSError, Lost) as error:
-        raise Unreachable(f"no Redis answers at {where}: {error}") from error
-
-
-class _Producer:
-    """PUBLISH in pipelines of at most a batch, as redis-py documents it: send() is one round trip.
-
-    The client is synchronous, so send() ends within ``socket_timeout`` even where a time-out of 0 was asked for, and
-    leaves nothing outstanding.
-    """
+class _Producer(PipelinedProducer):
+    """PUBLISH, as redis-py documents it: each reply is the number of receivers."""
 
     def __init__(self, client: redis.Redis, wiring: Wiring, outcomes: Outcomes, batch: int) -> None:
-        self._client = client
+        super().__init__(client, outcomes, batch)
         self._channel = wiring["channel"]
-        self._outcomes = outcomes
-        self._batch = batch
         self._receivers = Receivers(len(wiring["groups"]), outcomes)
-        self._events = [Event("ready")]
-        self._down = False
-        self._waited_s = 0.0
-        self._closed = False
-        # The pool hands out this one connection for ever; its callback tells of each reconnect, also of silent ones.
-        self._connection: Any = client.connection_pool.get_connection()
-        self._connection.register_connect_callback(self._reconnected)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        client.connection_pool.release(self._connection)
 
-    def _reconnected(self, connection: Any) -> None:
-        del connection
-        self._down = False
-        self._events.append(Event("reconnected", "redis-py opened a new connection"))
-
-    def ready(self, timeout_s: float) -> bool:
-        """True when the server answers a PING; the client's own time-out holds."""
-        del timeout_s
-        try:
-            return bool(self._client.ping())
-        except (redis.RedisError, OSError) as error:
-            self._lost(error)
-            return False
-
-    def room(self) -> int:
-        """A batch, or nothing while the server is known to be away."""
-        return 0 if self._down or self._closed else self._batch
-
-    def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:
-        """One pipeline of PUBLISH, at most a batch; its outcomes are reported before it returns. Raises Refused when too long."""
-        del timeout_s, group
+    def _enqueue(self, pipeline: Any, block: Block, lo: int, hi: int) -> None:
         check_size(block.size)
-        count = min(hi - lo, self.room())
-        if count <= 0:
-            return 0
-        pipeline = self._client.pipeline(transaction=False)
-        for payload in block.messages(lo, lo + count):
+        for payload in block.messages(lo, hi):
             pipeline.publish(self._channel, payload)
-        first = block.first_id + lo
-        try:
-            replies = pipeline.execute(raise_on_error=False)
-        except (redis.RedisError, OSError) as error:
-            # Some of it may have been published: the replies that are missing cannot say.
-            self._lost(error)
-            self._outcomes.run(first, count, Status.INDETERMINATE)
-            return count
-        self._receivers.report(first, replies)
-        return count
 
-    def _lost(self, error: Exception) -> None:
-        self._connection.disconnect()
-        if not self._down:
-            self._events.append(Event("closed", str(error)))
-        self._down = True
-
-    def pump(self, timeout_s: float) -> None:
-        """A plain wait, for nothing is outstanding; tries to reconnect every 0.1 s of it while the server is away."""
-        if self._down and not self._closed:
-            self._waited_s += timeout_s
-            if self._waited_s >= RECONNECT_S:
-                self._waited_s = 0.0
-                try:
-                    self._connection.connect()
-                except (redis.RedisError, OSError):
-                    self._down = True  # reported when it was lost; tried again later
-        if timeout_s > 0:
-            time.sleep(timeout_s)
-
-    def flush(self, timeout_s: float) -> int | None:
-        """0: send() waits for its replies."""
-        del timeout_s
-        return 0
+    def _report(self, first_id: int, replies: Sequence[Any]) -> None:
+        self._receivers.report(first_id, replies)
 
     def events(self) -> Sequence[Event]:
         """Connections lost and made again, messages that reached fewer subscribers than there are groups."""
-        found, self._events = self._events, []
-        return found + self._receivers.events()
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._closed = True
-        self._client.close()
-        self._connection.disconnect()
+        return [*super().events(), *self._receivers.events()]
 
 
 class _Consumer(Subscriber):

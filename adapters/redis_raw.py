@@ -32,10 +32,10 @@ def command(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
-def check_size(size_b: int) -> None:
+def check_size(size_b: int, system: str = "redis_pubsub") -> None:
     """Raises Refused for payloads that the server would answer by closing the connection."""
     if size_b > PAYLOAD_BYTES_MAX:
-        raise Refused(f"redis_pubsub: {size_b} bytes is over the limit of {PAYLOAD_BYTES_MAX} bytes a message")
+        raise Refused(f"{system}: {size_b} bytes is over the limit of {PAYLOAD_BYTES_MAX} bytes a message")
 
 
 class Subscriber:

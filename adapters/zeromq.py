@@ -1,6 +1,9 @@
-"""ZeroMQ PUSH/PULL by pyzmq: a PUSH socket for each group (the producer makes the copies), members share round-robin.
+"""ZeroMQ by pyzmq, in four modes, always over ``tcp://``.
 
-Consumers bind, producers connect, always over ``tcp://``. There is no broker: what was sent and not received lies in
+``push-pull`` (here): a PUSH socket for each group (the producer makes the copies), members share round-robin.
+``pub-sub`` and ``proxy``: adapters/zeromq_pubsub.py. ``acknowledged``: adapters/zeromq_acked.py.
+
+PUSH/PULL: consumers bind, producers connect. There is no broker: what was sent and not received lies in
 the producer's memory (up to SNDHWM messages for each member), in the sockets' buffers, and in the consumer's (RCVHWM
 for each producer). A consumer that closes or dies takes its share with it. close() of a producer waits at most LINGER
 milliseconds for what it still holds and drops the rest. After send() returns nobody can know what became of a message.
@@ -13,42 +16,85 @@ Sources: zmq_socket(3), zmq_setsockopt(3), https://pyzmq.readthedocs.io.
 
 from __future__ import annotations
 
-import errno
+import dataclasses
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
-from operator import length_hint
 from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from adapters.base import Batch, Block, Event, Options, Outcomes, Topology, Wiring
+from adapters.base import Block, Consumer, Event, Options, Outcomes, Producer, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
+from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode, integer_settings
 from adapters.ports import LOOPBACK, free_ports
+from adapters.zeromq_acked import AckedConsumer, AckedProducer
+from adapters.zeromq_pubsub import PubSubConsumer, PubSubProducer, answers
+from adapters.zeromq_sockets import NOBLOCK, PAYLOAD_BYTES_MAX, Receiver, check_size, methods, offer, translated
 
-PAYLOAD_BYTES_MAX = 64 << 20  # ours: libzmq has no limit but memory
 ROOM = 1 << 16  # libzmq does not say how far a pipe is from its high-water mark; send() answers
-NOBLOCK = int(zmq.NOBLOCK)  # as a plain int: the enum costs a conversion a message
 
 # libzmq's own defaults, but for LINGER: its -1 would let close() wait for ever for a peer that has died.
-DEFAULTS = {"sndhwm": 1000, "rcvhwm": 1000, "linger": 2000, "io_threads": 1, "sndbuf": -1, "rcvbuf": -1, "immediate": 0}
-MINIMUM = {"linger": -1, "io_threads": 1, "sndbuf": -1, "rcvbuf": -1}
-PRODUCER_SETTINGS = ("sndhwm", "linger", "sndbuf", "immediate", "io_threads")
-CONSUMER_SETTINGS = ("rcvhwm", "rcvbuf", "io_threads")
-
-ERRORS: Mapping[int, type[AdapterError]] = {
-    zmq.EADDRINUSE: Refused,
-    zmq.EADDRNOTAVAIL: Refused,
-    errno.EACCES: Refused,
-    zmq.EINVAL: BadSetting,
+COMMON = {"linger": 2000, "io_threads": 1, "sndbuf": -1, "rcvbuf": -1}
+DEFAULTS: Mapping[str, Mapping[str, int]] = {
+    "push-pull": {"sndhwm": 1000, "rcvhwm": 1000, **COMMON, "immediate": 0},
+    "pub-sub": {"sndhwm": 1000, "rcvhwm": 1000, **COMMON, "xpub_nodrop": 0},
+    "proxy": {"sndhwm": 1000, "rcvhwm": 1000, **COMMON, "xpub_nodrop": 0},
+    # credit: as many as libzmq's high-water marks, which are off here. resend_ivl, ms: ours, there is no custom for it.
+    "acknowledged": {"credit": 1000, "resend_ivl": 3000, **COMMON},
 }
+MINIMUM = {"linger": -1, "io_threads": 1, "sndbuf": -1, "rcvbuf": -1, "credit": 1, "resend_ivl": 10}
+PRODUCER_SETTINGS = ("sndhwm", "linger", "sndbuf", "immediate", "xpub_nodrop", "io_threads", "resend_ivl")
+CONSUMER_SETTINGS = ("rcvhwm", "rcvbuf", "io_threads", "credit", "resend_ivl")
+TYPES = {"push-pull": ("PUSH", "PULL"), "pub-sub": ("XPUB", "SUB"), "proxy": ("XPUB", "SUB"), "acknowledged": ("DEALER", "ROUTER")}
 
+_DROPPED = "what the producer's pipe to it cannot hold (SNDHWM) is dropped, and nobody is told"
+_MISSED = "misses what was sent before its subscription arrived"
+MODES = (
+    Mode(
+        name="push-pull",
+        delivery=Delivery.NONE,
+        ordering="pipe",
+        persistence=Persistence.CLIENT,
+        copies=1,
+        late_subscriber="joins the round-robin; what went before went to others",
+        slow_consumer="the producer blocks at the high-water mark",
+        source="https://zguide.zeromq.org/docs/chapter1/",
+    ),
+    Mode(
+        name="pub-sub",
+        delivery=Delivery.NONE,
+        ordering="pipe",
+        persistence=Persistence.CLIENT,
+        copies=1,
+        late_subscriber=_MISSED,
+        slow_consumer=_DROPPED,
+        source="https://zguide.zeromq.org/docs/chapter5/",
+    ),
+    Mode(
+        name="proxy",
+        delivery=Delivery.NONE,
+        ordering="pipe",
+        persistence=Persistence.CLIENT,
+        copies=1,
+        late_subscriber=_MISSED,
+        slow_consumer=_DROPPED.replace("the producer's", "the proxy's"),
+        source="https://zguide.zeromq.org/docs/chapter2/",
+    ),
+    Mode(
+        name="acknowledged",
+        delivery=Delivery.AT_LEAST_ONCE,
+        ordering="producer to one member; what is sent again comes before what is new",
+        persistence=Persistence.PROCESSED,
+        copies=1,
+        late_subscriber="shares from when it is connected; gets what a member that died had not acknowledged",
+        slow_consumer="the producer stops when the member's credit is used up",
+        source="https://zguide.zeromq.org/docs/chapter4/",
+    ),
+)
 CAPABILITIES = Capabilities(
     system="ZeroMQ",
     client="pyzmq",
@@ -58,18 +104,7 @@ CAPABILITIES = Capabilities(
     fan_out=Support.EMULATED,
     work_sharing=Support.NATIVE,
     partitions=Support.UNSUPPORTED,
-    modes=(
-        Mode(
-            name="push-pull",
-            delivery=Delivery.NONE,
-            ordering="pipe",
-            persistence=Persistence.CLIENT,
-            copies=1,
-            late_subscriber="joins the round-robin; what went before went to others",
-            slow_consumer="the producer blocks at the high-water mark",
-            source="https://zguide.zeromq.org/docs/chapter1/",
-        ),
-    ),
+    modes=MODES,
     confirms=False,
     acks=False,
     assignment=Assignment.STREAMS,
@@ -79,57 +114,114 @@ CAPABILITIES = Capabilities(
     poll_resolution_s=0.001,  # zmq_poll counts in milliseconds
     quotas="a lane is ordered where a group has one member; members share in turn, not by load",
 )
+_SUBSCRIBED = dataclasses.replace(
+    CAPABILITIES,
+    fan_out=Support.NATIVE,
+    work_sharing=Support.UNSUPPORTED,
+    send_per_group=False,
+    consumer_listens=False,
+    quotas="each subscriber gets everything: a group has one member",
+)
+BY_MODE: Mapping[str, Capabilities] = {
+    "push-pull": CAPABILITIES,
+    "pub-sub": _SUBSCRIBED,
+    "proxy": dataclasses.replace(_SUBSCRIBED, architecture="broker", intermediary=True),
+    "acknowledged": dataclasses.replace(
+        CAPABILITIES,
+        work_sharing=Support.EMULATED,
+        confirms=True,
+        acks=True,
+        pump_resolution_s=0.001,
+        quotas="a lane is ordered where a group has one member; what is not acknowledged lies in the producer's memory",
+    ),
+}
 
 
 class ZeroMq:
-    """Settings, by libzmq's names: sndhwm, rcvhwm (messages), linger (ms), sndbuf, rcvbuf (bytes, -1 = kernel's), immediate, io_threads."""
+    """Settings, by libzmq's names: sndhwm, rcvhwm (messages), linger (ms), sndbuf, rcvbuf (bytes, -1 = kernel's), io_threads.
+
+    push-pull: immediate. pub-sub and proxy: xpub_nodrop. acknowledged: credit (messages) and resend_ivl (ms) in place of the marks.
+    """
 
     capabilities = CAPABILITIES
 
     def __init__(self, options: Options) -> None:
         self._tuned = check_profile("zeromq", options) == "tuned"
         self.mode: Mode = choose_mode(CAPABILITIES, options)
-        self._settings = integer_settings("zeromq", options, DEFAULTS, MINIMUM)
-        self._send: Callable[..., Any] = zmq.Socket.send
-        self._recv: Callable[..., bytes] = zmq.Socket.recv
-        if self._tuned:
-            self._send, self._recv = _compiled()
+        if self._tuned and self.mode.name == "acknowledged":
+            raise BadSetting("zeromq: mode 'acknowledged' has no profile 'tuned'; it has: defaults")
+        self.capabilities = BY_MODE[self.mode.name]
+        self._settings = integer_settings("zeromq", options, DEFAULTS[self.mode.name], MINIMUM)
+        self._send, self._recv = methods(tuned=self._tuned)
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
-        """A port for each member of each group, for the consumer to bind."""
+        """A port for each that binds: members of groups, or (pub-sub) producers. Raises Unsupported where members cannot share."""
+        if self.capabilities.work_sharing is Support.UNSUPPORTED:
+            return self._wire_subscribed(topology, run_id)
         ports = iter(free_ports(sum(group.members for group in topology.groups)))
         groups = [
             {"name": group.name, "members": [f"tcp://{LOOPBACK}:{next(ports)}" for _ in range(group.members)]} for group in topology.groups
         ]
         return {"run_id": run_id, "groups": groups}
 
+    def _wire_subscribed(self, topology: Topology, run_id: str) -> Wiring:
+        for group in topology.groups:
+            if group.members > 1:
+                raise Unsupported(
+                    f"ZeroMQ's PUB hands every subscriber every message: the {group.members} members of group {group.name!r} cannot share"
+                )
+        ports = free_ports(topology.producers) if self.mode.name == "pub-sub" else []
+        groups = [{"name": group.name, "members": []} for group in topology.groups]
+        return {"run_id": run_id, "groups": groups, "producers": [f"tcp://{LOOPBACK}:{port}" for port in ports]}
+
     def prepare(self, wiring: Wiring) -> Wiring:
-        """Nothing to make: there is no server."""
+        """Nothing to make: there is no server, or (proxy) it keeps nothing. Raises Unreachable where no proxy answers."""
+        if self.mode.name == "proxy":
+            for address in wiring["servers"]:
+                answers(address)
         return wiring
 
     def cleanup(self, wiring: Wiring) -> None:
         """Nothing outlives the endpoints."""
 
-    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> ZeroMqProducer:
-        """A PUSH for each group, connected to all its members. Raises BadSetting for what libzmq refuses."""
-        with _translated():
-            return ZeroMqProducer([group["members"] for group in wiring["groups"]], self._settings, self._send)
+    def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
+        """The sockets of one producer. Raises BadSetting for what libzmq refuses, Refused where a port is taken."""
+        members = [group["members"] for group in wiring["groups"]]
+        with translated():
+            if self.mode.name == "acknowledged":
+                return AckedProducer(members, self._settings, outcomes)
+            if self.mode.name == "pub-sub":
+                return PubSubProducer(wiring["producers"][index], self._settings, self._send, binds=True, subscribers=len(members))
+            if self.mode.name == "proxy":
+                return PubSubProducer(f"tcp://{wiring['servers'][0]}", self._settings, self._send, binds=False, subscribers=1)
+            return ZeroMqProducer(members, self._settings, self._send)
 
-    def consumer(self, wiring: Wiring, group: str, member: int) -> ZeroMqConsumer:
-        """A PULL, bound. Raises Refused where the port is taken or the group is not of this wiring."""
-        for entry in wiring["groups"]:
-            if entry["name"] == group:
-                with _translated():
-                    return ZeroMqConsumer(entry["members"][member], self._settings, self._recv)
-        raise Refused(f"zeromq: no group {group!r} in this wiring")
+    def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer:
+        """The socket of one member. Raises Refused where the port is taken or the group is not of this wiring."""
+        entry = next((entry for entry in wiring["groups"] if entry["name"] == group), None)
+        if entry is None:
+            raise Refused(f"zeromq: no group {group!r} in this wiring")
+        with translated():
+            if self.mode.name == "acknowledged":
+                return AckedConsumer(entry["members"][member], self._settings)
+            if self.mode.name == "pub-sub":
+                return PubSubConsumer(wiring["producers"], self._settings, self._recv)
+            if self.mode.name == "proxy":
+                return PubSubConsumer([f"tcp://{wiring['servers'][1]}"], self._settings, self._recv)
+            return ZeroMqConsumer(entry["members"][member], self._settings, self._recv)
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """Options in force, and which of pyzmq's layers is called."""
         versions = {"libzmq": zmq.zmq_version(), "api": "zmq.backend Socket (compiled)" if self._tuned else "zmq.Socket"}
+        kinds = zip(("producer", "consumer"), TYPES[self.mode.name], (PRODUCER_SETTINGS, CONSUMER_SETTINGS), strict=True)
         return {
-            "producer": {"type": "PUSH", **{name: self._settings[name] for name in PRODUCER_SETTINGS}, **versions},
-            "consumer": {"type": "PULL", **{name: self._settings[name] for name in CONSUMER_SETTINGS}, **versions},
+            side: {"type": kind, **{name: self._settings[name] for name in names if name in self._settings}, **versions}
+            for side, kind, names in kinds
         }
+
+    def redelivery_s(self) -> float:
+        """How long what a silent member held can lie until it is sent again; 0 where nothing is."""
+        return self._settings["resend_ivl"] / 1000 if self.mode.name == "acknowledged" else 0.0
 
 
 class ZeroMqProducer:
@@ -202,31 +294,19 @@ class ZeroMqProducer:
 
         The wait is in whole milliseconds. Raises Refused for messages over the limit, Unreachable after close().
         """
-        if block.size > PAYLOAD_BYTES_MAX:
-            raise Refused(f"zeromq: {block.size} bytes is over the suite's limit of {PAYLOAD_BYTES_MAX} bytes a message")
+        check_size(block.size)
         if not self._sockets:
             raise Unreachable("zeromq: this producer is closed")
         socket = self._sockets[group]
         rows = block.views(lo, hi)  # libzmq copies within the call
         if timeout_s <= 0:
-            return self._offer(socket, rows, repeat(NOBLOCK))
+            return offer(self._send, socket, rows, repeat(NOBLOCK))
         timeout_ms = math.ceil(timeout_s * 1000)
         if timeout_ms != self._timeout_ms:
             self._timeout_ms = timeout_ms
             for each in self._sockets:
                 each.set(zmq.SNDTIMEO, timeout_ms)
-        return self._offer(socket, rows)
-
-    def _offer(self, socket: zmq.Socket[bytes], rows: Sequence[bytes | memoryview], *flags: Iterator[int]) -> int:
-        """Sends until libzmq takes no more. The loop runs in C; how far it got is what is left in the rows' iterator."""
-        left = iter(rows)
-        try:
-            deque(map(self._send, repeat(socket), left, *flags), maxlen=0)
-        except zmq.Again:
-            return len(rows) - length_hint(left) - 1  # one was taken from the iterator and refused
-        except zmq.ZMQError as error:
-            raise Unreachable(f"zeromq: {error}") from error
-        return len(rows)
+        return offer(self._send, socket, rows)
 
     def pump(self, timeout_s: float) -> None:
         """Just the wait: libzmq's own threads do the work, and a PUSH socket hears nothing back."""
@@ -252,83 +332,14 @@ class ZeroMqProducer:
         self._context.term()
 
 
-class ZeroMqConsumer:
+class ZeroMqConsumer(Receiver):
     """A PULL that all producers connect to."""
 
     def __init__(self, address: str, settings: Mapping[str, int], recv: Callable[..., bytes]) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(settings["io_threads"])
-        self._socket = self._context.socket(zmq.PULL)
-        self._recv = recv
-        self._events = [Event("ready"), Event("assigned")]
-        self._closed = False
-        try:
-            self._socket.set(zmq.LINGER, 0)  # a PULL has nothing to send
-            self._socket.set(zmq.RCVHWM, settings["rcvhwm"])
-            self._socket.set(zmq.RCVBUF, settings["rcvbuf"])
+        super().__init__(zmq.PULL, settings, recv)
+        self._events += [Event("ready"), Event("assigned")]
+        with self.closed_on_error():
             self._socket.bind(address)
-        except zmq.ZMQError:
-            self.close()
-            raise
-
-    def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """What has arrived; else waits, in whole milliseconds, and looks once more."""
-        if self._closed:
-            return None
-        payloads = self._drain(max_messages)
-        if not payloads and timeout_s > 0 and self._socket.poll(int(timeout_s * 1000), zmq.POLLIN):
-            payloads = self._drain(max_messages)
-        return Batch(payloads=payloads, count=len(payloads)) if payloads else None
-
-    def _drain(self, max_messages: int) -> list[bytes]:
-        """Takes without blocking. extend() keeps what came before the error that ends it."""
-        payloads: list[bytes] = []
-        try:
-            payloads.extend(map(self._recv, repeat(self._socket, max_messages), repeat(NOBLOCK)))
-        except zmq.Again:
-            pass
-        except zmq.ZMQError as error:
-            raise Unreachable(f"zeromq: {error}") from error
-        return payloads
-
-    def ack(self, batch: Batch, upto: int) -> None:
-        """Nothing to tell anybody."""
-
-    def settle(self, batch: Batch, index: int, how: str) -> None:
-        """Raises Unsupported."""
-        raise Unsupported("PUSH/PULL has no acknowledgement, so a message cannot be given back")
-
-    def idle(self, seconds: float) -> None:
-        """Nothing to keep alive; just the wait."""
-        time.sleep(seconds)
-
-    def events(self) -> Sequence[Event]:
-        """One "ready", one "assigned": a stream of its own from each producer."""
-        events, self._events = self._events, []
-        return events
-
-    def close(self) -> None:
-        """Loses what libzmq has received and nobody polled."""
-        self._closed = True
-        self._socket.close(0)
-        self._context.term()
-
-
-def _compiled() -> tuple[Callable[..., Any], Callable[..., bytes]]:
-    """The send and recv of pyzmq's compiled Socket. Raises BadSetting where pyzmq was built without it (PyPy)."""
-    try:
-        from zmq.backend.cython._zmq import Socket  # noqa: PLC0415  # only `tuned` needs it
-    except ImportError as missing:
-        raise BadSetting("zeromq: profile 'tuned' needs pyzmq's Cython backend, which this pyzmq does not have") from missing
-    return Socket.send, Socket.recv
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turns libzmq's errors while sockets are opened into the suite's own."""
-    try:
-        yield
-    except zmq.ZMQError as error:
-        raise ERRORS.get(error.errno or 0, Unreachable)(f"zeromq: {error}") from error
 
 
 ADAPTER = ZeroMq

@@ -25,11 +25,13 @@ class Place:
     system: str
     kind: str
     address: str
+    owner: str = ""  # the one variant that it is for, where what passes through cannot be told apart (zmq.proxy)
 
     @property
     def name(self) -> str:
         """Folder name: "kafka", or "kafka-embedded" where a variant asks for a kind."""
-        return self.system if self.kind == AUTO else f"{self.system}-{self.kind}"
+        parts = [self.system, "" if self.kind == AUTO else self.kind, self.owner]
+        return "-".join(part for part in parts if part)
 
 
 def place_of(variant: Variant) -> Place | None:
@@ -37,13 +39,14 @@ def place_of(variant: Variant) -> Place | None:
 
     BROKERBENCH_<SYSTEM>_ADDRESS makes an external server of "auto".
     """
-    if servers.recipe(variant.system) is None:
+    system = servers.recipe_name(variant.system, variant.mode)
+    if servers.recipe(system) is None:
         return None
     kind, address = variant.server_kind, variant.server_address
-    given = os.environ.get(f"BROKERBENCH_{variant.system.upper()}_ADDRESS", "")
+    given = os.environ.get(f"BROKERBENCH_{system.upper()}_ADDRESS", "")
     if given and (kind == AUTO or (kind == "external" and not address)):
         kind, address = "external", given
-    return Place(variant.system, kind, address)
+    return Place(system, kind, address, "" if system == variant.system else variant.id)
 
 
 class Deployment:

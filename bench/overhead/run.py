@@ -42,7 +42,7 @@ from bench.workload import Point, Workload
 
 SYSTEMS = (
     "tcp", "zeromq", "zeromq,profile=tuned", "kafka", "kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned",
-    "sqs", "sqs,profile=tuned", "redis_pubsub", "redis_pubsub,profile=tuned",
+    "sqs", "sqs,profile=tuned", "redis_pubsub", "redis_pubsub,profile=tuned", "redis_streams",
 )  # fmt: skip
 """Every adapter in every profile it has."""
 SIZES = ("100 B", "1 KiB")

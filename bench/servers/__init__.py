@@ -10,7 +10,9 @@ from bench.errors import ServerError, UsageError
 from bench.servers.base import KINDS, Recipe, Request, Server
 
 GROUP = "brokerbench.servers"
-OWN = ("kafka", "rabbitmq", "redis_pubsub", "sqs")
+OF_MODES = {("zeromq", "proxy"): "zeromq_proxy"}
+"""Recipes of one mode of a system: what stands between its peers in that mode only."""
+OWN = ("kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs")
 
 _registered: dict[str, Recipe] = {}
 
@@ -32,9 +34,14 @@ def unregister(system: str) -> None:
     _registered.pop(system, None)
 
 
+def recipe_name(system: str, mode: str) -> str:
+    """Under which name a system has its recipe in a mode: its own, or that of what only this mode needs."""
+    return OF_MODES.get((system, mode), system)
+
+
 def recipe(system: str) -> Recipe | None:
-    """The recipe of a system; None for systems without a server (zeromq, tcp, memory). Raises ServerError for a broken plug-in."""
-    if system in OWN:
+    """The recipe of a name; None for systems without a server (zeromq, tcp, memory). Raises ServerError for a broken plug-in."""
+    if system in OWN or system in OF_MODES.values():
         found: Recipe = importlib.import_module(f"bench.servers.{system}").RECIPE
         return found
     if system in _registered:

@@ -17,7 +17,7 @@ from bench.servers.base import KINDS, Request, Server
 from bench.servers.common import DATA, RemoteServer, address_variable, local, one_node
 from bench.servers.ports import choose_port
 
-SERVICES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "sqs": "sqs", "redis_pubsub": "redis"}
+SERVICES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "sqs": "sqs", "redis_pubsub": "redis", "redis_streams": "redis"}
 """The service of each system in docker-compose.yml."""
 
 PROBE_TIMEOUT_S = 10.0
@@ -76,11 +76,12 @@ def start_service(system: str, request: Request, connect: Callable[[Request, str
         raise ServerError(f"{system}: {reason}")
     service = SERVICES[system]
     port = choose_port(request.port)
-    project = "brokerbench-" + re.sub(r"[^a-z0-9_-]", "-", request.run_id.lower())
+    # A project for each system: two of them have the service "redis".
+    project = "brokerbench-" + re.sub(r"[^a-z0-9_-]", "-", f"{request.run_id}-{system}".lower())
     command = [docker, "compose", "-p", project, "-f", str(file)]
     down = [*command, "down", "--volumes", service]
     environment = {**os.environ, port_variable(service): str(port)}
-    key = f"compose-{service}"
+    key = f"compose-{system}"
     request.guard.at_death(key, down)
 
     def stop() -> None:

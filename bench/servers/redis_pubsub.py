@@ -101,7 +101,7 @@ class RedisRecipe:
     def _external(self, request: Request, address: str) -> Server:
         pairs = host_ports(self.system, address)
         if len(pairs) != 1:
-            raise ServerError(f"{self.system}: one address, not {len(pairs)}: Pub/Sub is measured on one server")
+            raise ServerError(f"{self.system}: one address, not {len(pairs)}: it is measured on one server")
         host, port = pairs[0]
         found = product_of(answer_of(self.system, address, lambda: redis_info(host, port)))
         where = address.strip()

@@ -376,7 +376,8 @@ def describes_itself(case: Case) -> None:
     assert capabilities.payload_bytes_max >= 64
     assert not capabilities.send_per_group or capabilities.fan_out is Support.EMULATED, "copies made by the producer are emulated"
     assert capabilities.architecture == "broker" or not capabilities.intermediary
-    assert not capabilities.acks or capabilities.stores, "what is acknowledged must be stored until then"
+    kept_by_the_producer = adapter.mode.persistence is Persistence.PROCESSED  # "acknowledged" only when nobody needs it any more
+    assert not capabilities.acks or capabilities.stores or kept_by_the_producer, "what is acknowledged must be stored until then"
     assert not (capabilities.settle or capabilities.ack_first) or capabilities.acks
     assert (capabilities.assignment is Assignment.PARTITIONS) <= (capabilities.partitions is not Support.UNSUPPORTED)
     mode = adapter.mode

@@ -28,7 +28,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
-    """Make the case of one system, profile and mode; starts the system's server when it has one."""
+    """Make the case of one system, profile and mode; starts the server that they need, if any."""
 
     def make(system: str, profile: str = "defaults", mode: str = "") -> Case:
         try:
@@ -36,8 +36,9 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
         except NotInstalled as missing:
             pytest.skip(str(missing))
         bootstrap: list[str] = []
-        if recipes.recipe(system) is not None:
-            bootstrap = list(request.getfixturevalue("servers")(system).bootstrap)
+        server = recipes.recipe_name(system, mode)
+        if recipes.recipe(server) is not None:
+            bootstrap = list(request.getfixturevalue("servers")(server).bootstrap)
         return Case(system, adapter, bootstrap, witness_of(system), profile, mode)
 
     return make

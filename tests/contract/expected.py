@@ -11,3 +11,5 @@ OURS: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "expect
 # Packages that are installed beside brokerbench bring theirs (docs/add-a-system.md); they cannot change ours.
 THEIRS = {canonical(point.name): point.load().EXPECTED for point in entry_points(group="brokerbench.contract")}
 EXPECTED: dict[str, dict[str, Any]] = {**THEIRS, **OURS}
+# Modes beside the first whose row says what is different in them.
+LISTED_MODES = [(system, mode) for system, row in EXPECTED.items() for mode in row.get("modes", {})]

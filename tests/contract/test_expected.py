@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from expected import EXPECTED
+from expected import EXPECTED, LISTED_MODES
 from witness import witness_of
 
 import adapters
@@ -31,7 +31,7 @@ def test_every_system_is_listed_and_has_a_witness():
 
 @pytest.mark.parametrize("system", adapters.names())
 def test_abilities_are_as_listed(system):
-    listed = {ability: value for ability, value in EXPECTED[system].items() if ability != "profiles"}
+    listed = {ability: value for ability, value in EXPECTED[system].items() if ability not in {"profiles", "modes"}}
     assert declared(adapters.load(system).capabilities) == listed
 
 
@@ -43,3 +43,9 @@ def test_profiles_are_as_listed(system):
             adapters.load(system)(Options(profile=profile))
             taken.append(profile)
     assert taken == EXPECTED[system]["profiles"]
+
+
+@pytest.mark.parametrize(("system", "mode"), LISTED_MODES)
+def test_abilities_by_mode_are_as_listed(system, mode):
+    first = {ability: value for ability, value in EXPECTED[system].items() if ability in ABILITIES}
+    assert declared(adapters.load(system)(Options(mode=mode)).capabilities) == first | EXPECTED[system]["modes"][mode]

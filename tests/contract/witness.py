@@ -218,6 +218,23 @@ class RedisPubSubWitness:
         self._socket.close()
 
 
+class RedisStreamsWitness:
+    """XRANGE of every stream by another client: all that was added, whoever has read it."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        import redis
+
+        host, _, port = wiring["servers"][0].rpartition(":")
+        self._client = redis.Redis(host, int(port))
+        self._streams = wiring["streams"]
+
+    def collect(self, count: int) -> list[bytes]:
+        return [payload for stream in self._streams for _, fields in self._client.xrange(stream) for payload in fields.values()]
+
+    def close(self) -> None:
+        self._client.close()
+
+
 def _exactly(connection: socket.socket, count: int) -> bytes:
     parts = bytearray()
     while len(parts) < count:
@@ -236,6 +253,7 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "rabbitmq": RabbitMqWitness,
     "sqs": SqsWitness,
     "redis_pubsub": RedisPubSubWitness,
+    "redis_streams": RedisStreamsWitness,
 }
 
 

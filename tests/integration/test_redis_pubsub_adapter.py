@@ -1,19 +1,17 @@
 """Redis Pub/Sub: what is special about it, on a real redis-server. tests/contract has what all systems share."""
 
-import shutil
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
 import redis
 from adapter_parts import Ledger, TestBlock, drain, id_of, send_all, wait_event
+from redis_own import started
 from relay import Relay
 
 from adapters.base import Group, Options, Status, Topology
 from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
-from adapters.ports import free_ports
 from adapters.redis_pubsub import RedisPubSub
 from adapters.redis_raw import Receivers
 
@@ -23,43 +21,9 @@ TWO = Topology(1, (Group("inventory"), Group("payment")))
 ONE = Topology(1, (Group("inventory"),))
 
 
-class Own:
-    """A redis-server of this test's own, which it may stop, kill and start again on the same port."""
-
-    def __init__(self, folder):
-        self.port = free_ports(1)[0]
-        self.address = f"127.0.0.1:{self.port}"
-        self.folder = folder
-        self.process = None
-        self.start()
-
-    def start(self):
-        words = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, start_new_session=True)
-        self.admin = redis.Redis(port=self.port)
-        end = time.monotonic() + 20
-        while not self._answers():
-            assert time.monotonic() < end, "redis-server does not come up"
-            time.sleep(0.02)
-
-    def _answers(self):
-        try:
-            return self.admin.ping()
-        except redis.ConnectionError:
-            return False
-
-    def kill(self):
-        self.admin.close()
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def own(tmp_path, servers):
-    servers("redis_pubsub")  # skips, or fails where it must not, without a redis-server
-    if shutil.which("redis-server") is None:
-        pytest.skip("these tests stop and kill a server of their own: they need redis-server on the PATH")
-    server = Own(tmp_path)
+    server = started(tmp_path, servers, "redis_pubsub")
     yield server
     server.kill()
 

@@ -410,7 +410,7 @@ def test_compose_brings_one_service_up_and_down(docker, guard, tmp_path):
     calls = [line.split() for line in docker.read_text().splitlines()]
     (up,) = [words for words in calls if "up" in words]
     (down,) = [words for words in calls if "down" in words]
-    assert up[:3] == ["compose", "-p", "brokerbench-run-1"]
+    assert up[:3] == ["compose", "-p", "brokerbench-run-1-redis_pubsub"]
     assert Path(up[4]).name == "docker-compose.yml"
     assert up[5:] == ["up", "-d", "--wait", "redis"]
     assert down[5:] == ["down", "--volumes", "redis"]

@@ -31,7 +31,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_names_and_systems_without_a_server():
-    assert names() == ["kafka", "rabbitmq", "redis_pubsub", "sqs"]
+    assert names() == ["kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
     assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
     for system in names():
         found = recipe(system)
@@ -40,7 +40,7 @@ def test_names_and_systems_without_a_server():
         assert set(found.default_kinds) <= set(KINDS)
 
 
-@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "redis_pubsub", "sqs"])
+@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
 def test_each_kind_says_what_is_missing_and_how_to_get_it(bare, system):
     with pytest.raises(ServerError) as caught:
         choose(system)
