@@ -144,3 +144,9 @@ class Adapter(Protocol):
     def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer: ...
     def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer: ...
     def effective(self) -> Mapping[str, Mapping[str, Any]]: ...  # {"producer": {...}, "consumer": {...}}: settings in force
+
+
+class DeadLetters(Protocol):
+    """What an adapter has besides, in a mode with capabilities.dead_letters."""
+
+    def dead_letters(self, wiring: Wiring, group: str) -> Sequence[bytes]: ...  # takes out what lies there now, in any order

@@ -9,9 +9,16 @@ pika writes and reads only when its loop turns, and its loop has no bounded turn
 list: "closed" and "reconnected" are events, what was unconfirmed is indeterminate, and a batch of the lost channel
 answers "ack-failed" (the server delivers it again).
 
+Modes: ``durable``; ``transient`` (messages not written to disk, no confirms, automatic acknowledgement: whatever is in a
+buffer or an inbox when something dies is gone; its queue is durable, so that only its messages are lost in a restart);
+``quorum`` (a replicated queue: as many copies as x-quorum-initial-group-size says, one on one node); ``dead-letter`` (a quorum
+queue that moves what was delivered x-delivery-limit times and given back each time, or rejected once, to a queue of its own, by
+x-dead-letter-strategy at-least-once).
+
 The profile ``tuned`` overrides one private method of pika (``_output_marshaled_frames``) to write a batch at once
-instead of each of the three frames of a message; pyproject.toml pins pika's minor version for it, and
-tests/integration/test_rabbitmq_adapter.py holds it.
+instead of each of the three frames of a message; mode ``transient`` asks a second one (``_get_write_buffer_size``), since without
+confirms nothing else bounds what pika holds. pyproject.toml pins pika's minor version for both, and
+tests/integration/test_rabbitmq_adapter.py holds them.
 """
 
 from __future__ import annotations
@@ -38,13 +45,15 @@ from pika.exceptions import (
 
 from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
+from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode
 
 RECONNECT_S = 0.5
 CLOSE_S = 2.0
 CONNECT_S = 10.0
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024  # the default of RabbitMQ 4; 128 MiB before
+BUFFER_BYTES = 1 << 20  # without confirms: what pika may hold unwritten before a producer has no room
+SERVER_HEARTBEAT_S = 60  # what the server suggests where the client asks for nothing
 
 # name: (type, default). These are attributes of pika.ConnectionParameters ...
 _CONNECTION: dict[str, tuple[type, Any]] = {
@@ -58,8 +67,10 @@ _CONNECTION: dict[str, tuple[type, Any]] = {
 _OTHERS: dict[str, tuple[type, Any]] = {
     "window": (int, 1000),  # unconfirmed messages: ours, pika has no bound
     "prefetch_count": (int, None),  # basic.qos; None = see _prefetch()
-    "x-quorum-initial-group-size": (int, 1),  # copies in mode "quorum"
+    "x-quorum-initial-group-size": (int, 1),  # copies in the modes of _QUORUM_QUEUES
+    "x-delivery-limit": (int, 5),  # in mode "dead-letter": deliveries that were given back before a message is moved
 }
+_QUORUM_QUEUES = ("quorum", "dead-letter")
 
 _DURABLE = Mode(
     name="durable",
@@ -71,7 +82,27 @@ _DURABLE = Mode(
     slow_consumer="the queue grows; past the memory or disk alarm publishers are blocked",
     source="https://www.rabbitmq.com/docs/confirms",
 )
-_QUORUM = replace(_DURABLE, name="quorum", persistence=Persistence.FSYNC, source="https://www.rabbitmq.com/docs/quorum-queues")
+_TRANSIENT = replace(
+    _DURABLE,
+    name="transient",
+    delivery=Delivery.AT_MOST_ONCE,
+    persistence=Persistence.CLIENT,
+    slow_consumer="the server pushes without regard to prefetch: the client's memory grows",
+    source="https://www.rabbitmq.com/docs/consumers#acknowledgement-modes",
+)
+_QUORUM = replace(
+    _DURABLE,
+    name="quorum",
+    ordering="queue, one consumer",
+    persistence=Persistence.FSYNC,
+    source="https://www.rabbitmq.com/docs/quorum-queues",
+)
+_DEAD_LETTER = replace(
+    _QUORUM,
+    name="dead-letter",
+    slow_consumer="the queue grows; what is given back x-delivery-limit times goes to the dead-letter queue",
+    source="https://www.rabbitmq.com/docs/dlx",
+)
 
 
 class CoalescingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
@@ -270,14 +301,19 @@ def _nothing() -> None:
 
 
 class RabbitProducer(_Link):
-    """Publishes with confirms; at most ``window`` messages are unconfirmed."""
+    """Publishes. With ``confirms``: persistent messages, at most ``window`` of them unconfirmed, unroutable ones returned.
 
-    def __init__(self, wiring: Wiring, settings: Mapping[str, Any], outcomes: Outcomes, *, coalesce: bool) -> None:
+    Without: transient ones, and nothing is heard of any; what pika holds unwritten is bounded by BUFFER_BYTES.
+    """
+
+    def __init__(self, wiring: Wiring, settings: Mapping[str, Any], outcomes: Outcomes, *, coalesce: bool, confirms: bool) -> None:
         self._exchange = wiring["exchange"]
         self._routes = [str(partition) for partition in range(wiring["partitions"])]
         self._outcomes = outcomes
         self._window = settings["window"]
-        self._properties = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent.value)
+        self._confirms = confirms
+        kept = pika.DeliveryMode.Persistent if confirms else pika.DeliveryMode.Transient
+        self._properties = pika.BasicProperties(delivery_mode=kept.value)
         self._blocked = False
         self._forget()
         super().__init__(wiring["servers"], settings, coalesce=coalesce)
@@ -291,10 +327,14 @@ class RabbitProducer(_Link):
         self._returned: set[int] = set()  # ids that came back and are still to be confirmed
 
     def _set_up(self, channel: Any) -> None:
+        def declared(_frame: Any) -> None:
+            if self._confirms:
+                channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready())
+            else:
+                self._ready()
+
         channel.add_on_return_callback(self._on_return)
-        channel.exchange_declare(
-            self._exchange, passive=True, callback=lambda _: channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready())
-        )
+        channel.exchange_declare(self._exchange, passive=True, callback=declared)
 
     def _ready(self) -> None:
         self._blocked = False
@@ -322,7 +362,7 @@ class RabbitProducer(_Link):
         method = frame.method
         tag = method.delivery_tag
         # A nack means that the queue's process failed: it may have written the message before. (A full queue with
-        # reject-publish says so too, but this adapter declares none.)
+        # reject-publish says so too, but no queue of this adapter has a bound.)
         status = Status.CONFIRMED if isinstance(method, pika.spec.Basic.Ack) else Status.INDETERMINATE
         if method.multiple:
             self._resolve(self._low, tag + 1, status)
@@ -366,6 +406,10 @@ class RabbitProducer(_Link):
                 if a < b:
                     yield ident + a - tag, b - a
 
+    def _unwritten(self) -> int:
+        """Bytes that pika holds and the socket has not taken: as BlockingConnection asks it, there is no public way."""
+        return int(self._connection._get_write_buffer_size())  # noqa: SLF001
+
     def _outstanding(self) -> int:
         return self._next_tag - self._low - len(self._early)
 
@@ -377,6 +421,8 @@ class RabbitProducer(_Link):
         """What the window leaves; 0 while the connection is down or blocked by the server."""
         if self._channel is None or self._blocked:
             return 0
+        if not self._confirms:
+            return int(self._window) if self._unwritten() < BUFFER_BYTES else 0
         return max(0, int(self._window - self._outstanding()))
 
     def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one exchange serves all groups
@@ -391,23 +437,31 @@ class RabbitProducer(_Link):
         count = min(hi - lo, self.room())
         if count <= 0:
             return 0
-        publish, exchange, properties = self._channel.basic_publish, self._exchange, self._properties
         hold = isinstance(self._connection, CoalescingConnection)
         if hold:
             self._connection.hold()
-        messages = block.messages(lo, lo + count)
+        try:
+            self._publish(block, lo, lo + count)
+        except AMQPError as error:  # on its way down, which only the loop changes: so the first was refused, and nothing written
+            self._events.append(Event("error", f"pika: {error!r}"))
+            count = 0
+        if hold:
+            self._connection.release()
+        if self._confirms:
+            self._sent(block.first_id + lo, count)
+        self._turn(0.0)  # pika writes only in its loop: else these would wait for the next pump
+        return count
+
+    def _publish(self, block: Block, lo: int, hi: int) -> None:
+        publish, exchange, properties, mandatory = self._channel.basic_publish, self._exchange, self._properties, self._confirms
+        messages = block.messages(lo, hi)
         if len(self._routes) == 1:
             for message in messages:
-                publish(exchange, "0", message, properties, True)  # mandatory
+                publish(exchange, "0", message, properties, mandatory)
         else:
             routes, partitions = self._routes, block.partitions
             for row, message in enumerate(messages, lo):
-                publish(exchange, routes[partitions[row]], message, properties, True)  # mandatory
-        if hold:
-            self._connection.release()
-        self._sent(block.first_id + lo, count)
-        self._turn(0.0)  # pika writes only in its loop: else these would wait for the next pump
-        return count
+                publish(exchange, routes[partitions[row]], message, properties, mandatory)
 
     def _sent(self, ident: int, count: int) -> None:
         runs = self._runs
@@ -422,8 +476,12 @@ class RabbitProducer(_Link):
         if not self._closing:
             self._turn(timeout_s)
 
-    def flush(self, timeout_s: float) -> int:
-        """Waits at most ``timeout_s`` seconds for the confirms; returns how many are missing."""
+    def flush(self, timeout_s: float) -> int | None:
+        """Waits at most ``timeout_s`` seconds for the confirms; returns how many are missing. Without: until all is written or lost."""
+        if not self._confirms:
+            if not self._closing:
+                self._until(lambda: self._channel is None or self._unwritten() == 0, timeout_s)
+            return None
         if not self._closing:
             self._until(lambda: self._outstanding() == 0, timeout_s)
         return self._outstanding()
@@ -432,7 +490,9 @@ class RabbitProducer(_Link):
 class RabbitConsumer(_Link):
     """Consumes the queues of one member on one channel, whose delivery tags are dense: acks are cumulative over all."""
 
-    def __init__(self, wiring: Wiring, group: str, member: int, settings: Mapping[str, Any], *, coalesce: bool) -> None:
+    def __init__(
+        self, wiring: Wiring, group: str, member: int, settings: Mapping[str, Any], *, coalesce: bool, auto_ack: bool
+    ) -> None:  # fmt: skip
         about = wiring["groups"].get(group)
         if about is None:
             raise BadSetting(f"no group {group!r} in this wiring, which has {', '.join(wiring['groups'])}")
@@ -440,6 +500,7 @@ class RabbitConsumer(_Link):
         self._mine = tuple(range(member, wiring["partitions"], about["members"])) if partitioned else None
         self._queues = [about["queues"][partition] for partition in self._mine] if self._mine is not None else about["queues"]
         self._prefetch = settings["prefetch_count"]
+        self._auto_ack = auto_ack
         self._inbox: deque[tuple[int, bool, bytes]] = deque()
         self._epoch = 0  # channels so far: a tag of an older one means nothing
         self._acked = 0  # all tags up to this one are settled
@@ -452,7 +513,7 @@ class RabbitConsumer(_Link):
 
         def go_on(_frame: Any) -> None:
             if left:
-                channel.basic_consume(left.pop(0), self._on_message, callback=go_on)
+                channel.basic_consume(left.pop(0), self._on_message, auto_ack=self._auto_ack, callback=go_on)
             else:
                 self._ready()
                 self._events.append(Event("assigned", partitions=self._mine))
@@ -471,7 +532,8 @@ class RabbitConsumer(_Link):
     def _reset(self) -> None:
         self._epoch += 1
         self._acked = 0
-        self._inbox.clear()  # the server has them still, and delivers them again
+        if not self._auto_ack:
+            self._inbox.clear()  # the server has them still, and delivers them again
         self._settled.clear()
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
@@ -491,6 +553,8 @@ class RabbitConsumer(_Link):
 
     def ack(self, batch: Batch, upto: int) -> None:
         """One basic.ack, multiple, up to the ``upto``-th message of the batch; it leaves with the next poll() or idle()."""
+        if self._auto_ack:
+            return  # the server has forgotten it; an ack would close the channel
         epoch, tags = batch.token
         if not self._usable(epoch, "ack"):
             return
@@ -509,7 +573,12 @@ class RabbitConsumer(_Link):
             self._settled = {each for each in self._settled if each > target}
 
     def settle(self, batch: Batch, index: int, how: str) -> None:
-        """One message: "ack", "requeue" (delivered again, marked redelivered) or "reject" (dropped: no dead-letter exchange)."""
+        """One message: "ack", "requeue" (delivered again, marked redelivered) or "reject" (dropped; in mode dead-letter moved).
+
+        Raises Unsupported with automatic acknowledgement.
+        """
+        if self._auto_ack:
+            raise Unsupported("mode transient acknowledges automatically: there is nothing to settle")
         epoch, tags = batch.token
         if how not in ("ack", "requeue", "reject"):
             raise BadSetting(f"settle knows ack, requeue and reject, not {how!r}")
@@ -549,7 +618,7 @@ class RabbitAdapter:
         fan_out=Support.NATIVE,
         work_sharing=Support.NATIVE,
         partitions=Support.EMULATED,
-        modes=(_DURABLE, _QUORUM),
+        modes=(_DURABLE, _TRANSIENT, _QUORUM, _DEAD_LETTER),
         confirms=True,
         acks=True,
         assignment=Assignment.SHARED,
@@ -565,10 +634,17 @@ class RabbitAdapter:
         self._settings = _settings(options)
         self._coalesce = check_profile("rabbitmq", options) == "tuned"
         self.mode = choose_mode(self.capabilities, options)
-        if self.mode.name == "quorum":
+        self._confirms = self.mode.name != "transient"
+        if not self._confirms:
+            self.capabilities = replace(self.capabilities, confirms=False, acks=False, settle=False)
+        if self.mode.name == "dead-letter":
+            self.capabilities = replace(self.capabilities, dead_letters=True)
+        if self.mode.name in _QUORUM_QUEUES:
             self.mode = replace(self.mode, copies=self._settings["x-quorum-initial-group-size"])
         elif "x-quorum-initial-group-size" in options.settings:
-            raise BadSetting("x-quorum-initial-group-size belongs to mode quorum: a classic queue has one copy")
+            raise BadSetting("x-quorum-initial-group-size belongs to the modes quorum and dead-letter: a classic queue has one copy")
+        if "x-delivery-limit" in options.settings and self.mode.name != "dead-letter":
+            raise BadSetting("x-delivery-limit belongs to mode dead-letter: elsewhere what is over it would be dropped")
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names of the exchange and of each group's queues, unique to this call."""
@@ -585,32 +661,62 @@ class RabbitAdapter:
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Declares exchange, queues and bindings; repeating it changes nothing."""
-        arguments = {}
-        if self.mode.name == "quorum":
-            arguments = {"x-queue-type": "quorum", "x-quorum-initial-group-size": self._settings["x-quorum-initial-group-size"]}
         with self._admin(wiring) as channel:
             channel.exchange_declare(wiring["exchange"], exchange_type="direct", durable=True)
-            for group in wiring["groups"].values():
+            for name, group in wiring["groups"].items():
+                dead = _dead(wiring, name)
+                if self.mode.name == "dead-letter":
+                    channel.queue_declare(dead, durable=True)
                 for partition, queue in enumerate(group["queues"]):
-                    channel.queue_declare(queue, durable=True, arguments=arguments)
+                    channel.queue_declare(queue, durable=True, arguments=self._arguments(dead))
                     channel.queue_bind(queue, wiring["exchange"], routing_key=str(partition))
         return wiring
+
+    def _arguments(self, dead: str) -> dict[str, Any]:
+        """A queue's arguments; ``dead``: where mode dead-letter moves to, through the default exchange, which knows queues by name."""
+        arguments: dict[str, Any] = {}
+        if self.mode.name in _QUORUM_QUEUES:
+            arguments = {"x-queue-type": "quorum", "x-quorum-initial-group-size": self._settings["x-quorum-initial-group-size"]}
+        if self.mode.name == "dead-letter":
+            arguments |= {
+                "x-delivery-limit": self._settings["x-delivery-limit"],
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": dead,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",  # at-least-once wants it; without a bound nothing overflows
+            }
+        return arguments
 
     def cleanup(self, wiring: Wiring) -> None:
         """Deletes this wiring's queues and exchange; what is gone already is fine."""
         with self._admin(wiring) as channel:
-            for group in wiring["groups"].values():
-                for queue in group["queues"]:
+            for name, group in wiring["groups"].items():
+                for queue in (*group["queues"], _dead(wiring, name)):
                     channel.queue_delete(queue)
             channel.exchange_delete(wiring["exchange"])
 
+    def dead_letters(self, wiring: Wiring, group: str) -> list[bytes]:
+        """Takes what lies in a group's dead-letter queue now, oldest first. Raises Unreachable, Refused."""
+        found: list[bytes] = []
+        with self._admin(wiring) as channel:
+            while (got := channel.basic_get(_dead(wiring, group), auto_ack=True))[0] is not None:
+                found.append(got[2])
+        return found
+
+    def redelivery_s(self) -> float:
+        """How long the server may take to see that a consumer is gone whose socket stays open: two heartbeat intervals, 0 = no timer."""
+        if not self.capabilities.acks:
+            return 0.0
+        asked = self._settings["heartbeat"]
+        return 2.0 * (SERVER_HEARTBEAT_S if asked is None else asked)
+
     def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> RabbitProducer:  # noqa: ARG002  # producers are alike
         """Connects; raises Unreachable or Refused within about 10 s a server."""
-        return RabbitProducer(wiring, self._settings, outcomes, coalesce=self._coalesce)
+        return RabbitProducer(wiring, self._settings, outcomes, coalesce=self._coalesce, confirms=self._confirms)
 
     def consumer(self, wiring: Wiring, group: str, member: int) -> RabbitConsumer:
         """Connects and starts to consume; raises Unreachable or Refused within about 10 s a server."""
-        return RabbitConsumer(wiring, group, member, self._settings, coalesce=self._coalesce)
+        return RabbitConsumer(wiring, group, member, self._settings, coalesce=self._coalesce, auto_ack=not self.capabilities.acks)
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """Settings in force; null = the server's suggestion."""
@@ -620,11 +726,16 @@ class RabbitAdapter:
             "frames": "coalesced" if self._coalesce else "one write each",
             "reconnect_s": RECONNECT_S,
         }
-        queue = {"x-queue-type": "quorum" if self.mode.name == "quorum" else "classic", "durable": True}
-        if self.mode.name == "quorum":
-            queue["x-quorum-initial-group-size"] = self._settings["x-quorum-initial-group-size"]
-        producer = {"window": self._settings["window"], "publisher_confirms": True, "mandatory": True, "delivery_mode": 2}
-        consumer = {"prefetch_count": self._settings["prefetch_count"], "auto_ack": False, "ack": "multiple"}
+        queue = {"x-queue-type": "classic", "durable": True, **self._arguments("GROUP.dead")}
+        producer = {
+            "window": self._settings["window"],
+            "publisher_confirms": self._confirms,
+            "mandatory": self._confirms,
+            "delivery_mode": 2 if self._confirms else 1,
+        }
+        consumer: dict[str, Any] = {"auto_ack": True}
+        if self.capabilities.acks:
+            consumer = {"prefetch_count": self._settings["prefetch_count"], "auto_ack": False, "ack": "multiple"}
         return {"producer": connection | queue | producer, "consumer": connection | queue | consumer}
 
     @contextlib.contextmanager
@@ -640,6 +751,11 @@ class RabbitAdapter:
         finally:
             if connection is not None and connection.is_open:
                 connection.close()
+
+
+def _dead(wiring: Wiring, group: str) -> str:
+    """Name of a group's dead-letter queue."""
+    return f"{wiring['exchange']}.{group}.dead"
 
 
 def _parameters(server: str, settings: Mapping[str, Any]) -> Any:

@@ -1,25 +1,34 @@
-"""Amazon SQS, standard queues, through boto3; also what speaks its protocol (ElasticMQ, moto: emulators).
+"""Amazon SQS through boto3; also what speaks its protocol (ElasticMQ, moto: emulators).
+
+Modes: ``standard``; ``fifo`` (a partition is a message group; the queue recognises a message that is sent again within five
+minutes by its content, which is a message's alone, as its header says which it is; one thread a queue sends, or calls
+would overtake one another); ``dead-letter`` (a standard queue that moves what was received maxReceiveCount times and not
+deleted to a queue of its own).
 
 SQS has no consumer groups: a queue a group, and the producer sends a copy to each (``send_per_group``). Bodies are
 base64, since SQS takes only some Unicode characters: of the limit of 1 MiB three quarters are left for the payload.
 
 Threads, as boto3 has no other way to keep several calls under way (its clients may be shared by threads):
 
-* a producer: ``threads`` that send batches of 10. send() only queues; a window (messages without an answer, a group)
-  bounds the queue. An entry of "Failed" is FAILED where SenderFault says that the request was wrong, else INDETERMINATE;
-  so is a call that ends without an answer. A connection that was refused sent nothing: FAILED.
+* a producer: ``threads`` that send batches of 10 (in mode fifo at most one a queue). send() only queues; a window (messages
+  without an answer, a group) bounds the queue. An entry of "Failed" is FAILED where SenderFault says that the request was
+  wrong, else INDETERMINATE; so is a call that ends without an answer. A connection that was refused sent nothing: FAILED.
 * a consumer: a receiving thread (``receivers``) that fills a buffer of at most ``prefetch`` messages, places being taken
   before a call is made; SQS waits whole seconds, so poll() waits on the buffer instead. A deleting thread (``deleters``)
-  carries out the acks in batches of 10. What waits in the buffer is already invisible to others: close() gives back,
-  with a visibility of 0, all that was not acknowledged.
+  carries out the acks in batches of 10, and gives back what was requeued. What waits in the buffer is already invisible to
+  others: close() gives back, with a visibility of 0, all that was not acknowledged.
 
 Departures from boto3's defaults, all printed in effective(): no retries (the default of four may write a batch twice
 and hides the first outcome); time-outs of 5 s to connect and 10 s to read (60) so that a lost call is known within a
 trial; ``tuned`` leaves out the signature where the server is an emulator, which checks none (a third of the
 CPU of a call).
 
+SQS keeps no connection, so what the events call "closed" is the first call that nobody answered, "reconnected" the first that
+somebody did.
+
 Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html ,
-.../sqs-visibility-timeout.html , .../sqs-short-and-long-polling.html , .../quotas-messages.html ,
+.../FIFO-queues-exactly-once-processing.html , .../sqs-dead-letter-queues.html , .../sqs-visibility-timeout.html ,
+.../sqs-short-and-long-polling.html , .../quotas-messages.html ,
 https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
 """
 # ruff: noqa: ARG002  # the signatures are the contract's; this system needs not every argument
@@ -29,13 +38,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
 import queue
 import re
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,12 +65,43 @@ from botocore.exceptions import (
 
 from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
-from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
+from adapters.errors import BadSetting, Refused, Unreachable
 from adapters.options import Value, check_profile, choose_mode, typed_settings
 
 CALL_MESSAGES = 10  # most that SQS takes or gives in one call
 CALL_BYTES = 1 << 20  # of one message, and of all in one call, after base64
 PAYLOAD_BYTES_MAX = CALL_BYTES // 4 * 3
+
+_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
+_STANDARD = Mode(
+    name="standard",
+    delivery=Delivery.AT_LEAST_ONCE,
+    ordering="best effort",
+    # The weaker of two: AWS documents copies on several servers, an emulator holds one in its memory.
+    persistence=Persistence.MEMORY,
+    copies=1,
+    late_subscriber="the backlog of its group's queue (4 days by default)",
+    slow_consumer="its queue grows; about 120,000 messages may be received and not yet deleted",
+    source=f"{_GUIDE}/standard-queues.html",
+)
+_FIFO = replace(
+    _STANDARD,
+    name="fifo",
+    ordering="message group (one a partition)",
+    slow_consumer="its queue grows; a message that is received and not deleted holds up its message group",
+    # "Exactly-once" there is about sends, within 5 minutes; a visibility that has expired still redelivers.
+    source=f"{_GUIDE}/FIFO-queues-exactly-once-processing.html",
+)
+_DEAD_LETTER = replace(
+    _STANDARD,
+    name="dead-letter",
+    slow_consumer="its queue grows; what was received maxReceiveCount times and not deleted goes to the dead-letter queue",
+    source=f"{_GUIDE}/sqs-dead-letter-queues.html",
+)
+_FIFO_QUOTAS = (
+    "300 calls a second, queue and action, with 10 messages each 3,000 messages (more with high throughput mode, by message group); "
+    "20,000 in flight a queue; 10 messages and 1 MiB a call, after base64; AWS bills each call, empty receives too"
+)
 
 CAPABILITIES = Capabilities(
     system="Amazon SQS",
@@ -71,23 +112,12 @@ CAPABILITIES = Capabilities(
     fan_out=Support.EMULATED,
     work_sharing=Support.NATIVE,
     partitions=Support.UNSUPPORTED,
-    modes=(
-        Mode(
-            name="standard",
-            delivery=Delivery.AT_LEAST_ONCE,
-            ordering="best effort",
-            # The weaker of two: AWS documents copies on several servers, an emulator holds one in its memory.
-            persistence=Persistence.MEMORY,
-            copies=1,
-            late_subscriber="the backlog of its group's queue (4 days by default)",
-            slow_consumer="its queue grows; about 120,000 messages may be received and not yet deleted",
-            source="https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html",
-        ),
-    ),
+    modes=(_STANDARD, _FIFO, _DEAD_LETTER),
     confirms=True,
     acks=True,
     assignment=Assignment.SHARED,
     payload_bytes_max=PAYLOAD_BYTES_MAX,
+    settle=True,
     send_per_group=True,
     pooled=True,
     threads=True,
@@ -105,6 +135,7 @@ _SETTINGS: dict[str, Value] = {
     "MaxNumberOfMessages": CALL_MESSAGES,
     "WaitTimeSeconds": 1,  # also how long close() may wait for calls under way
     "VisibilityTimeout": 30,
+    "maxReceiveCount": 5,  # in mode dead-letter
     "connect_timeout": 5.0,
     "read_timeout": 10.0,
     "total_max_attempts": 1,
@@ -121,6 +152,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "MaxNumberOfMessages": (1, CALL_MESSAGES),
     "WaitTimeSeconds": (0, 20),
     "VisibilityTimeout": (1, 43_200),
+    "maxReceiveCount": (1, 1000),
     "connect_timeout": (0.1, 3600),
     "read_timeout": (0.1, 3600),
     "total_max_attempts": (1, 20),
@@ -136,6 +168,13 @@ class Sqs:
     def __init__(self, options: Options) -> None:
         self._tuned = check_profile("sqs", options) == "tuned"
         self.mode = choose_mode(CAPABILITIES, options)
+        self._fifo = self.mode.name == "fifo"
+        if self._fifo:
+            self.capabilities = replace(CAPABILITIES, partitions=Support.NATIVE, order_delivered=True, quotas=_FIFO_QUOTAS)
+        if self.mode.name == "dead-letter":
+            self.capabilities = replace(CAPABILITIES, dead_letters=True)
+        elif "maxReceiveCount" in options.settings:
+            raise BadSetting("sqs: maxReceiveCount belongs to mode dead-letter")
         self._settings: dict[str, Any] = dict(typed_settings("sqs", options, _SETTINGS, _BOUNDS))
         if self._settings["retry_mode"] not in ("legacy", "standard", "adaptive"):
             raise BadSetting(f"sqs: retry_mode = {self._settings['retry_mode']!r} is not one of legacy, standard, adaptive")
@@ -147,19 +186,41 @@ class Sqs:
             self._settings["window"] = max(2 * CALL_MESSAGES * self._settings["threads"], 2 * options.batch)
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
-        """A queue name a group, with the run's id in it."""
-        names = {group.name: _queue_name(run_id, group.name) for group in topology.groups}
-        if len(set(names.values())) < len(names):
+        """A queue name a group, with the run's id in it; in mode dead-letter a second one."""
+        names = {group.name: _queue_name(run_id, group.name, ".fifo" if self._fifo else "") for group in topology.groups}
+        dead = {group.name: _queue_name(run_id, group.name, "-dead") for group in topology.groups if self.mode.name == "dead-letter"}
+        if len({*names.values(), *dead.values()}) < len(names) + len(dead):
             raise BadSetting(f"sqs: groups {', '.join(names)} give the same queue name; use letters, digits, - and _")
-        return {"groups": list(names), "queues": names, "urls": {}, "unsigned": False}
+        return {"groups": list(names), "queues": names, "dead": dead, "urls": {}, "unsigned": False}
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Makes the queues that are missing and adds their URLs. Raises Unreachable, Refused, BadSetting."""
+        attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if self._fifo else {}
         with _translated(wiring):
             client = self._client(wiring, threads=1)
-            urls = {group: _made(client, name) for group, name in wiring["queues"].items()}
+            urls = {group: _made(client, name, attributes) for group, name in wiring["queues"].items()}
+            for group, name in wiring["dead"].items():
+                found = client.get_queue_attributes(QueueUrl=_made(client, name, {}), AttributeNames=["QueueArn"])
+                policy = {"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": self._settings["maxReceiveCount"]}
+                client.set_queue_attributes(QueueUrl=urls[group], Attributes={"RedrivePolicy": json.dumps(policy)})
             unsigned = self._may_be_unsigned(wiring)
             return {**wiring, "urls": urls, "unsigned": unsigned}
+
+    def dead_letters(self, wiring: Wiring, group: str) -> list[bytes]:
+        """Takes what lies in a group's dead-letter queue now. Raises Unreachable, Refused."""
+        taken: list[bytes] = []
+        with _translated(wiring):
+            client = self._client(wiring, threads=1)
+            url = client.get_queue_url(QueueName=wiring["dead"][group])["QueueUrl"]
+            while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=CALL_MESSAGES, WaitTimeSeconds=0).get("Messages"):
+                taken += [_decoded(message["Body"]) for message in messages]
+                entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(messages)]
+                client.delete_message_batch(QueueUrl=url, Entries=entries)
+        return taken
+
+    def redelivery_s(self) -> float:
+        """How long a message stays with a consumer that has died."""
+        return float(self._settings["VisibilityTimeout"])
 
     def _may_be_unsigned(self, wiring: Wiring) -> bool:
         """Whether calls go without a signature: asked for (or `tuned`), an emulator, and it takes them."""
@@ -181,7 +242,7 @@ class Sqs:
         """Deletes this wiring's queues, by name; others stay. Raises Unreachable, Refused."""
         with _translated(wiring):
             client = self._client(wiring, threads=1)
-            for name in wiring["queues"].values():
+            for name in (*wiring["queues"].values(), *wiring["dead"].values()):
                 try:
                     client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
                 except ClientError as error:
@@ -192,7 +253,7 @@ class Sqs:
         """A pool of sending threads over all groups' queues. Raises BadSetting."""
         with _translated(wiring):
             client = self._client(wiring, threads=self._settings["threads"], unsigned=self._is_unsigned(wiring))
-            return SqsProducer(client, [_url(wiring, group) for group in wiring["groups"]], self._settings, outcomes)
+            return SqsProducer(client, [_url(wiring, group) for group in wiring["groups"]], self._settings, outcomes, fifo=self._fifo)
 
     def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer:
         """A member of a group: it shares the group's queue. Raises Unreachable, Refused, BadSetting."""
@@ -210,14 +271,21 @@ class Sqs:
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """The settings in force for each side, and what retries and leases mean here."""
         own = self._settings
-        both = {
+        both: dict[str, Any] = {
             "client": f"boto3 {boto3.__version__}",
             **{name: own[name] for name in ("connect_timeout", "read_timeout", "total_max_attempts", "retry_mode")},
             "signature_version": self._signature,
             "body": "base64",
         }
+        queues: dict[str, Any] = {"FifoQueue": self._fifo}
+        if self._fifo:
+            queues |= {"ContentBasedDeduplication": True, "MessageGroupId": "the partition"}
+        if self.mode.name == "dead-letter":
+            queues["maxReceiveCount"] = own["maxReceiveCount"]
+        both |= queues
+        threads = "one a queue" if self._fifo else own["threads"]
         return {
-            "producer": {**both, "threads": own["threads"], "window": own["window"], "messages_a_call": CALL_MESSAGES},
+            "producer": {**both, "threads": threads, "window": own["window"], "messages_a_call": CALL_MESSAGES},
             "consumer": {
                 **both,
                 **{n: own[n] for n in ("receivers", "deleters", "prefetch", "MaxNumberOfMessages", "WaitTimeSeconds", "VisibilityTimeout")},
@@ -249,16 +317,17 @@ def _encoded(size: int) -> int:
     return (size + 2) // 3 * 4
 
 
-def _queue_name(run_id: str, group: str) -> str:
+def _queue_name(run_id: str, group: str, ending: str = "") -> str:
     """At most 80 of the characters that SQS takes."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", f"brokerbench-{run_id}-{group}")
-    if len(name) <= 80:
-        return name
-    return f"{name[:63]}-{hashlib.sha256(f'{run_id}/{group}'.encode()).hexdigest()[:16]}"
+    room = 80 - len(ending)
+    if len(name) <= room:
+        return name + ending
+    return f"{name[: room - 17]}-{hashlib.sha256(f'{run_id}/{group}'.encode()).hexdigest()[:16]}{ending}"
 
 
-def _made(client: Any, name: str) -> str:
-    answer = client.create_queue(QueueName=name)  # without attributes: idempotent
+def _made(client: Any, name: str, attributes: Mapping[str, str]) -> str:
+    answer = client.create_queue(QueueName=name, Attributes=attributes)  # with equal attributes: idempotent
     if "QueueUrl" not in answer:
         raise Refused(f"what answers is no SQS: no URL for the new queue {name}")
     return str(answer["QueueUrl"])
@@ -309,11 +378,26 @@ class _Events:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._away = False
         self._found: Counter[tuple[str, str]] = Counter()
 
     def add(self, kind: str, detail: str = "", count: int = 1) -> None:
         with self._lock:
             self._found[kind, detail] += count
+
+    def lost(self, why: str) -> None:
+        """Nobody answered a call."""
+        with self._lock:
+            if not self._away:
+                self._away = True
+                self._found["closed", why] += 1
+
+    def reached(self) -> None:
+        """Somebody answered a call."""
+        if self._away:
+            with self._lock:
+                self._away = False
+                self._found["reconnected", ""] += 1
 
     def take(self) -> list[Event]:
         with self._lock:
@@ -329,24 +413,31 @@ class _Job:
     group: int  # as send() was told: what outcomes are reported for
     first_id: int
     rows: Sequence[bytes]
+    partitions: Sequence[int] = ()  # in mode fifo: of each row
 
 
 class SqsProducer:
     """Batches of 10, sent by a pool of threads, which also report the outcomes."""
 
-    def __init__(self, client: Any, urls: Sequence[str], settings: Mapping[str, Any], outcomes: Outcomes) -> None:
+    def __init__(self, client: Any, urls: Sequence[str], settings: Mapping[str, Any], outcomes: Outcomes, *, fifo: bool) -> None:
         self._client = client
         self._urls = urls
         self._window = settings["window"]
         self._retries = settings["total_max_attempts"] > 1
         self._outcomes = outcomes
         self._events = _Events()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._fifo = fifo
+        count = min(settings["threads"], len(urls)) if fifo else settings["threads"]
+        # In mode fifo what goes to one queue goes through one thread, in order; else whichever thread is free takes it.
+        self._jobs: list[queue.SimpleQueue[_Job | None]] = [queue.SimpleQueue() for _ in range(count if fifo else 1)]
         self._changed = threading.Condition()
         self._outstanding = [0] * len(urls)
         self._told_ready = False
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, name=f"sqs-send-{n}", daemon=True) for n in range(settings["threads"])]
+        self._threads = [
+            threading.Thread(target=self._work, args=(self._jobs[n % len(self._jobs)],), name=f"sqs-send-{n}", daemon=True)
+            for n in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -383,8 +474,10 @@ class SqsProducer:
                 return 0
             self._outstanding[index] += count
         rows = block.messages(lo, lo + count)
+        jobs = self._jobs[index % len(self._jobs)]
         for at, end in self._calls(rows, block):
-            self._jobs.put(_Job(index, group, block.first_id + lo + at, rows[at:end]))
+            partitions = block.partitions[lo + at : lo + end] if self._fifo else ()
+            jobs.put(_Job(index, group, block.first_id + lo + at, rows[at:end], partitions))
         return count
 
     @staticmethod
@@ -403,8 +496,8 @@ class SqsProducer:
             held += size
         yield at, len(rows)
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: queue.SimpleQueue[_Job | None]) -> None:
+        while (job := jobs.get()) is not None:
             statuses = [Status.INDETERMINATE] * len(job.rows)
             try:
                 if self._closed:
@@ -416,17 +509,22 @@ class SqsProducer:
     def _call(self, job: _Job, statuses: list[Status]) -> None:
         """One call; ``statuses`` becomes what it did, by row."""
         entries = [{"Id": str(at), "MessageBody": base64.b64encode(row).decode("ascii")} for at, row in enumerate(job.rows)]
+        for entry, partition in zip(entries, job.partitions, strict=False):  # none but in mode fifo
+            entry["MessageGroupId"] = str(partition)
         try:
             answer = self._client.send_message_batch(QueueUrl=self._urls[job.queue], Entries=entries)
         except (EndpointConnectionError, ConnectTimeoutError) as error:
+            self._events.lost(str(error))
             # Never connected, so never sent; with retries an earlier attempt may have been.
             self._fail(statuses, Status.INDETERMINATE if self._retries else Status.FAILED, str(error))
         except ClientError as error:
             http = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
             self._fail(statuses, Status.FAILED if 400 <= http < 500 else Status.INDETERMINATE, str(error))
         except (BotoCoreError, OSError) as error:
+            self._events.lost(str(error))
             self._fail(statuses, Status.INDETERMINATE, str(error))
         else:
+            self._events.reached()
             for entry in answer.get("Successful", ()):
                 statuses[int(entry["Id"])] = Status.CONFIRMED
             for entry in answer.get("Failed", ()):
@@ -468,8 +566,8 @@ class SqsProducer:
         if self._closed:
             return
         self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        for n in range(len(self._threads)):
+            self._jobs[n % len(self._jobs)].put(None)
         for thread in self._threads:
             thread.join(1.0)
         self._client.close()
@@ -482,6 +580,7 @@ class _Held:
     receipt: str
     payload: bytes
     redelivered: bool
+    settled: bool = False  # by itself: a cumulative ack passes over it
 
 
 class SqsConsumer:
@@ -504,6 +603,7 @@ class SqsConsumer:
         self._polled: deque[_Held] = deque()  # polled, not acknowledged
         self._first = 0  # number of the first of them, over all that was polled
         self._deletes: deque[str] = deque()  # acknowledged, not yet handed to a call
+        self._returns: deque[str] = deque()  # requeued, the same
         self._closing = False
         self._idled_s = 0.0
         self._stop = threading.Event()
@@ -537,13 +637,24 @@ class SqsConsumer:
         """Queues the deletion of all that was polled before and ``upto`` messages of this batch."""
         with self._lock:
             while self._polled and self._first < batch.token + upto:
-                self._deletes.append(self._polled.popleft().receipt)
+                held = self._polled.popleft()
                 self._first += 1
+                if not held.settled:
+                    self._deletes.append(held.receipt)
             self._acknowledged.notify_all()
 
     def settle(self, batch: Batch, index: int, how: str) -> None:
-        """Raises Unsupported: acks are cumulative here."""
-        raise Unsupported("this adapter acknowledges SQS messages in the order they were polled, not one by one")
+        """One message: "ack" and "reject" delete it (SQS knows no rejection), "requeue" ends its invisibility: it comes again."""
+        if how not in ("ack", "requeue", "reject"):
+            raise BadSetting(f"settle knows ack, requeue and reject, not {how!r}")
+        with self._lock:
+            at = batch.token + index - self._first
+            if not 0 <= at < len(self._polled) or self._polled[at].settled:
+                return
+            held = self._polled[at]
+            held.settled = True
+            (self._returns if how == "requeue" else self._deletes).append(held.receipt)
+            self._acknowledged.notify_all()
 
     def idle(self, seconds: float) -> None:
         """Waits, and extends the visibility of all that is held each time a third of it has gone by idle."""
@@ -581,7 +692,7 @@ class SqsConsumer:
 
     def _held(self) -> list[str]:
         with self._lock:
-            return [held.receipt for held in (*self._polled, *self._buffer)]
+            return [held.receipt for held in (*self._polled, *self._buffer) if not held.settled]
 
     def _receive(self) -> None:
         """A receiving thread: takes places in the buffer, then asks SQS for as many messages."""
@@ -613,8 +724,11 @@ class SqsConsumer:
             )
         except (BotoCoreError, ClientError, OSError) as error:
             self._events.add("error", f"receive: {error}")
+            if not isinstance(error, ClientError):
+                self._events.lost(str(error))
             self._stop.wait(0.2)  # a dead server refuses at once: do not spin
             return []
+        self._events.reached()
         return [
             _Held(
                 receipt=message["ReceiptHandle"],
@@ -625,13 +739,18 @@ class SqsConsumer:
         ]
 
     def _delete(self) -> None:
-        """A deleting thread: batches of 10, or what there is."""
+        """A deleting thread: batches of 10, or what there is; what was requeued goes back."""
         while True:
             with self._lock:
-                self._acknowledged.wait_for(lambda: self._closing or self._deletes)
-                if not self._deletes:
+                self._acknowledged.wait_for(lambda: self._closing or self._deletes or self._returns)
+                if not self._deletes and not self._returns:
                     return
                 receipts = [self._deletes.popleft() for _ in range(min(CALL_MESSAGES, len(self._deletes)))]
+                returns = list(self._returns)
+                self._returns.clear()
+            self._change_visibility(returns, 0, "not given back before its visibility time-out")
+            if not receipts:
+                continue
             entries = [{"Id": str(at), "ReceiptHandle": receipt} for at, receipt in enumerate(receipts)]
             try:
                 answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)

@@ -38,6 +38,7 @@ class GroupAudit:
     lost_where: dict[str, int]  # of them before the first, after the last processed of their lane, or between ("prefix", "tail", "middle")
     dead_lettered: int  # not processed, and found where the broker puts what it gave up: no loss
     expired: int  # the same of what it no longer kept
+    refused: int  # none of these, and given back or rejected by a consumer on purpose (bench.poison): no loss by the system
     received_only: int  # received and never processed: of acknowledged ones a loss, which is counted there
     duplicated: int  # deliveries beyond the first of each message
     redelivered: int  # of those, by the broker: a position that had come before, or its redelivered flag
@@ -140,6 +141,7 @@ def _account(sent: dict[Ident, Sent], delivered: Deliveries, lane_of: LaneOf | N
         lost_where=where,
         dead_lettered=_size(delivered.dead_lettered),
         expired=_size(delivered.expired),
+        refused=_size(delivered.refused),
         received_only=sum(len(received - seen[ident]) for ident, received in delivered.received.items()),
         duplicated=sum(delivered.duplicated),
         redelivered=delivered.causes.redelivered,

@@ -12,7 +12,7 @@ from pyroaring import BitMap64
 from bench.audit_order import CHUNK, Order
 from bench.audit_repeats import Causes, told_apart
 from bench.audit_sent import ConsumerSource, Ident, LaneOf, Sent, fill, longs, parted
-from bench.journal import ANY_LANE, CANARY, CORRUPT, Form, Kind, Records, read
+from bench.journal import ANY_LANE, CANARY, CORRUPT, REFUSED, Form, Kind, Records, read
 
 _Who = tuple[int, Ident, int]
 """Consumer, (producer, epoch), between which cuts."""
@@ -30,7 +30,7 @@ class _Table(NamedTuple):
 
 
 class Deliveries:
-    """Takes one group's deliveries. ``seen``, ``dead_lettered``, ``expired``: of attempted messages, disjoint; ``received``: any of them.
+    """Takes one group's deliveries. ``seen``, ``dead_lettered``, ``expired``, ``refused``: attempted, disjoint; ``received``: any of them.
 
     ``cuts``: times, ascending; what is repeated or out of order is counted apart for what came before the first of them, from the
     first on, from the second on, ...: ``duplicated`` and ``reordered`` have one place more than there are cuts.
@@ -47,6 +47,7 @@ class Deliveries:
         self.received = {ident: BitMap64() for ident in sent}
         self.dead_lettered = {ident: BitMap64() for ident in sent}
         self.expired = {ident: BitMap64() for ident in sent}
+        self.refused = {ident: BitMap64() for ident in sent}
         self._orders: dict[tuple[int, Ident], Order] = {}
         self.corrupted = self.late = 0
         self.causes = Causes()  # of all that is duplicated
@@ -64,6 +65,7 @@ class Deliveries:
             self.received[ident] &= attempted
             self.dead_lettered[ident] &= attempted - seen
             self.expired[ident] &= attempted - seen - self.dead_lettered[ident]
+            self.refused[ident] &= attempted - seen - self.dead_lettered[ident] - self.expired[ident]
 
     @property
     def reordered_max(self) -> int:
@@ -71,8 +73,8 @@ class Deliveries:
         return max((order.reordered_max for order in self._orders.values()), default=0)
 
     def came_to_an_end(self, ident: Ident) -> BitMap64:
-        """Messages of ``ident`` of which is known where they are: processed, dead-lettered, expired."""
-        return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident]
+        """Messages of ``ident`` of which is known where they are: processed, dead-lettered, expired, refused."""
+        return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident] | self.refused[ident]
 
     def _take(self, sources: Sequence[ConsumerSource], journals: Sequence[Records], chosen: Sequence[npt.NDArray[np.int64]]) -> None:
         rows, consumer, place = _ordered([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen)
@@ -96,6 +98,7 @@ class Deliveries:
         mine = sound & (rows["trial"] == trial)
         for bitmaps, of_it in ((self.received, Kind.RECEIVED), (self.dead_lettered, Kind.DEAD), (self.expired, Kind.EXPIRED)):
             self._note(bitmaps, records, np.flatnonzero(mine & (kind == of_it)))
+        self._note(self.refused, records, np.flatnonzero(mine & (kind == Kind.RECEIVED) & (rows["flags"] & REFUSED != 0)))
         processed = kind == Kind.PROCESSED
         self.late += int(rows["count"][processed & sound & ~mine].sum(dtype=np.int64))
         return np.flatnonzero(processed & mine)

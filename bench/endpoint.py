@@ -30,6 +30,7 @@ from bench.journal import Writer
 from bench.keys import Router
 from bench.outcomes import Outcomes
 from bench.payload import Block, Pool
+from bench.poison import Sifter
 from bench.producing import ALIGN, CANARY_ID, ProducerTrial
 from bench.usage import keep_memory, quiet_collector
 from bench.workload import Workload
@@ -167,6 +168,10 @@ class ConsumerRole(_Role):
         super().__init__()
         self._writer = writer
         self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
+        self._sifter: Sifter | None = None
+        if spec["workload"]["poison_every"]:
+            load, group = Workload.from_json(spec["workload"]), spec["groups"].index(spec["group"])
+            self._consumer = self._sifter = Sifter(self._consumer, writer, load, run=run_number(spec["run_id"]), group=group)
         self._active = False
         self._loop = ConsumerLoop(
             self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]),
@@ -191,11 +196,14 @@ class ConsumerRole(_Role):
             quiet_collector()
             self._loop.go(int(message["at"]))
         elif verb == "progress":
-            return {"is": "progress", "count": self._loop.account.received}
+            account = self._loop.account
+            poison = self._sifter.messages(account.trial) if self._sifter else 0  # they have come, and will not be processed
+            return {"is": "progress", "count": account.received + poison, "poison": poison}
         elif verb == "report":
             self._loop.flush()
             self.note(self._consumer.events())
-            return {"is": "report", "position": self._writer.position, "events": self.taken(), **self._loop.report()}
+            given_back = {"poison": self._sifter.report(self._loop.account.trial)} if self._sifter else {}
+            return {"is": "report", "position": self._writer.position, "events": self.taken(), **self._loop.report(), **given_back}
         return None
 
     def turn(self) -> tuple[float, Message | None]:

@@ -43,6 +43,7 @@ FEW: Final = 8  # up to here few() costs less than batch()
 
 # Flags of a record: the low bits are the header's own.
 CANARY: Final = 0x0001  # header flag: asks whether the way is open, never counted
+REFUSED: Final = 0x0800  # received, and given back or rejected on purpose: poison (bench.poison)
 REDELIVERED: Final = 0x4000  # the broker said so
 CORRUPT: Final = 0x8000  # header or body check failed: the id is not trusted
 

@@ -32,6 +32,7 @@ from bench.scenario_fields import (
     Lanes,
     Part,
     Payload,
+    Poison,
     Quantity,
     Sweep,
     Timing,
@@ -103,6 +104,7 @@ class Scenario(Part):
     processing: Annotated[dict[str, float] | None, BeforeValidator(scenario_faults.read_work)] = Field(
         None, description="a consumer's work on each message, such as 2 ms, or by group: {inventory: 2 ms, payment: 20 ms}; none by default"
     )
+    poison: Poison | None = Field(None, description="messages that consumers give back, as one that makes their program fail")
     faults: tuple[FaultPart, ...] = Field((), description="what is broken while the load runs, and healed again; a list")
     tick: Annotated[float, TICK] = Field(
         0.0005,
@@ -265,6 +267,8 @@ class Scenario(Part):
             bodies=bodies,
             processing_s=scenario_faults.work_of(self.processing or {}, members),
             faults=tuple(fault.plain() for fault in self.faults),
+            poison_every=self.poison.every if self.poison else 0,
+            poison_how=self.poison.how if self.poison else "requeue",
         )
         axes = tuple((name, value) for name, value in at.items() if name not in {"rate", "size"})
         return Point(scenario_load.into(workload, self.load), axes)

@@ -91,6 +91,7 @@ TICK = _Tick(
 )  # fmt: skip
 ACK_INTERVAL = _duration(0.001, 60)
 ROUNDS = _count(1, 1000)
+POISON = _count(2, 1_000_000_000, "else nothing is left to be processed")
 SERIES = _count(1, 100)
 SEED = _count(0, 2**63 - 1)
 EXPONENT_MAX = 5.0
@@ -214,6 +215,15 @@ class Keys(Part):
     )
     exponent: Annotated[float, BeforeValidator(read_exponent)] = Field(
         1.1, description="of zipf: key number k comes in proportion to 1 / k^exponent"
+    )
+
+
+class Poison(Part):
+    """Messages that no consumer ever processes: it gives each back, however often it comes."""
+
+    every: Annotated[int, POISON] = Field(description="which: the last of each so many of a producer's")
+    how: Annotated[str, choice("requeue", "reject")] = Field(
+        "requeue", description="requeue (given back, to come again, until the broker gives it up) | reject (refused for good)"
     )
 
 

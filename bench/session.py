@@ -10,16 +10,19 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from adapters import AdapterClass
-from adapters.base import Group, Options, Topology, Wiring
+from adapters.base import DeadLetters, Group, Options, Topology, Wiring
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
 from bench import sockets
+from bench.audit import ConsumerSource
 from bench.clock import now_ns, sleep_until
+from bench.dead_letters import Letters
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
+from bench.header import run_number
 from bench.machine import Nodes, Watch
 from bench.placement import Placement, usable
 from bench.spec import Variant
@@ -71,6 +74,7 @@ class Raw:
     machine: dict[str, Any]  # bench.machine.Watch
     events: list[dict[str, Any]] = field(default_factory=list)
     tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
+    dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
 
 
 class Session:
@@ -98,6 +102,7 @@ class Session:
         self._prefix = f"{number:03d}-{variant.id}"
         self._wiring: Wiring | None = None
         self._prepared = False
+        self._letters: Letters | None = None
         topology = Topology(workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions)
         self._topology = topology
         self._run_id = run_id
@@ -124,6 +129,10 @@ class Session:
         with own_errors():
             self._wiring = self.adapter.prepare(self._wiring)
         self._prepared = True
+        if self.adapter.capabilities.dead_letters:
+            queues, names = cast("DeadLetters", self.adapter), [name for name, _ in self._workload.groups]
+            run = run_number(self._run_id)
+            self._letters = Letters(queues, self._wiring, names, run=run, evidence=self._evidence, prefix=self._prefix)
         for i, (name, member) in enumerate(self.members):
             cores = [placement.consumers[i]] if placement else []
             self._start("consumer", f"{name}-{member}", group=name, member=member, cores=cores)
@@ -209,6 +218,7 @@ class Session:
             _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         reports = [producer.ask({"do": "report"}, "report") for producer in self.producers]
         drained_ns, moving = self._drain(self._confirmed(reports), max(deadline, now_ns() + 500_000_000), watch)
+        dead = self._dead_letters(number, max(deadline, now_ns() + 2_000_000_000), watch)
         received = [consumer.ask({"do": "report"}, "report") for consumer in self.consumers]
         after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
         for endpoint, report in zip(everybody, [*reports, *received], strict=True):
@@ -217,7 +227,7 @@ class Session:
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
-        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events, workload.tick_s)
+        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events, workload.tick_s, dead)
 
     def _sockets(self) -> dict[sockets.Held, frozenset[str]]:
         """Sockets of each endpoint that connects: where consumers listen, theirs come and go with the producers'."""
@@ -273,6 +283,17 @@ class Session:
             watch()
             sleep_until(now + _PROGRESS_NS)
 
+    def _dead_letters(self, trial: int, deadline_ns: int, watch: Callable[[], None]) -> Sequence[ConsumerSource]:
+        """Journal what the broker has given up; wait until it holds what the consumers have given back (poison)."""
+        if self._letters is None:
+            return ()
+        wanted = dict.fromkeys((name for name, _ in self._workload.groups), 0)
+        for (group, _), consumer in zip(self.members, self.consumers, strict=True):
+            told = consumer.ask({"do": "progress"}, "progress", 30.0)
+            wanted[group] = max(wanted[group], int(told["poison"]))  # the same message may have come to several members
+        with own_errors():
+            return self._letters.collect(trial, wanted, deadline_ns, watch)
+
     # ---- closing
 
     def close(self) -> None:
@@ -280,6 +301,8 @@ class Session:
         self._engine.stop([*self.producers, *self.consumers])
         self._engine.abandon()
         self.producers, self.consumers = [], []
+        if self._letters is not None:
+            self._letters.close()
         if self._prepared and self._wiring is not None:
             self._prepared = False
             with contextlib.suppress(AdapterError, AdapterBug, OSError), own_errors():

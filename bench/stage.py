@@ -205,6 +205,8 @@ class Stage:
         asks, mode = self._scenario.asks, entry.adapter.mode
         if self._scenario.load.schedule == "closed" and not entry.adapter.capabilities.confirms:
             raise Unsupported("schedule: closed sends the next message when one is confirmed, and this client confirms none")
+        if self._scenario.poison and not entry.adapter.capabilities.settle:
+            raise Unsupported(f"poison is given back message by message, which this client cannot do in mode {entry.adapter.mode.name}")
         largest = self._scenario.payload_bytes_max
         if largest > entry.adapter.capabilities.payload_bytes_max:
             raise Unsupported(f"a message of {largest:,} B is over its limit of {entry.adapter.capabilities.payload_bytes_max:,} B")

@@ -109,7 +109,7 @@ def complete(
     kept = ("index", "planned", "sent", "confirmed", "failed", "indeterminate", "blocked_s", "cpu_ns", "rss_b", "collections")
     trial["producers"] = [{key: report[key] for key in kept} for report in raw.producers]
     kept_of_consumers = ("group", "member", "received", "in_window", "cpu_ns", "rss_b", "collections")
-    trial["consumers"] = [{key: report[key] for key in kept_of_consumers} for report in raw.consumers]
+    trial["consumers"] = [{key: report[key] for key in (*kept_of_consumers, "poison") if key in report} for report in raw.consumers]
     trial["rates"] |= _rates(raw, workload)
     trial["latency"] = {
         "end_to_end_intended": histograms["e2e"].summary(),
@@ -120,6 +120,7 @@ def complete(
     trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
     trial["machine"] = {name: raw.machine.get(name) for name in _MACHINE} | {"others_cores": trial["cost"]["others_cores"]}
     trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
+    trial["evidence"] += [{"name": source.name, "from": source.start, "to": source.stop} for source in raw.dead]
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
@@ -220,7 +221,7 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
         for e, (group, member) in zip(session.consumers, session.members, strict=True)
     ]
     found = audit(
-        senders, receivers, trial=trial["trial"], groups=names,
+        senders, [*receivers, *raw.dead], trial=trial["trial"], groups=names,
         lane_of=lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")),
     )  # fmt: skip
     foreign = {name: sum(report["foreign"] for report in raw.consumers if report["group"] == name) for name in names}

@@ -71,6 +71,8 @@ class Workload:
     bodies: Bodies | None = None  # None: random ones of one size
     processing_s: tuple[float, ...] = ()  # a consumer's work on each message, by group; () = none
     faults: tuple[Fault, ...] = ()  # what the runner breaks meanwhile
+    poison_every: int = 0  # consumers never process the last of each so many of a producer's messages; 0 = none is poison
+    poison_how: str = "requeue"  # what they do with it: "requeue" or "reject"
     key_table: str = ""  # of recorded keys: path of the keys by message of all producers (bench.scenario_load)
 
     @property
@@ -139,6 +141,7 @@ class Workload:
             "bodies": self.bodies and self.bodies.described(),
             **({"processing_s": dict(zip(dict(self.groups), self.processing_s, strict=True))} if self.processing_s else {}),
             **({"faults": [fault.to_json() for fault in self.faults]} if self.faults else {}),
+            **({"poison": {"every": self.poison_every, "how": self.poison_how}} if self.poison_every else {}),
         }
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adapters import rabbitmq
 from adapters.base import Group, Options, Status, Topology
-from adapters.errors import BadSetting, Refused, Unreachable
+from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
 from bench.servers import choose, start
 from bench.servers.base import Request
 
@@ -316,6 +316,70 @@ def test_quorum_queues_are_what_the_server_made(rabbit):
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("profile", ["defaults", "tuned"])
+def test_without_confirms_what_is_unwritten_bounds_what_is_taken(rabbit, profile):
+    """Pins pika's private method: a server that reads nothing stops a producer that hears nothing."""
+    proxy = Proxy(rabbit)
+    try:
+        with wired(rabbit, mode="transient", profile=profile) as (adapter, wiring):
+            wiring["servers"] = [proxy.address]
+            with opened(adapter, wiring, 0) as (producer, ledger, consumer):
+                send_all(producer, TestBlock(0, [0] * 20))
+                assert sorted(map(id_of, drain(consumer, 20))) == list(range(20))
+                assert producer.room() == 1000
+                proxy.hold(True)
+                sent, block = 20, TestBlock(20, [0] * 100, size=200_000)
+                while producer.send(block, 0, 10, 0) == 10:
+                    sent += 10
+                    assert sent < 1000, "200 MB were taken, and nobody reads them"
+                assert producer.room() == 0
+                assert producer.flush(0.1) is None
+                proxy.hold(False)
+                assert producer.flush(20.0) is None
+                assert producer.room() == 1000
+                assert ledger.of == {}, "nothing is known of any"
+                drain(consumer, sent - 20)
+    finally:
+        proxy.close()
+
+
+@pytest.mark.server
+def test_acknowledged_automatically_is_gone_with_its_consumer(rabbit):
+    with wired(rabbit, mode="transient") as (adapter, wiring), opened(adapter, wiring, 0) as (producer, _, consumer):
+        send_all(producer, TestBlock(0, [0] * 20))
+        consumer.idle(0.3)  # they have come, and nobody has polled them
+        with admin(rabbit) as channel:
+            assert channel.queue_declare(wiring["groups"]["g"]["queues"][0], passive=True).method.message_count == 0
+        batch = consumer.poll(20, 5.0)
+        assert batch is not None
+        consumer.ack(batch, batch.count)
+        with pytest.raises(Unsupported, match="automatically"):
+            consumer.settle(batch, 0, "requeue")
+        consumer.idle(0.2)
+        assert [event.kind for event in consumer.events()] == ["ready", "assigned"], "an ack would have closed the channel"
+
+
+@pytest.mark.server
+def test_what_is_given_back_too_often_is_moved_and_what_is_rejected_at_once(rabbit):
+    with wired(rabbit, mode="dead-letter", settings={"x-delivery-limit": "3"}) as (adapter, wiring):
+        assert adapter.effective()["consumer"]["x-delivery-limit"] == 3
+        with opened(adapter, wiring, 0) as (producer, ledger, consumer):
+            send_all(producer, TestBlock(0, [0] * 5))
+            came = [0] * 5
+            end = time.monotonic() + 20
+            letters: list[int] = []
+            while len(letters) < 2 and time.monotonic() < end:
+                batch = consumer.poll(5, 0.1)
+                for row, ident in enumerate(map(id_of, batch.payloads) if batch else ()):
+                    came[ident] += 1
+                    consumer.settle(batch, row, {1: "requeue", 3: "reject"}.get(ident, "ack"))
+                letters += map(id_of, adapter.dead_letters(wiring, "g"))
+            assert sorted(letters) == [1, 3]
+            assert came == [1, 4, 1, 1, 1], "given back three times, it came a fourth: then its limit was passed"
+            assert ledger.count(Status.CONFIRMED) == 5
+
+
+@pytest.mark.server
 def test_whole_urls_work_and_their_passwords_stay_out_of_errors(rabbit):
     with wired(f"amqp://guest:guest@{rabbit}/%2F") as (adapter, wiring), opened(adapter, wiring, 0) as (producer, ledger, _):
         send_all(producer, TestBlock(0, [0]))
@@ -345,7 +409,8 @@ def test_before_prepare_the_missing_exchange_is_named(rabbit):
         ({"window": "many"}, "whole number"),
         ({"window": "0"}, "positive"),
         ({"socket_timeout": "-1"}, "positive"),
-        ({"x-quorum-initial-group-size": "3"}, "mode quorum"),
+        ({"x-quorum-initial-group-size": "3"}, "modes quorum"),
+        ({"x-delivery-limit": "3"}, "mode dead-letter"),
     ],
 )
 def test_bad_settings_say_what_would_be_right(settings, match):

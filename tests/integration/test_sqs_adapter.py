@@ -10,7 +10,7 @@ from adapter_parts import Ledger, TestBlock, drain, id_of, send_all, wait_event
 from relay import Relay
 
 from adapters.base import Group, Options, Status, Topology
-from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
+from adapters.errors import BadSetting, Refused, Unreachable
 from adapters.sqs import PAYLOAD_BYTES_MAX, Sqs
 
 pytestmark = pytest.mark.server
@@ -104,15 +104,22 @@ def test_a_lost_answer_is_indeterminate(stand):
     until(stand.counts, (20, 0))
     assert ledger.of == {}
     assert producer.flush(0.1) == 20
-    relay.refuse()
+    producer.events()
+    relay.cut()
     until(lambda: producer.flush(0.5), 0)
     assert [ledger.of[i] for i in range(20)] == [Status.INDETERMINATE] * 20
+    told = [event.kind for event in producer.events()]
+    assert told.count("closed") == 1, "once, however many calls nobody answers"
+    relay.allow(None)
+    send_all(producer, TestBlock(40, [0] * 10))
+    assert [event.kind for event in producer.events()] == ["reconnected"]
+    relay.refuse()
     # Refused connections sent nothing: that is known.
     assert producer.send(TestBlock(20, [0] * 20), 0, 20, 0.0) == 20
     until(lambda: producer.flush(0.5), 0)
     assert [ledger.of[i] for i in range(20, 40)] == [Status.FAILED] * 20
-    assert {event.kind for event in producer.events()} == {"ready", "error"}
-    assert stand.counts() == (20, 0)
+    assert {event.kind for event in producer.events()} == {"closed", "error"}
+    assert stand.counts() == (30, 0)
     assert not ledger.twice
 
 
@@ -276,16 +283,28 @@ def test_send_needs_a_group_where_there_are_several(stand):
         producer.send(TestBlock(0, [0]), 0, 1, 0.0)
 
 
-def test_settling_one_by_one_is_unsupported(stand):
+def test_settling_one_by_one_and_acknowledging_all_mix(stand):
+    """What was requeued comes again, also when a later acknowledgement has gone over it; each is deleted once."""
     adapter = stand.adapter()
-    send_all(stand.producer(adapter, Ledger()), TestBlock(0, [0]))
+    send_all(stand.producer(adapter, Ledger()), TestBlock(0, [0] * 10))
     consumer = stand.consumer(adapter)
-    batch = None
-    while batch is None:
-        batch = consumer.poll(1, 1.0)
-    with pytest.raises(Unsupported):
-        consumer.settle(batch, 0, "requeue")
-    consumer.ack(batch, 1)
+    batches = []
+    while sum(batch.count for batch in batches) < 10:
+        batch = consumer.poll(10, 1.0)
+        assert batch is not None
+        batches.append(batch)
+    last = batches[-1]
+    requeued = id_of(last.payloads[-1])
+    consumer.settle(batches[0], 0, "ack")
+    consumer.settle(last, last.count - 1, "requeue")
+    consumer.settle(last, last.count - 1, "ack")  # it has gone back: nothing to delete any more
+    consumer.ack(last, last.count)
+    consumer.settle(last, 0, "requeue")  # acknowledged already
+    assert [id_of(payload) for payload in drain(consumer, 1)] == [requeued]
+    until(stand.counts, (0, 0))
+    assert [event.kind for event in consumer.events()] == ["ready"]
+    with pytest.raises(BadSetting, match="ack, requeue and reject"):
+        consumer.settle(last, 0, "keep")
 
 
 @pytest.mark.parametrize(
@@ -296,6 +315,7 @@ def test_settling_one_by_one_is_unsupported(stand):
         ({"WaitTimeSeconds": "1.5"}, "not a whole number"),
         ({"retry_mode": "often"}, "legacy, standard, adaptive"),
         ({"signature_version": "v2"}, "v4, unsigned"),
+        ({"maxReceiveCount": "3"}, "belongs to mode dead-letter"),
     ],
 )
 def test_settings_that_are_wrong_are_named(settings, message):

@@ -9,7 +9,7 @@ import numpy as np
 from naive_audit import Event, Schedule
 
 from bench.audit import ConsumerSource, Source, audit
-from bench.journal import ALL, ANY_LANE, CANARY, CORRUPT, REDELIVERED, Kind, Writer
+from bench.journal import ALL, ANY_LANE, CANARY, CORRUPT, REDELIVERED, REFUSED, Kind, Writer
 
 TRIAL = 7
 SEGMENT_B = 64 * 64  # small, so that journals have several segments
@@ -187,6 +187,9 @@ def deliveries(rng, rows, group, sent):
         if rng.random() < 0.05:
             ended = tuple(rng.sample(sent, min(len(sent), 9)))
             yield Event(rng.choice((Kind.DEAD, Kind.EXPIRED)), ended, TRIAL, group, t)
+        if rng.random() < 0.05:
+            poison = rng.sample(sent, min(len(sent), 9))
+            yield Event(Kind.RECEIVED, tuple((*row[:4], row[4] | REFUSED, row[5]) for row in poison), TRIAL, group, t)
         if rng.random() < 0.05:
             yield Event(Kind.RECEIVED, ((0, 0, 0, 0, CORRUPT, 0),) * rng.randint(1, 3), TRIAL, group, t)
             yield Event(Kind.PROCESSED, part, TRIAL - 1, group, t)

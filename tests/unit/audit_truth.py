@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from audit_schedules import TRIAL, lane_function, pieces
 from naive_audit import Event, Schedule
 
-from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, Kind
+from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, REFUSED, Kind
 
 ERA = 1_000
 SENT_BY, POLLED_FROM = 400, 500
@@ -188,6 +188,11 @@ class Group:
         self.counts["failed_delivered"] += fate == "fail"
 
     def _goes_astray(self, one, fate, life):
+        if fate != "fail" and self.world.chance(0.2):
+            life.polled[one.era].append(((*one.row[:4], one.row[4] | REFUSED, one.row[5]), None, False))
+            self.counts["refused"] += 1
+            self.counts["received_only"] += 1
+            return
         if fate != "fail" and self.world.chance(0.3):
             how = self.rng.choice((Kind.DEAD, Kind.EXPIRED))
             self.ends[how].append(one.row)
@@ -294,7 +299,7 @@ class Group:
             done = [s for p, e, s in self.first if (p, e) == row[:2] and self.world.lane_of(p, s) == row[2]]
             where["prefix" if not done or row[5] < min(done) else "tail" if row[5] > max(done) else "middle"] += 1
         names = (
-            "sent", "acknowledged", "processed", "dead_lettered", "expired", "received_only", "duplicated", "redelivered",
+            "sent", "acknowledged", "processed", "dead_lettered", "expired", "refused", "received_only", "duplicated", "redelivered",
             "duplicate_writes", "retried", "cause_unknown", "reordered", "corrupted", "unexpected", "unknown", "recovered",
             "failed_delivered", "late",
         )  # fmt: skip

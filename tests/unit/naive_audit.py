@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, Kind
+from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, REFUSED, Kind
 
 ODD = CANARY | CORRUPT
 
@@ -86,15 +86,15 @@ def _ident(row):
 
 
 def _ends(members, trial):
-    """Where messages ended other than with a consumer; dead-lettered outweighs expired."""
-    ends = {}
+    """Where messages ended other than processed; dead-lettered outweighs expired, and both outweigh refused."""
+    found = {"refused": set(), "expired": set(), "dead-lettered": set()}
     for event in [event for events in members for event in events if event.trial == trial]:
         for row in event.rows:
-            if event.kind == Kind.DEAD and not row[4] & ODD:
-                ends[_ident(row)] = "dead-lettered"
-            elif event.kind == Kind.EXPIRED and not row[4] & ODD:
-                ends.setdefault(_ident(row), "expired")
-    return ends
+            refused = event.kind == Kind.RECEIVED and row[4] & REFUSED
+            name = "refused" if refused else {Kind.DEAD: "dead-lettered", Kind.EXPIRED: "expired"}.get(event.kind)
+            if name and not row[4] & ODD:
+                found[name].add(_ident(row))
+    return {ident: name for name, idents in found.items() for ident in idents}
 
 
 def _cause(before, attempt, position, flags):
@@ -149,6 +149,7 @@ def _group(fates, members, trial, lane_of):
         "lost_where": where,
         "dead_lettered": ended.count("dead-lettered"),
         "expired": ended.count("expired"),
+        "refused": ended.count("refused"),
         "received_only": sum(ident in fates and ident not in seen for ident in received),
         "duplicated": len(duplicates),
         **{name: causes.count(name) for name in ("redelivered", "duplicate_writes", "retried", "cause_unknown")},

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from naive_audit import Event, Schedule
 
 from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
-from bench.journal import ANY_LANE, CORRUPT, REDELIVERED, EvidenceMissing, Kind, Writer
+from bench.journal import ANY_LANE, CORRUPT, REDELIVERED, REFUSED, EvidenceMissing, Kind, Writer
 
 SIZES = st.builds(dict, producers=st.integers(1, 3), groups=st.integers(1, 3), members=st.integers(1, 3), lanes=st.integers(1, 4))
 
@@ -72,7 +72,7 @@ def account(tmp_path, rows, sent=SENT, extra=()):
 
 NOTHING = GroupAudit(
     sent=N, acknowledged=N, processed=N, lost=0, lost_where={"prefix": 0, "middle": 0, "tail": 0},
-    dead_lettered=0, expired=0, received_only=0, duplicated=0, redelivered=0, duplicate_writes=0, retried=0, cause_unknown=0,
+    dead_lettered=0, expired=0, refused=0, received_only=0, duplicated=0, redelivered=0, duplicate_writes=0, retried=0, cause_unknown=0,
     reordered=0, reordered_max=0, corrupted=0, unexpected=0, unknown=0, recovered=0, failed_delivered=0, late=0,
 )  # fmt: skip
 
@@ -207,6 +207,13 @@ def test_what_the_broker_gave_up_has_a_column_of_its_own_and_is_not_lost(tmp_pat
     assert account(tmp_path, CLEAN[:-100], extra=given_up) == replace(NOTHING, processed=N - 100, **{name: 100})
     (tmp_path / "too").mkdir()
     assert account(tmp_path / "too", CLEAN, extra=given_up) == NOTHING, "processed all the same"
+
+
+def test_what_a_consumer_refused_is_not_lost_and_is_where_it_was_found(tmp_path):
+    refused = [Event(Kind.RECEIVED, tuple((*row[:4], REFUSED, row[5]) for row in CLEAN[-100:]), TRIAL, 0, N)]
+    given_up = [Event(Kind.DEAD, tuple(CLEAN[-60:]), TRIAL, 0, N)]
+    found = account(tmp_path, CLEAN[:-100], extra=[*refused, *given_up])
+    assert found == replace(NOTHING, processed=N - 100, dead_lettered=60, refused=40, received_only=100)
 
 
 def test_order_is_judged_anew_for_a_member_that_was_restarted(tmp_path):
