@@ -5,14 +5,16 @@ them or sees what a proxy cannot hide (it takes a connection before it knows whe
 
 1. `request`: Request.wiring of a server that is about to start, for the one that tells clients addresses itself (Kafka)
 2. `Links.of_server` for its nodes, or `Links.of_peers` for a wiring without a server: opens the proxies, once
-3. the `Ways` that they return: where clients are to connect to, and `add` and `clear` by a node's name or "peer.1"
+3. the `Ways` that they return: what those that connect are told, and `add` and `clear` by a node's name or "peer.1"
+
+The runner's own calls (prepare, cleanup) go the direct way, whatever is done to the links.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +27,21 @@ from bench.servers.base import Node, Server
 from bench.servers.common import local
 from bench.servers.ports import free_ports
 
-_ADDRESS = re.compile(r"(?P<before>(?:[a-z]+://)?)(?P<address>(?:\d+\.\d+\.\d+\.\d+|localhost):\d+)")
+_ADDRESS = re.compile(r"(?P<before>(?:[a-z]+://)?)(?P<address>(?P<host>[\w.-]+):\d+)")
+_LOCAL = re.compile(r"\d+\.\d+\.\d+\.\d+|localhost")
 NODES_MAX = 9  # addresses are chosen before anybody knows how many nodes there will be
 ALL = "all"
 """As a target: every link that the variant has."""
 
 
 def addresses(value: Any) -> Iterator[str]:
-    """Every host:port in a wiring, in its order: "host:port", "tcp://host:port" and [host, port] are such."""
+    """Every host:port in a wiring, in its order: "127.0.0.1:5000", "tcp://127.0.0.1:5000" and ["127.0.0.1", 5000] are such."""
     if isinstance(value, str):
         match = _ADDRESS.fullmatch(value)
-        if match is not None:
+        if match is not None and _LOCAL.fullmatch(match["host"]):
             yield match["address"]
     elif _is_pair(value):
-        yield f"{value[0]}:{value[1]}"
+        yield from addresses(f"{value[0]}:{value[1]}")
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from addresses(each)
@@ -76,11 +79,15 @@ def request(system: str) -> dict[str, dict[str, str]]:
 class Ways:
     """The links of one server, or of the peers of one session."""
 
-    def __init__(self, proxies: Proxies, links: Mapping[str, str], bootstrap: tuple[str, ...], wiring: Wiring) -> None:
+    def __init__(self, proxies: Proxies, links: Mapping[str, Sequence[str]], where: Mapping[str, str]) -> None:
         self._proxies = proxies
-        self._links = dict(links)
-        self.bootstrap = bootstrap  # of a server: where its clients connect to
-        self.wiring = wiring  # of peers: for those that connect; those that listen keep the adapter's own
+        self._links = {name: tuple(its) for name, its in links.items()}
+        self._where = dict(where)
+
+    def told(self, wiring: Wiring) -> Wiring:
+        """The wiring for endpoints that connect; peers that listen keep the adapter's own."""
+        changed: Wiring = moved(wiring, self._where)
+        return changed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,12 +107,12 @@ class Ways:
         """Raise Unsupported where there is no such link."""
         self._meant(target)
 
-    def _meant(self, target: str) -> list[str]:
+    def _meant(self, target: str) -> tuple[str, ...]:
         if target == ALL:
-            return list(self._links.values())
+            return tuple(link for its in self._links.values() for link in its)
         if target not in self._links:
             raise Unsupported(f"there is no link to {target}; there are: {', '.join(self._links)}")
-        return [self._links[target]]
+        return self._links[target]
 
 
 class Links:
@@ -125,15 +132,19 @@ class Links:
     def of_server(self, server: Server) -> Ways:
         """Proxies before a server's nodes. Raises Unsupported where clients would pass them by."""
         tells = getattr(servers.recipe(server.system), "tells_addresses", False)
-        links, bootstrap = {}, []
+        links: dict[str, list[str]] = {}
+        where: dict[str, str] = {}
         for node in server.nodes:
             if tells and not node.behind:
                 raise Unsupported(f"{node.name} itself tells clients where to go, and not through a proxy; use server=native")
-            if not re.fullmatch(r"[^/]+:\d+", node.address):
-                raise Unsupported(f"{node.name}: no proxy can be put before {node.address}")
-            links[node.name] = self._open(node.name, node.proxied, node.behind or node.address)
-            bootstrap.append(links[node.name].rpartition("@")[2])
-        return Ways(self.proxies, links, tuple(bootstrap), {})
+            links[node.name] = [self._open(node.name, node.proxied, node.behind or node.address)]
+            where |= dict.fromkeys((node.address, node.advertised), links[node.name][0].rpartition("@")[2])
+        for address in server.bootstrap:
+            if address not in where:  # a second address of a server of one node: the subscribers' of zmq.proxy
+                node = server.nodes[0]
+                links[node.name].append(self._open(node.name, "", address))
+                where[address] = links[node.name][-1].rpartition("@")[2]
+        return Ways(self.proxies, links, where)
 
     def of_peers(self, wiring: Wiring) -> Ways:
         """Proxies before the addresses of a wiring without a server, in its order. Raises Unsupported where there is none."""
@@ -142,7 +153,7 @@ class Links:
             raise Unsupported("nothing of its network can be reached: no server, and no addresses in its wiring")
         links = {f"peer.{i}": self._open(f"peer.{i}", "", address) for i, address in enumerate(there, 1)}
         where = {address: link.rpartition("@")[2] for address, link in zip(there, links.values(), strict=True)}
-        return Ways(self.proxies, links, (), moved(wiring, where))
+        return Ways(self.proxies, {name: [link] for name, link in links.items()}, where)
 
     @property
     def proxies(self) -> Proxies:
@@ -172,6 +183,8 @@ class Links:
 
     def _open(self, name: str, told: str, address: str) -> str:
         """The link before an address; its name ends with the proxy's own address."""
+        if not re.fullmatch(r"[^/]+:\d+", address):
+            raise Unsupported(f"{name}: no proxy can be put before {address}")
         if address not in self._opened:
             told = told or local(free_ports(1)[0])
             self.proxies.open(f"{name}@{told}", int(told.rpartition(":")[2]), address)

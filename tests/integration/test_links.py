@@ -40,8 +40,8 @@ def connections():
     return {(own, remote) for own, remote in found if (remote, own) not in found}
 
 
-def ports_of(ways):
-    return {int(address.rpartition(":")[2]) for address in ways.bootstrap or addresses(ways.wiring)}
+def ports_of(wiring):
+    return {int(address.rpartition(":")[2]) for address in addresses({key: wiring[key] for key in ("servers", "groups") if key in wiring})}
 
 
 def ready(producer, consumer):
@@ -71,7 +71,6 @@ def through(adapter, producer, consumer, first_id):
 
 @pytest.mark.parametrize("system", ["kafka", "rabbitmq", "sqs", "redis_pubsub", "zeromq", "tcp"])
 def test_everything_that_clients_connect_to_is_a_proxy(system, servers, links):
-    before = connections()
     settings = {"WaitTimeSeconds": "0"} if system == "sqs" else {}
     adapter = adapters.load(system)(Options(settings=settings))
     wiring = adapter.wire(Topology(1, (Group("g"),)), f"links{os.getpid()}")
@@ -82,24 +81,26 @@ def test_everything_that_clients_connect_to_is_a_proxy(system, servers, links):
         server = servers(system)
         ways = links.of_server(server)
         assert ways.names == (f"{system}.1",)
-        assert not set(ways.bootstrap) & set(server.bootstrap)
-        wiring["servers"] = list(ways.bootstrap)
+        wiring["servers"] = list(server.bootstrap)
         wiring = adapter.prepare(wiring)
-    consumer = adapter.consumer(wiring, "g", 0)
-    producer = adapter.producer(ways.wiring or wiring, 0, Ledger())
+    told = ways.told(wiring)
+    ports = ports_of(told)
+    assert len(ports) == 1
+    assert not ports & ports_of(wiring)
+    before = connections()
+    consumer = adapter.consumer(wiring if adapter.capabilities.consumer_listens else told, "g", 0)
+    producer = adapter.producer(told, 0, Ledger())
     try:
         ready(producer, consumer)
         through(adapter, producer, consumer, 0)
-        used = {name: row for name, row in links.proxies.stats()["links"].items() if int(name.rpartition(":")[2]) in ports_of(ways)}
+        used = {name: row for name, row in links.proxies.stats()["links"].items() if int(name.rpartition(":")[2]) in ports}
         remote = {port for _, port in connections() - before}
-        assert remote
-        assert remote <= ports_of(ways)
+        assert remote == ports
         assert sum(row["up_b"] for row in used.values()) >= MESSAGES * 100
     finally:
         producer.close()
         consumer.close()
-        if ways.bootstrap:
-            adapter.cleanup(wiring)
+        adapter.cleanup(wiring)
 
 
 def test_a_server_that_tells_addresses_itself_needs_a_listener_for_the_proxy(servers, links, session_guard, tmp_path):
@@ -121,12 +122,12 @@ def test_a_link_that_is_not_there(servers, links):
 def test_addresses_are_found_and_moved_in_the_form_they_have():
     wiring = {
         "run_id": "20260101-1200", "groups": [{"name": "a:1", "members": ["tcp://127.0.0.1:5000", "127.0.0.1:5001"]}],
-        "more": [["localhost", 5002], ["a", 3], [1, 2], True, None], "again": "tcp://127.0.0.1:5000",
+        "more": [["localhost", 5002], ["a", 3], [1, 2], True, None, "host.name:7"], "again": "tcp://127.0.0.1:5000",
     }  # fmt: skip
     assert list(addresses(wiring)) == ["127.0.0.1:5000", "127.0.0.1:5001", "localhost:5002", "127.0.0.1:5000"]
-    where = {"127.0.0.1:5000": "127.0.0.1:6000", "localhost:5002": "127.0.0.1:6002"}
+    where = {"127.0.0.1:5000": "127.0.0.1:6000", "localhost:5002": "127.0.0.1:6002", "host.name:7": "127.0.0.1:8"}
     other = moved(wiring, where)
     assert other["groups"] == [{"name": "a:1", "members": ["tcp://127.0.0.1:6000", "127.0.0.1:5001"]}]
-    assert other["more"] == [["127.0.0.1", 6002], ["a", 3], [1, 2], True, None]
+    assert other["more"] == [["127.0.0.1", 6002], ["a", 3], [1, 2], True, None, "127.0.0.1:8"]
     assert other["again"] == "tcp://127.0.0.1:6000"
     assert wiring["again"] == "tcp://127.0.0.1:5000"

@@ -19,6 +19,9 @@ from bench.guard import Guard
 from bench.servers.base import Node
 
 _ROOT = str(Path(__file__).resolve().parent.parent.parent.parent)
+PROXY: Final = "network"
+"""Role of its process among a trial's nodes: no part of the system that is measured."""
+
 _START_S: Final = 20.0
 _ANSWER_S: Final = 20.0  # it forwards at full speed meanwhile, on a machine that may be busy
 
@@ -54,7 +57,7 @@ class Proxies:
     @property
     def node(self) -> Node:
         """Its process, for CPU and memory."""
-        return Node("proxy", "proxy", self._process.pid, "", "", self._log)
+        return Node("proxy", PROXY, self._process.pid, "", "", self._log)
 
     def open(self, name: str, listen_port: int, upstream: str) -> str:
         """Listen on a port (0: any free one) and forward to ``upstream`` (host:port); the address for clients.
