@@ -16,8 +16,8 @@ from bench.mixed_account import MixedAccount
 from bench.usage import Meter
 from bench.workload import Workload
 
-_TURN_NS = 10_000_000  # how long a turn may keep the control connection waiting
-_POLL_S = 0.01
+TURN_NS = 10_000_000  # how long a turn may keep the control connection waiting
+POLL_S = 0.01
 
 
 def untapped(account: Account) -> Account:
@@ -54,7 +54,7 @@ class ConsumerLoop:
         self._chunk = max(1, CHUNK_B // workload.size_b)
         if self._capabilities.acks:
             self._chunk = min(self._chunk, workload.ack_every)
-        self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else _TURN_NS
+        self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else TURN_NS
         made: Account
         if isinstance(pool, MixedPool):
             made = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
@@ -71,13 +71,13 @@ class ConsumerLoop:
         self.account.window(at_ns, start, end)
         self._meter.window(start, end)
 
-    def turn(self, wait_s: float = _POLL_S) -> None:
+    def turn(self, wait_s: float = POLL_S) -> None:
         """Poll for one turn; account and acknowledge when the scenario's cadence says so.
 
         ``wait_s`` 0 polls once: an idle endpoint must cost its neighbours nothing.
         """
         now = now_ns()
-        until = now + (_TURN_NS if wait_s else 1)
+        until = now + (TURN_NS if wait_s else 1)
         account = self.account
         while now < until:
             self._meter.turn(now)

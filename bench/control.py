@@ -1,7 +1,9 @@
 """The control protocol between the runner and its endpoints: one JSON object a line over TCP, versioned.
 
-Runner to endpoint: {"do": "state" | "canaries" | "prepare" | "go" | "progress" | "stop" | "report" | "quit", ...}.
-Endpoint to runner: {"is": "hello" | "state" | "prepared" | "progress" | "done" | "report" | "failed", ...}.
+Runner to endpoint: {"do": "state" | "canaries" | "prepare" | "go" | "progress" | "stop" | "report" | "quit", ...}; where a trial has
+faults, to consumers also "slow" (another processing time) and "leave" (finish, close, say "left"), and to a producer that was started
+again in place of a killed one "prepare" with its epoch, the trial's first id and how many messages were attempted before.
+Endpoint to runner: {"is": "hello" | "state" | "prepared" | "progress" | "done" | "report" | "left" | "failed", ...}.
 End of file or a reset ends either side. Evidence goes by file, never through here; no shared folder is assumed.
 """
 

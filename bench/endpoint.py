@@ -33,6 +33,8 @@ from bench.payload import Block, Pool
 from bench.poison import Sifter
 from bench.producing import ALIGN, CANARY_ID, ProducerTrial
 from bench.usage import keep_memory, quiet_collector
+from bench.working import WorkingLoop
+from bench.working import wanted as works
 from bench.workload import Workload
 
 _IDLE_S = 0.1
@@ -102,7 +104,7 @@ class ProducerRole(_Role):
             self._canaries = self._canary_block(message) if message["on"] else None
         elif verb == "prepare":
             self._prepare(message)
-            return {"is": "prepared", "position": self._writer.position}
+            return {"is": "prepared", "position": self._writer.position, "first_id": self._next_id}
         elif verb == "go" and self.trial is not None:
             quiet_collector()
             self.trial.go(int(message["at"]))
@@ -128,9 +130,11 @@ class ProducerRole(_Role):
 
     def _prepare(self, message: Message) -> None:
         self._outcomes.take()
+        self._next_id = int(message.get("first_id", self._next_id))  # of one that was killed: the same trial goes on
         self.trial = ProducerTrial(
             self._producer, self._capabilities, self._outcomes, self._writer, Workload.from_json(message["workload"]),
             run=self._run, trial=int(message["trial"]), index=self._index, first_id=self._next_id,
+            epoch=int(message.get("epoch", 0)), sent_before=int(message.get("sent_before", 0)),
         )  # fmt: skip
 
     def turn(self) -> tuple[float, Message | None]:
@@ -168,16 +172,18 @@ class ConsumerRole(_Role):
         super().__init__()
         self._writer = writer
         self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
+        self._active = self._leaving = self._left = False
+        load, run, group = Workload.from_json(spec["workload"]), run_number(spec["run_id"]), spec["groups"].index(spec["group"])
         self._sifter: Sifter | None = None
-        if spec["workload"]["poison_every"]:
-            load, group = Workload.from_json(spec["workload"]), spec["groups"].index(spec["group"])
-            self._consumer = self._sifter = Sifter(self._consumer, writer, load, run=run_number(spec["run_id"]), group=group)
-        self._active = False
-        self._loop = ConsumerLoop(
-            self._consumer, adapter.capabilities, writer, Workload.from_json(spec["workload"]),
-            run=run_number(spec["run_id"]), group=spec["groups"].index(spec["group"]), name=spec["group"], member=int(spec["member"]),
+        if load.poison_every:
+            self._consumer = self._sifter = Sifter(self._consumer, writer, load, run=run, group=group)
+        loop = WorkingLoop if works(load, adapter.capabilities) else ConsumerLoop
+        self._loop = loop(
+            self._consumer, adapter.capabilities, writer, load, run=run, group=group, name=spec["group"], member=int(spec["member"]),
             tap=tap,
         )  # fmt: skip
+        if "entering" in spec:  # in place of one that was killed, or left: what it gets first may be of the trial already
+            self._enter(load, **spec["entering"])
 
     def do(self, message: Message) -> Message | None:
         """Carry out one verb; return the answer."""
@@ -193,29 +199,60 @@ class ConsumerRole(_Role):
             self._active = True
             return {"is": "prepared", "position": self._writer.position}
         elif verb == "go":
-            quiet_collector()
-            self._loop.go(int(message["at"]))
+            self._go(int(message["at"]))
         elif verb == "progress":
             account = self._loop.account
             poison = self._sifter.messages(account.trial) if self._sifter else 0  # they have come, and will not be processed
             return {"is": "progress", "count": account.received + poison, "poison": poison}
+        elif verb == "slow" and isinstance(self._loop, WorkingLoop):
+            self._loop.processing_s = float(message["processing_s"])
+        elif verb == "leave":
+            self._leaving = True
         elif verb == "report":
             self._loop.flush()
-            self.note(self._consumer.events())
-            given_back = {"poison": self._sifter.report(self._loop.account.trial)} if self._sifter else {}
-            return {"is": "report", "position": self._writer.position, "events": self.taken(), **self._loop.report(), **given_back}
+            return self._report("report")
         return None
+
+    def _report(self, word: str) -> Message:
+        self.note(self._consumer.events())
+        given_back = {"poison": self._sifter.report(self._loop.account.trial)} if self._sifter else {}
+        return {"is": word, "position": self._writer.position, "events": self.taken(), **self._loop.report(), **given_back}
 
     def turn(self) -> tuple[float, Message | None]:
         """Poll; an idle endpoint polls ten times a second, so that leases and heartbeats go on."""
+        if self._leaving:
+            return self._leave()
         if self._active:
             self._loop.turn()
             return 0.0, None
         self._loop.turn(0.0)
         return _IDLE_S, None
 
+    def _enter(self, load: Workload, trial: int, at: int) -> None:
+        """Take part in a trial that goes on since monotonic ``at``."""
+        self._loop.prepare(load, trial)
+        self._active = True
+        self._go(at)
+
+    def _go(self, at_ns: int) -> None:
+        quiet_collector()
+        self._loop.go(at_ns)
+
+    def _leave(self) -> tuple[float, Message | None]:
+        """Finish what was received, close the connection, tell what was done: once. After it there is nothing to do but to quit."""
+        if self._left:
+            return _IDLE_S, None
+        if isinstance(self._loop, WorkingLoop) and not self._loop.finish():
+            return 0.0, None
+        self._loop.flush()
+        self._consumer.close()
+        self._left = True
+        return _IDLE_S, self._report("left")
+
     def close(self) -> None:
         """Account and acknowledge what is pending, then close the connection."""
+        if self._left:
+            return
         self._loop.flush()
         self._consumer.close()
 

@@ -356,7 +356,7 @@ class _Segments:
 
     def next(self, used: int, size: int) -> mmap.mmap:
         """Cut the current file to ``used`` bytes and begin another of ``size`` zero bytes."""
-        path = _path(self._folder, self._name, self._suffix, self.number + 1)
+        path = segment_path(self._folder, self._name, self._suffix, self.number + 1)
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
@@ -382,7 +382,8 @@ class _Segments:
         self._file = -1
 
 
-def _path(folder: Path, name: str, suffix: str, number: int) -> Path:
+def segment_path(folder: Path, name: str, suffix: str, number: int) -> Path:
+    """Where a segment of a journal lies; ``suffix``: rec or blob."""
     return folder / f"{name}.{suffix}.{number:04d}"
 
 
@@ -474,7 +475,7 @@ class Records:
         number, offset = aux >> _OFFSET_BITS & (1 << _SEGMENT_BITS) - 1, aux & (1 << _OFFSET_BITS) - 1
         view = self._blobs.get(number)
         if view is None:
-            path = _path(self.folder, self.name, "blob", number)
+            path = segment_path(self.folder, self.name, "blob", number)
             try:
                 with path.open("rb") as file:
                     view = self._blobs[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -482,7 +483,9 @@ class Records:
                 raise EvidenceMissing(f"journal {self.name}: {path} is missing or empty, and records point into it") from None
         data = view[offset : offset + size]
         if len(data) != size:
-            raise EvidenceMissing(f"journal {self.name}: {_path(self.folder, self.name, 'blob', number)} is cut off at {len(view)} bytes")
+            raise EvidenceMissing(
+                f"journal {self.name}: {segment_path(self.folder, self.name, 'blob', number)} is cut off at {len(view)} bytes"
+            )
         return np.frombuffer(data, np.uint8)
 
 
@@ -497,15 +500,15 @@ def read(folder: Path, name: str, start: int = 0, stop: int | None = None) -> Re
     number = 0
     while stop is None or before < stop or number == 0:
         try:
-            with _path(folder, name, "rec", number).open("rb") as file:
+            with segment_path(folder, name, "rec", number).open("rb") as file:
                 held = os.fstat(file.fileno()).st_size // SIZE
                 skip = min(max(start - before, 0), held)
                 want = held if stop is None else min(held, stop - before)
                 file.seek(skip * SIZE)
-                sound = _sound(file.read(max(want - skip, 0) * SIZE))
+                sound = sound_part(file.read(max(want - skip, 0) * SIZE))
         except FileNotFoundError:
             if number == 0:
-                raise EvidenceMissing(f"journal {name}: there is no {_path(folder, name, 'rec', 0)}") from None
+                raise EvidenceMissing(f"journal {name}: there is no {segment_path(folder, name, 'rec', 0)}") from None
             break
         parts.append(sound)
         before += skip + len(sound) // SIZE
@@ -517,7 +520,7 @@ def read(folder: Path, name: str, start: int = 0, stop: int | None = None) -> Re
     return Records(folder, name, start, np.frombuffer(b"".join(parts), RECORD), {})
 
 
-def _sound(data: bytes) -> bytes:
+def sound_part(data: bytes) -> bytes:
     """The longest beginning of ``data`` whose records' checks all hold."""
     size = len(data) // SIZE * SIZE
     crc32 = zlib.crc32

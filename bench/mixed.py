@@ -222,7 +222,7 @@ def pool_of(workload: Workload) -> Pool | MixedPool:
 
 
 def block_of(
-    workload: Workload, pool: Pool | MixedPool, router: Router, *, run: int, trial: int, producer: int, origin: int = 0
+    workload: Workload, pool: Pool | MixedPool, router: Router, *, run: int, trial: int, producer: int, epoch: int = 0, origin: int = 0
 ) -> Block | MixedBlock:
     """Return the block that a producer fills and sends in a trial whose first message is ``origin``."""
     if isinstance(pool, MixedPool):
@@ -230,5 +230,5 @@ def block_of(
         if workload.bodies is not None and workload.bodies.table:  # recorded sizes: shared out as bench.pacing shares out the times
             sizes = np.load(workload.bodies.table, mmap_mode="r", allow_pickle=False)[producer :: workload.producers]
             table = np.maximum(sizes, header.SIZE) if len(sizes) else pool.sizes[:1]
-        return MixedBlock(pool, router, run=run, trial=trial, producer=producer, table=table, origin=origin)
-    return Block(pool, router, workload.size_b, run=run, trial=trial, producer=producer)
+        return MixedBlock(pool, router, run=run, trial=trial, producer=producer, epoch=epoch, table=table, origin=origin)
+    return Block(pool, router, workload.size_b, run=run, trial=trial, producer=producer, epoch=epoch)

@@ -44,11 +44,15 @@ class ProducerTrial:
 
     def __init__(
         self, producer: Producer, capabilities: Capabilities, outcomes: Outcomes, writer: Writer, workload: Workload, *,
-        run: int, trial: int, index: int, first_id: int,
+        run: int, trial: int, index: int, first_id: int, epoch: int = 0, sent_before: int = 0,
     ) -> None:  # fmt: skip
+        """``epoch`` > 0: the producer of the trial was killed, and this one goes on where the schedule is when it starts.
+
+        What was due in between is not sent: nobody was there. ``sent_before``: how many messages the ones before it attempted.
+        """
         self.finished = False
         self.first_id = first_id
-        self.next_id = first_id
+        self.next_id = self._begun = first_id + sent_before
         self.planned: int | None = None  # None: as many as there is room for ("max")
         self._producer = producer
         self._capabilities = capabilities
@@ -59,7 +63,8 @@ class ProducerTrial:
         self._index = index
         self._groups = tuple(range(len(workload.groups))) if capabilities.send_per_group else (-1,)
         router = router_of(workload, index, first_id)
-        self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index, origin=first_id)
+        self._epoch = epoch
+        self._block = block_of(workload, pool_of(workload), router, run=run, trial=trial, producer=index, epoch=epoch, origin=first_id)
         self._schedule = pacing.of(workload, index)
         self.planned = pacing.planned(workload, index)
         self._closed = workload.schedule == "closed"
@@ -100,8 +105,17 @@ class ProducerTrial:
             self._publish, groups=len(self._groups), capacity=max(1024, load.window + 2 * load.batch), window_ns=self._window_ns,
             first_id=self.first_id, last_id=last,
         )  # fmt: skip
-        self._fill(self.first_id)
+        if self._epoch:
+            self._resume(now_ns() - at_ns)
+        self._fill(self.next_id - (self.next_id - self.first_id) % self._block.count)
         self._wake_ns = at_ns
+
+    def _resume(self, elapsed_ns: int) -> None:
+        """Begin with the first message that is due from now on, ``elapsed_ns`` after the start of the load."""
+        if self._schedule is not None:
+            due = self.first_id + min(self._schedule.due(elapsed_ns), self.planned or 0)
+            self.next_id = max(self.next_id, due)
+        self._begun = self._attempted = self.next_id
 
     def _fill(self, first_id: int) -> None:
         if self._schedule is None:
@@ -201,8 +215,9 @@ class ProducerTrial:
         end = self._block.first_id + hi
         if end > first:
             self._writer.span(
-                Kind.ATTEMPT, trial=self._trial, producer=self._index, first=first, count=end - first, t_first=now, t_last=now
-            )
+                Kind.ATTEMPT, trial=self._trial, producer=self._index, epoch=self._epoch, first=first, count=end - first, t_first=now,
+                t_last=now,
+            )  # fmt: skip
             self._attempted = end
 
     def _next_part(self, now: int) -> bool:
@@ -237,7 +252,9 @@ class ProducerTrial:
         else:
             block.stamp(lo, lo + n, now)
             self._lateness.add(self._intended[lo : lo + n], now, self._window_ns)
-        self._writer.span(Kind.ATTEMPT, trial=self._trial, producer=self._index, first=self.next_id, count=n, t_first=now, t_last=now)
+        self._writer.span(
+            Kind.ATTEMPT, trial=self._trial, producer=self._index, epoch=self._epoch, first=self.next_id, count=n, t_first=now, t_last=now
+        )
         self._part = (lo, lo + n, [lo] * len(self._groups))
         self._stamp_ns = now
         return True
@@ -274,7 +291,7 @@ class ProducerTrial:
     def _accepted(self, first: int, n: int, i: int) -> None:
         """Without confirmations "acknowledged" means: the client library took it. Journalled together with what follows it."""
         begun, end, since = self._taken[i]
-        if first == end and end - begun < _TOGETHER:
+        if first == end and 0 < end - begun < _TOGETHER:
             self._taken[i] = (begun, first + n, since)
             return
         self._journal_accepted(i)
@@ -288,8 +305,8 @@ class ProducerTrial:
             group = self._groups[i]
             self.ledger.resolved[Status.CONFIRMED][max(group, 0)] += end - first
             self._writer.span(
-                Kind.OK, trial=self._trial, producer=self._index, first=first, count=end - first, group=ALL if group < 0 else group,
-                t_first=since, t_last=self._stamp_ns,
+                Kind.OK, trial=self._trial, producer=self._index, epoch=self._epoch, first=first, count=end - first,
+                group=ALL if group < 0 else group, t_first=since, t_last=self._stamp_ns,
             )  # fmt: skip
             self._taken[i] = (end, end, 0)
 
@@ -303,11 +320,13 @@ class ProducerTrial:
             if not isinstance(ids, np.ndarray):
                 begin, count = (ids, 1) if isinstance(ids, int) else (ids.start, len(ids))
                 self._writer.span(
-                    kind, trial=self._trial, producer=self._index, first=begin, count=count, group=where, t_first=first, t_last=last
-                )
+                    kind, trial=self._trial, producer=self._index, epoch=self._epoch, first=begin, count=count, group=where, t_first=first,
+                    t_last=last,
+                )  # fmt: skip
                 continue
             columns = np.zeros(len(ids), dtype=header.DTYPE)
             columns["producer"] = self._index
+            columns["epoch"] = self._epoch
             columns["sequence"] = ids
             self._writer.batch(kind, columns, trial=self._trial, group=where, t_first=first, t_last=last)
 
@@ -353,7 +372,7 @@ class ProducerTrial:
         for group, first in zip(self._groups, reached, strict=True):
             if first < end:
                 self._writer.span(
-                    Kind.FAIL, trial=self._trial, producer=self._index, first=first, count=end - first,
+                    Kind.FAIL, trial=self._trial, producer=self._index, epoch=self._epoch, first=first, count=end - first,
                     group=ALL if group < 0 else group, t_first=now, t_last=now,
                 )  # fmt: skip
         if self._blocked_since:
@@ -372,7 +391,7 @@ class ProducerTrial:
             "index": self._index,
             "first_id": self.first_id,
             "planned": self.planned,
-            "sent": self.next_id - self.first_id,
+            "sent": self.next_id - self._begun,
             "confirmed": int(resolved[Status.CONFIRMED].min()),
             "confirmed_by_group": resolved[Status.CONFIRMED].tolist(),
             "failed": int(resolved[Status.FAILED].sum()),

@@ -32,7 +32,7 @@ from bench.workload import Workload
 _START_S = 40.0
 _READY_S = 40.0
 _STEADY_NS = 1_000_000_000  # assignments unchanged for so long count as settled
-_LEAD_NS = 40_000_000  # between "go" and the start: every endpoint has heard of it
+LEAD_NS = 40_000_000  # between "go" and the start: every endpoint has heard of it
 _FLUSH_SLACK_S = 8.0
 _QUIET_NS = 20_000_000  # a duplicate that follows closely belongs to this trial
 _REPEATED_NS = 1_000_000_000
@@ -59,6 +59,22 @@ def own_errors() -> Iterator[None]:
         raise AdapterBug(f"{type(error).__name__}: {error} (a bug of its adapter, at {last.filename}:{last.lineno})") from error
 
 
+@dataclass(frozen=True)
+class Journal:
+    """Whose evidence one journal is. A process that is started again has one of its own: ``epoch`` 1, 2, ..."""
+
+    name: str
+    role: str  # "producer", "consumer"
+    number: int  # of the producer, or of the member
+    group: str = ""
+    epoch: int = 0
+
+    @property
+    def who(self) -> str:
+        """As faults name it: "producer.0", "consumer.inventory.0"."""
+        return f"consumer.{self.group}.{self.number}" if self.group else f"producer.{self.number}"
+
+
 @dataclass
 class Raw:
     """What one trial gave, before it is made into figures."""
@@ -72,7 +88,9 @@ class Raw:
     drained_s: float | None  # None: the deadline passed
     still_moving: bool  # messages were still arriving at the deadline
     machine: dict[str, Any]  # bench.machine.Watch
+    journals: list[Journal]  # of ``before`` and ``after``: producers, then consumers
     events: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)  # "faults" of trial.json, as far as the runner saw them
     tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
     dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
 
@@ -97,12 +115,13 @@ class Session:
             "workload": workload.to_json(),
         }  # fmt: skip
         self._workload = workload
-        self._engine = engine
-        self._evidence = evidence
+        self.engine = engine
+        self.evidence = evidence
         self._prefix = f"{number:03d}-{variant.id}"
         self._wiring: Wiring | None = None
         self._prepared = False
         self._letters: Letters | None = None
+        self._placement: Placement | None = None
         topology = Topology(workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions)
         self._topology = topology
         self._run_id = run_id
@@ -132,29 +151,45 @@ class Session:
         if self.adapter.capabilities.dead_letters:
             queues, names = cast("DeadLetters", self.adapter), [name for name, _ in self._workload.groups]
             run = run_number(self._run_id)
-            self._letters = Letters(queues, self._wiring, names, run=run, evidence=self._evidence, prefix=self._prefix)
-        for i, (name, member) in enumerate(self.members):
-            cores = [placement.consumers[i]] if placement else []
-            self._start("consumer", f"{name}-{member}", group=name, member=member, cores=cores)
+            self._letters = Letters(queues, self._wiring, names, run=run, evidence=self.evidence, prefix=self._prefix)
+        self._placement = placement
+        for name, member in self.members:
+            self.launch("consumer", member, name)
         if self.adapter.capabilities.consumer_listens:  # else both sides start at once
             self.consumers = self._arrivals("consumer")
         for index in range(self._workload.producers):
-            self._start("producer", str(index), index=index, cores=[placement.producers[index]] if placement else [])
+            self.launch("producer", index)
         self.consumers = self.consumers or self._arrivals("consumer")
         self.producers = self._arrivals("producer")
         self._await_ready()
 
-    def _name(self, role: str, rest: str) -> str:
+    def name_of(self, role: str, rest: str) -> str:
+        """Return the name of an endpoint, and of its journal."""
         return f"{self._prefix}-{role}-{rest}"
 
-    def _start(self, role: str, rest: str, **more: object) -> None:
-        spec = self._spec | {"role": role, "name": self._name(role, rest), "wiring": self._wiring} | more
-        self._engine.start(spec, self._evidence)
+    def launch(self, role: str, number: int, group: str = "", epoch: int = 0, entering: Mapping[str, Any] | None = None) -> Journal:
+        """Start an endpoint, also one in place of another that has ended (``epoch`` > 0); return whose journal it writes.
+
+        ``entering``: "workload" and "entering" (trial, at) of a trial that a consumer takes part in from its first poll on.
+        """
+        placed = self._placement
+        more: dict[str, Any]
+        if role == "producer":
+            cores = [placed.producers[number]] if placed else []
+            rest, more = str(number), {"index": number}
+        else:
+            cores = [placed.consumers[self.members.index((group, number))]] if placed else []
+            rest, more = f"{group}-{number}", {"group": group, "member": number}
+        name = self.name_of(role, f"{rest}-e{epoch}" if epoch else rest)
+        self.engine.start(
+            self._spec | {"role": role, "name": name, "wiring": self._wiring, "cores": cores} | more | dict(entering or {}), self.evidence
+        )
+        return Journal(name, role, number, group, epoch)
 
     def _arrivals(self, role: str) -> list[Endpoint]:
         members = [f"{name}-{member}" for name, member in self.members]
         rests = members if role == "consumer" else [str(i) for i in range(self._workload.producers)]
-        return self._engine.arrivals([self._name(role, rest) for rest in rests], _START_S)
+        return self.engine.arrivals([self.name_of(role, rest) for rest in rests], _START_S)
 
     def _await_ready(self) -> None:
         deadline = now_ns() + int(_READY_S * 1e9)
@@ -176,10 +211,11 @@ class Session:
 
     def _state(self, endpoint: Endpoint) -> dict[str, Any]:
         state = endpoint.ask({"do": "state"}, "state", 30.0)
-        self._note(endpoint.name, state["events"])
+        self.note(endpoint.name, state["events"])
         return state
 
-    def _note(self, who: str, events: Sequence[dict[str, Any]]) -> None:
+    def note(self, who: str, events: Sequence[dict[str, Any]]) -> None:
+        """Keep events of a trial; ``who``: an endpoint's name."""
         self.events += [{"who": who.removeprefix(f"{self._prefix}-"), **event} for event in events]
 
     def _last_events(self) -> str:
@@ -204,7 +240,7 @@ class Session:
         for endpoint in everybody:
             before[endpoint.name] = endpoint.expect("prepared", 30.0)["position"]
         held = self._sockets()
-        go = now_ns() + _LEAD_NS
+        go = now_ns() + LEAD_NS
         for endpoint in everybody:
             endpoint.send({"do": "go", "at": go})
         start = go + int(workload.warmup_s * 1e9)
@@ -218,16 +254,33 @@ class Session:
             _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         reports = [producer.ask({"do": "report"}, "report") for producer in self.producers]
         drained_ns, moving = self._drain(self._confirmed(reports), max(deadline, now_ns() + 500_000_000), watch)
-        dead = self._dead_letters(number, max(deadline, now_ns() + 2_000_000_000), watch)
+        dead = self.dead_letters(number, self._given_back(), max(deadline, now_ns() + 2_000_000_000), watch)
         received = [consumer.ask({"do": "report"}, "report") for consumer in self.consumers]
         after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
         for endpoint, report in zip(everybody, [*reports, *received], strict=True):
-            self._note(endpoint.name, report.pop("events"))
+            self.note(endpoint.name, report.pop("events"))
         self._note_silent(held)
         for consumer in self.consumers:
             consumer.send({"do": "rest"})
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
-        return Raw(go, reports, received, node_rows, before, after, drained_s, moving, machine, self.events, workload.tick_s, dead)
+        return Raw(
+            go, reports, received, node_rows, before, after, drained_s, moving, machine, self.journals(), self.events,
+            tick_s=workload.tick_s, dead=dead,
+        )  # fmt: skip
+
+    def journals(self) -> list[Journal]:
+        """Return whose journals its endpoints write: producers, then consumers."""
+        senders = [Journal(endpoint.name, "producer", index) for index, endpoint in enumerate(self.producers)]
+        return senders + [
+            Journal(endpoint.name, "consumer", member, group)
+            for endpoint, (group, member) in zip(self.consumers, self.members, strict=True)
+        ]
+
+    def prepare_again(self) -> None:
+        """Make topics and queues once more: those of a server in memory are gone when it was killed. Idempotent (adapters.base)."""
+        assert self._wiring is not None
+        with own_errors():
+            self._wiring = self.adapter.prepare(self._wiring)
 
     def _sockets(self) -> dict[sockets.Held, frozenset[str]]:
         """Sockets of each endpoint that connects: where consumers listen, theirs come and go with the producers'."""
@@ -283,14 +336,21 @@ class Session:
             watch()
             sleep_until(now + _PROGRESS_NS)
 
-    def _dead_letters(self, trial: int, deadline_ns: int, watch: Callable[[], None]) -> Sequence[ConsumerSource]:
-        """Journal what the broker has given up; wait until it holds what the consumers have given back (poison)."""
+    def _given_back(self) -> dict[str, int]:
+        """How many messages each group's consumers have given back (poison), as they count them."""
+        wanted = dict.fromkeys((name for name, _ in self._workload.groups), 0)
+        if self._letters is not None:
+            for (group, _), consumer in zip(self.members, self.consumers, strict=True):
+                told = consumer.ask({"do": "progress"}, "progress", 30.0)
+                wanted[group] = max(wanted[group], int(told["poison"]))  # the same message may have come to several members
+        return wanted
+
+    def dead_letters(
+        self, trial: int, wanted: Mapping[str, int], deadline_ns: int, watch: Callable[[], None]
+    ) -> Sequence[ConsumerSource]:  # fmt: skip
+        """Journal what the broker has given up; wait until it holds what consumers have given back (poison): ``wanted``, by group."""
         if self._letters is None:
             return ()
-        wanted = dict.fromkeys((name for name, _ in self._workload.groups), 0)
-        for (group, _), consumer in zip(self.members, self.consumers, strict=True):
-            told = consumer.ask({"do": "progress"}, "progress", 30.0)
-            wanted[group] = max(wanted[group], int(told["poison"]))  # the same message may have come to several members
         with own_errors():
             return self._letters.collect(trial, wanted, deadline_ns, watch)
 
@@ -298,8 +358,8 @@ class Session:
 
     def close(self) -> None:
         """End the endpoints and remove what was made on the server. Idempotent; errors of a dead server are left alone."""
-        self._engine.stop([*self.producers, *self.consumers])
-        self._engine.abandon()
+        self.engine.stop([*self.producers, *self.consumers])
+        self.engine.abandon()
         self.producers, self.consumers = [], []
         if self._letters is not None:
             self._letters.close()

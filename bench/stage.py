@@ -22,6 +22,8 @@ from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, place_of
 from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
+from bench.faults import trial as faulted
+from bench.faults.inject import Ground
 from bench.guard import Guard
 from bench.histogram import Histogram, Slice
 from bench.placement import UNPINNED, Decision, Placement, assign, decide, pin, usable
@@ -29,7 +31,7 @@ from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
 from bench.servers.base import Server
-from bench.session import AdapterBug, Session, own_errors
+from bench.session import AdapterBug, Raw, Session, own_errors
 from bench.spec import Variant
 from bench.store import RunWriter
 from bench.workload import Workload
@@ -237,8 +239,7 @@ class Stage:
             session = self._open(entry, planned.point.workload)
             server = self._server(entry, planned.point.workload)
             record = self._frame(planned, entry, started)
-            nodes = server.nodes if server else ()
-            raw = session.trial(planned.trial, planned.point.workload, nodes, self._watcher(entry), self._idle(entry))
+            raw = self._raw(planned, entry, session, server)
             histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
             slices = {"e2e": trial.by_second(raw, planned.point.workload)}
             measured = record
@@ -258,6 +259,12 @@ class Stage:
         self._after(entry, measured)
         return measured, histograms
 
+    def _raw(self, planned: Planned, entry: Entry, session: Session, server: Server | None) -> Raw:
+        load, watch, idle = planned.point.workload, self._watcher(entry), self._idle(entry)
+        if load.faults:
+            return faulted.run(session, planned.trial, load, Ground(server), watch=watch, idle=idle)
+        return session.trial(planned.trial, load, server.nodes if server else (), watch, idle)
+
     def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:
         server = self._deployment.running(entry.place)
         frame = trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
@@ -272,9 +279,10 @@ class Stage:
         if broken:
             self.violated += 1
             self._progress.say(f"{entry.variant.id}: promise broken: {' · '.join(broken)}")
-        if record["status"] == "failed" or (record["status"] == "ok" and record["drained_s"] is None):
+        worn = record["drained_s"] is None or record["faults"]  # still holds messages, or has lost endpoints
+        if record["status"] == "failed" or (record["status"] == "ok" and worn):
             self._close(entry)
-        elif record["status"] == "ok":
+        if record["status"] == "ok":
             entry.failures = 0
 
     def _idle(self, entry: Entry) -> list[int]:

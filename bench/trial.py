@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.base import Adapter
-from adapters.capabilities import Capabilities, Mode
+from adapters.capabilities import Assignment, Capabilities, Mode
 from bench import pacing
 from bench.account import SLICES
 from bench.analysis import findings
-from bench.audit import ConsumerSource, GroupAudit, Source, audit, verdict
+from bench.audit import ConsumerSource, GroupAudit, LaneOf, Source, audit, verdict
+from bench.faults.account import injections, one_each
+from bench.faults.drain import redelivery_s
 from bench.histogram import Histogram, Slice, add_packed, unpack
 from bench.keys import router_of
 from bench.plan import Planned
@@ -94,7 +96,8 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         },
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
-        "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "evidence": [],
+        "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "faults": [],
+        "redelivery_s": None, "evidence": [],
     }  # fmt: skip
 
 
@@ -107,9 +110,9 @@ def complete(
         trial["workload"]["tick_s"] = raw.tick_s
     trial |= {"status": "ok", "go_ns": raw.go_ns, "drained_s": raw.drained_s, "nodes": raw.nodes}
     kept = ("index", "planned", "sent", "confirmed", "failed", "indeterminate", "blocked_s", "cpu_ns", "rss_b", "collections")
-    trial["producers"] = [{key: report[key] for key in kept} for report in raw.producers]
+    trial["producers"] = one_each(raw.producers, ("index",), kept)
     kept_of_consumers = ("group", "member", "received", "in_window", "cpu_ns", "rss_b", "collections")
-    trial["consumers"] = [{key: report[key] for key in (*kept_of_consumers, "poison") if key in report} for report in raw.consumers]
+    trial["consumers"] = one_each(raw.consumers, ("group", "member"), kept_of_consumers)
     trial["rates"] |= _rates(raw, workload)
     trial["latency"] = {
         "end_to_end_intended": histograms["e2e"].summary(),
@@ -119,13 +122,23 @@ def complete(
     }
     trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
     trial["machine"] = {name: raw.machine.get(name) for name in _MACHINE} | {"others_cores": trial["cost"]["others_cores"]}
-    trial["evidence"] = [{"name": name, "from": raw.before[name], "to": raw.after[name]} for name in raw.before]
+    trial["evidence"] = [
+        {"name": one.name, "of": one.who, "epoch": one.epoch, "from": raw.before[one.name], "to": raw.after[one.name]}
+        for one in raw.journals
+    ]
     trial["evidence"] += [{"name": source.name, "from": source.start, "to": source.stop} for source in raw.dead]
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
     trial["steady"] = _steady(raw, workload)
-    trial["audit"] = _audits(trial, raw, session, workload, evidence)
+    sources = _evidence(raw, workload, evidence)
+    trial["audit"] = _audits(trial, raw, session, workload, sources)
+    if raw.faults:
+        trial["redelivery_s"] = redelivery_s(session.adapter)
+        trial["faults"] = injections(
+            raw.faults, sources.senders, sources.receivers, trial=trial["trial"], groups=[name for name, _ in workload.groups],
+            go_ns=raw.go_ns, lane_of=sources.lane_of,
+        )  # fmt: skip
     trial["findings"] = findings.of_trial(trial)
     return histograms, _series(raw, workload)
 
@@ -212,30 +225,46 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
     }  # fmt: skip
 
 
-def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: Path) -> dict[str, Any]:
-    routers = [router_of(workload, report["index"], report["first_id"]) for report in raw.producers]
+class _Evidence(NamedTuple):
+    """Whose journals a trial's are, and how they are read."""
+
+    senders: list[Source]
+    receivers: list[ConsumerSource]
+    lane_of: LaneOf
+
+
+def _evidence(raw: Raw, workload: Workload, folder: Path) -> _Evidence:
     names = [name for name, _ in workload.groups]
-    senders = [Source(evidence, e.name, raw.before[e.name], raw.after[e.name]) for e in session.producers]
-    receivers = [
-        ConsumerSource(evidence, e.name, raw.before[e.name], raw.after[e.name], group=names.index(group), member=member)
-        for e, (group, member) in zip(session.consumers, session.members, strict=True)
-    ]
-    found = audit(
-        senders, [*receivers, *raw.dead], trial=trial["trial"], groups=names,
-        lane_of=lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")),
-    )  # fmt: skip
+    routers = {report["index"]: router_of(workload, report["index"], report["first_id"]) for report in raw.producers}
+    senders: list[Source] = []
+    receivers: list[ConsumerSource] = []
+    for one in raw.journals:
+        part = (folder, one.name, raw.before[one.name], raw.after[one.name])
+        if one.role == "producer":
+            senders.append(Source(*part))
+        else:
+            receivers.append(ConsumerSource(*part, group=names.index(one.group), member=one.number))
+    return _Evidence(senders, [*receivers, *raw.dead], lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")))
+
+
+def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: _Evidence) -> dict[str, Any]:
+    names = [name for name, _ in workload.groups]
+    found = audit(evidence.senders, evidence.receivers, trial=trial["trial"], groups=names, lane_of=evidence.lane_of)
     foreign = {name: sum(report["foreign"] for report in raw.consumers if report["group"] == name) for name in names}
-    return {name: _audited(one, foreign[name], raw, session) for name, one in found.items()}
+    ordered = session.adapter.capabilities.order_delivered
+    if workload.faults and session.adapter.capabilities.assignment is Assignment.SHARED:
+        ordered = False  # what a broken consumer had goes back to the queue, behind what others have had since: no system promises more
+    return {name: _audited(one, foreign[name], raw, session, ordered=ordered) for name, one in found.items()}
 
 
-def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session) -> dict[str, Any]:
-    capabilities, mode = session.adapter.capabilities, session.adapter.mode
+def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session, *, ordered: bool) -> dict[str, Any]:
+    mode = session.adapter.mode
     one = replace(one, unexpected=one.unexpected + foreign)
     row = asdict(one) | {"persistence": mode.persistence.value, "copies": mode.copies}
-    word, why = verdict(one, mode.delivery.value, capabilities.order_delivered)
+    word, why = verdict(one, mode.delivery.value, ordered)
     reasons = list(why)
     if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline
-        others = verdict(replace(one, lost=0), mode.delivery.value, capabilities.order_delivered)
+        others = verdict(replace(one, lost=0), mode.delivery.value, ordered)
         word = "violated" if others.word == "violated" else "undetermined"
         reasons = [*others.reasons, "messages still arrived when the drain deadline passed"]
         row |= {"undelivered": one.lost, "lost": None, "lost_where": {"prefix": None, "middle": None, "tail": None}}

@@ -100,6 +100,7 @@ class LocalEngine:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._waiting: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
         self._arrived: dict[str, Endpoint] = {}  # said hello before anybody asked for them
+        self._silent: list[Channel] = []  # connected, no hello yet: only arrived() waits so
         self._abandoned: set[str] = set()  # ended before they were taken up: their connections may still wait in line
 
     def start(self, spec: dict[str, Any], folder: Path) -> None:
@@ -144,6 +145,30 @@ class LocalEngine:
             return None  # the process has ended: whoever waits for it looks at that
         if hello is None:
             raise EndpointFailed("an endpoint connected and said nothing")
+        return self._known(channel, hello)
+
+    def arrived(self, name: str) -> Endpoint | None:
+        """Return an endpoint if it has said hello by now, waiting for nothing; EndpointFailed when it ended or said why it cannot run."""
+        while select.select([self._listener], [], [], 0)[0]:
+            self._silent.append(Channel(self._listener.accept()[0]))
+        waiting, self._silent = self._silent, []
+        for channel in waiting:
+            try:
+                hello = channel.expect(("hello", "failed"), 0.0)
+            except Closed:
+                channel.close()
+                continue
+            if hello is None:
+                self._silent.append(channel)
+            elif (endpoint := self._known(channel, hello)) is not None:
+                self._arrived[endpoint.name] = endpoint
+        if name in self._waiting and name not in self._arrived and self._waiting[name][1].poll() is not None:
+            role, process, log = self._waiting.pop(name)
+            raise EndpointFailed(Endpoint(name, role, process, Channel(socket.socket()), log).why())
+        return self._arrived.pop(name, None)
+
+    def _known(self, channel: Channel, hello: Message) -> Endpoint | None:
+        """Take up an endpoint that has said hello, or that it cannot run; None where its session was given up meanwhile."""
         name = hello["name"]
         if name in self._abandoned:
             channel.close()
@@ -175,6 +200,9 @@ class LocalEngine:
 
     def abandon(self) -> None:
         """End what was started and has not said hello."""
+        for channel in self._silent:
+            channel.close()
+        self._silent.clear()
         for _, process, _ in self._waiting.values():
             self._guard.stop(process, 0.2)
         self._abandoned |= set(self._waiting)

@@ -197,3 +197,32 @@ def test_large_buffers_do_not_fault_again_and_again():
         for how in ("kept", "plain")
     }
     assert faults["kept"] < 2000 < faults["plain"], faults
+
+
+@pytest.mark.parametrize(("sent_before", "elapsed_s", "begins"), [(30, 0.0, 30), (30, 0.1, 100), (900, 10.0, 1000)])
+def test_a_producer_started_again_goes_on_where_the_schedule_is(tmp_path, sent_before, elapsed_s, begins):
+    """Of 1,000/s: what was due while nobody was there is not sent, nothing is sent twice, and nothing after the end."""
+    outcomes = Outcomes()
+    client = Confirming(outcomes, 1 << 16, 1 << 16)
+    load = replace(LOAD, rate_per_s=1000.0, measure_s=1.0)
+    with Writer(tmp_path, "w") as writer:
+        made = ProducerTrial(
+            client, adapters.load("tcp").capabilities, outcomes, writer, load, run=1, trial=1, index=0, first_id=512, epoch=2,
+            sent_before=sent_before,
+        )  # fmt: skip
+        client.confirmed = client.sent = 512 + begins
+        made.go(now_ns() - int(elapsed_s * 1e9))
+        assert 512 + begins <= made.next_id < 512 + begins + 50  # as long as the test takes to get here
+        begun = made.next_id
+        client.confirmed = client.sent = begun
+        while made.next_id == begun and not made.finished:
+            made.turn()
+        rows = journal.read(tmp_path, "w").rows
+        attempts = rows[rows["kind"] == Kind.ATTEMPT]
+        assert (rows["epoch"] == 2).all()
+        if begins < 1000:
+            assert int(attempts["first"][0]) == begun
+        else:
+            assert not len(attempts)
+            assert made.finished
+        assert made.report()["sent"] == made.next_id - begun

@@ -13,7 +13,7 @@ from bench import plan, scenario, trial
 from bench.histogram import Histogram, pack
 from bench.journal import Kind, Writer
 from bench.servers.base import Node, Product
-from bench.session import Raw
+from bench.session import Journal, Raw
 from bench.spec import parse
 
 TEXT = """\
@@ -77,7 +77,11 @@ class Made:
         self.raw = Raw(
             go_ns=GO, producers=[producer(0), producer(1)],
             consumers=[consumer("a", 0, 40, 1000), consumer("a", 1, 36, 2000), consumer("b", 0, 80, 3000)],
-            nodes=[], before={}, after={}, drained_s=0.25, still_moving=False, events=[],
+            nodes=[], before={}, after={}, drained_s=0.25, still_moving=False,
+            journals=[
+                *(Journal(f"p-{index}", "producer", index) for index in (0, 1)),
+                *(Journal(name, "consumer", member, group) for name, (group, member) in zip(self.deliveries, self.members, strict=True)),
+            ],
             machine={"cores": 2, "busy": 0.5, "steal": 0.01, "throttled_s": None, "load_1m": 1.5, "idle_servers_cores": 0.2},
         )  # fmt: skip
 
@@ -104,10 +108,7 @@ class Made:
 
     def complete(self, server=None):
         self.journals()
-        session = SimpleNamespace(
-            adapter=self.adapter, producers=[SimpleNamespace(name="p-0"), SimpleNamespace(name="p-1")],
-            consumers=[SimpleNamespace(name=name) for name in self.deliveries], members=self.members,
-        )  # fmt: skip
+        session = SimpleNamespace(adapter=self.adapter)
         made = trial.frame(self.planned, self.adapter, server, run_id="run", scenario="sums", started="2026-11-22T17:01:02.123Z")
         self.histograms, self.series = trial.complete(made, self.raw, session, self.workload, self.folder)
         return made

@@ -1,0 +1,84 @@
+"""Lost, or still in flight? Waits after the load until the journals can tell, when everything was healed (docs/guarantees.md, Faults).
+
+Drained is a trial in which every acknowledged message is processed in every group, and the timers have gone by after which a broker
+may deliver again what was not acknowledged to it: the duplicates of a consumer's death come then. Where messages are missing after that,
+a new consumer of the same group has to claim what may be pending; what does not come even so, and in quiet, is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adapters.base import Adapter
+from bench.clock import now_ns, sleep_until
+from bench.faults.cast import Actor, Cast
+from bench.faults.tally import Tally
+
+_POLL_NS = 50_000_000
+_SOON_NS = 200_000_000  # nothing for so long, and all is there: a repeated delivery that follows closely belongs to this trial
+_QUIET_NS = 1_000_000_000  # nothing for so long, and some is missing
+_MARGIN_NS = 1_000_000_000  # timers are not exact
+_CLAIM_NS = 3_000_000_000  # a new member of a group has its share by then (Kafka: a heartbeat's interval)
+_PROGRESS_NS = 10_000_000_000  # at least so long after the timers, whatever the scenario's deadline is
+
+
+@dataclass(frozen=True)
+class Drained:
+    """How it ended: when the last message came (None: some never came), and whether they still came at the deadline."""
+
+    last_ns: int | None
+    moving: bool
+
+
+def redelivery_s(adapter: Adapter) -> float:
+    """The longest timer after which what was received and not acknowledged is delivered again, seconds; 0 where a client has none.
+
+    Adapters say so by an optional method ``redelivery_s()``, as their settings have it: a visibility time-out, a session's time-out.
+    """
+    told = getattr(adapter, "redelivery_s", None)
+    return 0.0 if told is None else float(told())
+
+
+def drain(cast: Cast, tally: Tally, deadline_ns: int, watch: Callable[[], None]) -> Drained:
+    """Wait until everything is processed or the rest is lost; at ``deadline_ns``, or later where the timers are longer, give up.
+
+    All faults are healed and all producers are done.
+    """
+    adapter = cast.session.adapter
+    began = moved = now_ns()
+    again_ns = began + int(redelivery_s(adapter) * 1e9)
+    patient_ns = again_ns + _MARGIN_NS if again_ns > began else began
+    deadline_ns = max(deadline_ns, patient_ns + _CLAIM_NS + _PROGRESS_NS)
+    claimed = not adapter.capabilities.stores
+    while True:
+        watch()
+        now = now_ns()
+        if tally.update():
+            moved = now
+        quiet_ns, missing = now - moved, tally.missing()
+        if not any(missing):
+            if quiet_ns >= _SOON_NS and now >= patient_ns:
+                return Drained(moved, moving=False)
+        elif quiet_ns >= _QUIET_NS and now >= patient_ns:
+            if claimed:
+                return Drained(None, moving=False)
+            _claim(cast, missing, watch)
+            claimed, moved = True, now_ns()
+            patient_ns = moved + _CLAIM_NS
+        if now > deadline_ns:
+            return Drained(None, moving=quiet_ns < _QUIET_NS)
+        sleep_until(now + _POLL_NS)
+
+
+def _claim(cast: Cast, missing: Sequence[int], watch: Callable[[], None]) -> None:
+    """Have a new consumer take the place of one member of each group that misses something."""
+    groups = [name for (name, _), count in zip(cast.workload.groups, missing, strict=True) if count]
+    old: list[Actor] = []
+    for group in groups:
+        old += [actor for actor in cast.now("consumer") if actor.journal.group == group][:1]
+    for task in (cast.leave(old), None):
+        under_way = task or cast.start_again(old)
+        while not under_way():
+            watch()
+            sleep_until(now_ns() + _POLL_NS)
