@@ -140,7 +140,7 @@ def _add_guarantees(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--faults", nargs="+", metavar="FAULT", help="which: consumer-kill, 'server-*', ... (default: all; docs/guarantees.md)"
     )
-    verb.add_argument("--injections", type=int, metavar="N", help="counted injections of a cell (default: 3; --quick: 2)")
+    verb.add_argument("--injections", type=int, metavar="N", help="counted injections of a cell (default: 3; --quick: 1)")
     verb.add_argument("--core", type=int, metavar="N", help="and of those that decide between modes (default: 20)")
     verb.add_argument("--quick", action="store_true", help="a dozen cells on what starts fast, under 3 minutes")
     verb.add_argument("--time", metavar="TIME", help="begin no trial after this time, such as 90min; every cell has been tried by turns")

@@ -55,7 +55,7 @@ QUICK: Picks = (
     ("kafka", ("acks-all", "commit-before"), ("consumer-kill",)),
     ("kafka", ("acks-all",), ("server-kill",)),
 )
-"""What --quick tries, once or twice each."""
+"""What --quick tries."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +86,23 @@ class Cell:
     def shape(self, missing: int) -> Shape:
         """The trial that makes ``missing`` more injections, or as many of them as fit."""
         title = f"{self.variant.system}, mode {self.mode.name}: {FAULTS[self.fault].title}"
-        one = Shape(self.variant.spec, title, self.fault, 1, self.timers, server=self.server, copies=self.copies, shares=self.shares)
+        one = Shape(
+            self.variant.spec, title, self.fault, 1, self.timers, server=self.server, copies=self.copies, shares=self.shares,
+            groups_max=missing,
+        )  # fmt: skip
         return replace(one, times=shape.times(self.fault, -(-missing // one.groups)))
 
 
 def of(specs: Sequence[str], faults: Sequence[str], *, core: int = CORE_INJECTIONS, others: int = INJECTIONS) -> list[Cell]:
     """The cells of SPECs (a system without mode= stands for all of its modes) and faults by name (patterns; none = all).
 
-    Cells of CORE come first. Raises UsageError for what is unknown.
+    Raises UsageError for what is unknown.
     """
     variants = [variant for text in specs for variant in _variants(text)]
     for text in (one.spec for i, one in enumerate(variants) if one.spec in {other.spec for other in variants[:i]}):
         raise UsageError(f'"{text}" is named twice')
     wanted = _faults(faults)
-    made = [_cell(variant, fault, core, others) for variant in variants for fault in wanted]
-    return sorted(made, key=lambda cell: not cell.core)
+    return [_cell(variant, fault, core, others) for variant in variants for fault in wanted]
 
 
 def picked(picks: Picks, wanted: int, systems: Sequence[str] = (), faults: Sequence[str] = ()) -> list[Cell]:
@@ -133,16 +135,16 @@ def _variants(text: str) -> list[Variant]:
         raise UsageError(f'"{text}": unknown mode "{given.mode}"; {did_you_mean(given.mode, known)}')
     made = []
     for mode in [given.mode] if given.mode else known:
-        settings = _timers(given).settings
+        settings = _timers(given, mode).settings
         parts = [given.system, f"mode={mode}"]
         parts += [word for word in given.spec.split(",")[1:] if word.partition("=")[0] not in ("mode", *settings)]
         made.append(spec.parse(",".join(parts + [f"{key}={value}" for key, value in settings.items()])))
     return made
 
 
-def _timers(variant: Variant) -> Timers:
+def _timers(variant: Variant, mode: str) -> Timers:
     try:
-        return timers.of(variant.system, dict(variant.settings))
+        return timers.of(variant.system, mode, dict(variant.settings))
     except ValueError as error:
         raise UsageError(f'"{variant.spec}": {error}') from error
 
@@ -160,7 +162,7 @@ def _cell(variant: Variant, fault: str, core: int, others: int) -> Cell:
     server = place_of(variant) is not None
     return Cell(
         variant=variant, mode=mode, fault=fault, wanted=1 if fault == BASELINE else core if is_core else others, core=is_core,
-        expected=expected(variant.system, mode, fault), timers=_timers(variant), server=server,
+        expected=expected(variant.system, mode, fault), timers=_timers(variant, mode.name), server=server,
         copies=server and capabilities.stores and capabilities.fan_out is not Support.UNSUPPORTED,
         shares=capabilities.work_sharing is not Support.UNSUPPORTED,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from bench.guarantees.run import Guarantees
 from bench.progress import Progress
 from bench.store import open_run, read_data
 
-QUICK_INJECTIONS = 2
+QUICK_INJECTIONS = 1
 
 
 def main(args: argparse.Namespace) -> int:

@@ -62,6 +62,7 @@ FAULTS: Mapping[str, Named] = {
     ),
     "away": Named("all consumers close in order and come back", "away", "group", lambda _: 2.0, lambda t: t.endpoint_s + 1),
     "late-subscriber": Named(
-        "consumers come two seconds after the first message", "away", "group", lambda _: 2.0, lambda t: t.endpoint_s + 1, at_start=True
+        "consumers leave with the first messages and come two seconds later", "away", "group", lambda _: 2.0, lambda t: t.endpoint_s + 1,
+        at_start=True,
     ),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.guarantees import cells, observed, verdicts
 from bench.guarantees.cells import Cell
 from bench.guarantees.named import FAULTS
+from bench.guarantees.shape import Shape
 from bench.guarantees.verdicts import Injection, Judged
 from bench.trial import described_mode
 
@@ -102,15 +103,13 @@ class Tried:
         needed = math.ceil(self.cell.wanted / self.cell.shape(self.cell.wanted).injections)
         return "short" if len(self.trials) >= max(needed + 1, _TOO_MANY * needed) else "waiting"
 
-    @property
-    def left_s(self) -> float:
-        """About how long the trials take that are still to be made."""
-        missing, seconds = self.missing, 0.0
+    def left(self) -> list[Shape]:
+        """The trials that are still to be made, as far as one can tell."""
+        missing, shapes = self.missing, []
         while missing > 0:
-            shape = self.cell.shape(missing)
-            seconds += shape.trial_s
-            missing -= shape.injections
-        return seconds
+            shapes.append(self.cell.shape(missing))
+            missing -= shapes[-1].injections
+        return shapes
 
     def to_json(self) -> Json:
         """One of `cells` in guarantees.json."""

@@ -48,7 +48,7 @@ class Guarantees:
 
     def expected_s(self) -> float:
         """About how long the rest takes."""
-        left_s = sum(one.left_s for one in self.record.tried)
+        left_s = sum(shape.trial_s for one in self.record.tried for shape in one.left())
         return left_s * self._pace + (_START_S if left_s else 0.0)
 
     def run(self) -> int:
@@ -69,10 +69,10 @@ class Guarantees:
         return on.unavailable() or (INCONCLUSIVE if late else 0)
 
     def _rounds(self, on: Stage) -> None:
-        """Every cell that lacks injections once, again and again."""
+        """Every cell that lacks injections once, the core ones first, again and again."""
         number = 0
         while todo := [(i, one) for i, one in enumerate(self.record.tried) if one.missing and one.cell.variant.id in on.entries]:
-            for position, (place, one) in enumerate(todo):
+            for position, (place, one) in enumerate(sorted(todo, key=lambda each: not each[1].cell.core)):
                 if self._until_ns is not None and now_ns() >= self._until_ns:
                     return
                 self._trial(on, place, one, number, position)
@@ -87,7 +87,7 @@ class Guarantees:
         self._plan.append(planned.to_json())
         self._writer.save_plan(self._plan)
         what = f"{cell.variant.system} {cell.mode.name} · {cell.fault} · {one.judged.n} of {cell.wanted}"
-        left = sum(max(1, round(other.left_s / wanted.trial_s)) for other in self.record.tried if other.missing)
+        left = sum(len(other.left()) for other in self.record.tried)
         self._progress.trial(self._number, self._number + left - 1, what, self.expected_s())
         on.entries[cell.variant.id].failures = 0  # a cell that fails is given up by itself, others of its variant are not
         began_ns = now_ns()

@@ -20,6 +20,7 @@ from bench.guarantees.timers import Timers
 PER_TRIAL = 10  # injections into a group: more in one trial would be lost together where it fails
 NAME = "guarantees"
 _FIRST_S = 1.06  # of the load: a burst is being worked off
+_AT_START_S = 0.06  # the first burst is on its way
 _BURSTS_PER_S = 5
 _BUSY = 0.6
 _PHASE_S = 0.02  # by which the next injection comes later after its burst
@@ -42,6 +43,7 @@ class Shape:
     server: bool
     copies: bool
     shares: bool  # members of a group share its work
+    groups_max: int = _GROUPS_MAX
 
     @property
     def named(self) -> Named:
@@ -59,7 +61,7 @@ class Shape:
         """How many groups are struck in turn: several only where each waits long."""
         if self.named.on != "consumer" or not self.copies:
             return 1
-        return max(1, min(int(self.period_s / _APART_S), _GROUPS_MAX))
+        return max(1, min(int(self.period_s / _APART_S), _GROUPS_MAX, self.groups_max))
 
     @property
     def injections(self) -> int:
@@ -115,7 +117,7 @@ class Shape:
             one: dict[str, Any] = {"fault": named.fault, "target": self._target(name), **named.more}
             if named.fault == "slow":
                 one["processing"] = _time(10 * self._work_s)
-            one |= {"at": _time(0.0 if named.at_start else _FIRST_S + i * self._apart_s), "for": _time(named.lasts(self.timers))}
+            one |= {"at": _time(_AT_START_S if named.at_start else _FIRST_S + i * self._apart_s), "for": _time(named.lasts(self.timers))}
             if self.times > 1:
                 one |= {"times": self.times, "every": _time(self.period_s)}
             made.append(one)

@@ -19,28 +19,51 @@ class Timers:
     settings: Mapping[str, str] = field(default_factory=dict)  # what its SPEC gets, where it names no other value
 
 
-def of(system: str, own: Mapping[str, str]) -> Timers:
-    """The timers of a system whose SPEC has the settings ``own``; ValueError where one of those is no number."""
+def of(system: str, mode: str, own: Mapping[str, str]) -> Timers:
+    """The timers of a system's mode whose SPEC has the settings ``own``; ValueError where one of those is no number."""
     make = _SYSTEMS.get(system)
-    return make(own) if make is not None else Timers()
+    return make(mode, own) if make is not None else Timers()
 
 
-def _kafka(own: Mapping[str, str]) -> Timers:
+def _kafka(mode: str, own: Mapping[str, str]) -> Timers:
     settings = {"session_timeout_ms": "6000", "heartbeat_interval_ms": "1500"} | dict(own)  # 6 s is the least that a broker grants
+    if mode == "transactional":  # what a dead producer's open transaction holds back
+        settings = {"transaction_timeout_ms": "6000"} | settings
     session_s = int(settings["session_timeout_ms"]) / 1000
     return Timers(handover_s=session_s, silence_s=session_s, restart_s=6.0, endpoint_s=2.0, around_s=9.0, settings=settings)
 
 
-def _rabbitmq(own: Mapping[str, str]) -> Timers:
+def _rabbitmq(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
     settings = {"heartbeat": "2"} | dict(own)
     silence_s = 2 * float(settings["heartbeat"]) + 1  # given up after two that were missed
     return Timers(silence_s=silence_s, restart_s=9.0, around_s=5.0, settings=settings)
 
 
-def _sqs(own: Mapping[str, str]) -> Timers:
+def _sqs(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
     settings = {"VisibilityTimeout": "3", "read_timeout": "3", "WaitTimeSeconds": "1"} | dict(own)
     visible_s, silence_s = float(settings["VisibilityTimeout"]), float(settings["read_timeout"])
     return Timers(handover_s=visible_s, silence_s=silence_s, restart_s=5.0, endpoint_s=2.0, around_s=8.0, rate_per_s=100, settings=settings)
 
 
-_SYSTEMS: Mapping[str, Callable[[Mapping[str, str]], Timers]] = {"kafka": _kafka, "rabbitmq": _rabbitmq, "sqs": _sqs}
+def _zeromq(mode: str, own: Mapping[str, str]) -> Timers:
+    if mode != "acknowledged":
+        return Timers(settings=own)
+    settings = {"resend_ivl": "1000"} | dict(own)
+    return Timers(silence_s=int(settings["resend_ivl"]) / 1000, settings=settings)
+
+
+def _redis_streams(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
+    settings = {"min_idle_time": "2000"} | dict(own)  # a consumer that comes back reads its own pending entries at once
+    return Timers(silence_s=int(settings["min_idle_time"]) / 1000, settings=settings)
+
+
+_SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
+    "kafka": _kafka,
+    "rabbitmq": _rabbitmq,
+    "redis_streams": _redis_streams,
+    "sqs": _sqs,
+    "zeromq": _zeromq,
+}

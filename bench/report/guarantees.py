@@ -66,6 +66,7 @@ def view(run: Run) -> dict[str, Any]:
         "surprises": _surprises(cells),
         "cells": [table for system in _systems(cells) if (table := _long(system, cells))],
         "times": _times(cells),
+        "left_out": _left_out(cells),
         "details": [_detail(i, cell) for i, cell in enumerate(cells) if cell["injections"]],
         "not_run": background.not_run(run, points),
         "promises": background.promises(points),
@@ -92,7 +93,8 @@ def sentences(cells: Sequence[Json]) -> list[str]:
     vacuous = sum(cell["judged"]["vacuous"] for cell in tried)
     odd = [cell for cell in tried if cell["judged"]["surprises"]]
     broken = [cell for cell in tried if cell["judged"]["verdict"] == "violated"]
-    told = [f"{len(tried)} cells, {counted} counted injections; {vacuous} more struck nothing in flight and count for nothing."]
+    counts = f"{text.many(len(tried), 'cell')}, {text.many(counted, 'counted injection')}"
+    told = [f"{counts}; {vacuous} more struck nothing in flight and count for nothing."]
     told.append(
         f"Promise violated in {len(broken)}: {text.listed(_called(cell) for cell in broken)}." if broken else "No promise violated."
     )
@@ -194,6 +196,16 @@ def _surprises(cells: Sequence[Json]) -> Table | None:
             if cell["judged"] and cell["judged"]["surprises"]
         ],
     )
+    return builder.build()
+
+
+def _left_out(cells: Sequence[Json]) -> Table | None:
+    builder = Builder("Not tried, or given up", (("System, mode", False), ("Faults", False), ("Why", False)))
+    why: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell["reason"]:
+            why.setdefault((f"{cell['system']} {cell['mode']['name']}", cell["reason"]), []).append(cell["fault"])
+    builder.add("", [(name, ", ".join(faults), reason) for (name, reason), faults in why.items()])
     return builder.build()
 
 

@@ -12,6 +12,11 @@ DASH = "\u2013"
 TIMES = "\u00d7"
 
 
+def many(count_: int, name: str) -> str:
+    """1 cell, 2 cells."""
+    return f"{count_:,} {name}{'s' * (count_ != 1)}"
+
+
 def number(value: float) -> str:
     """Three significant digits, thousands with commas, no exponent: 0.0123, 1.31, 48.2, 1,234."""
     if value == 0:

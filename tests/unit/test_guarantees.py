@@ -233,13 +233,12 @@ def test_short_timers_stand_in_the_spec_and_give_way():
     (slow,) = cells.of(["kafka,mode=acks-all,session_timeout_ms=10000"], ["consumer-kill"])
     assert "session_timeout_ms=10000" in slow.variant.spec
     assert slow.shape(3).period_s > cell.shape(3).period_s
-    assert timers.of("another", {}).settings == {}
+    assert timers.of("another", "", {}).settings == {}
 
 
-def test_core_cells_are_forty_at_most_and_come_first():
+def test_core_cells_are_forty_at_most():
     core = [cell for cell in CELLS if cell.core]
     assert 0 < len(core) <= 40
-    assert CELLS[: len(core)] == core
     assert all(cell.wanted == cells.CORE_INJECTIONS for cell in core)
     assert not [cell.id for cell in core if cell.unsupported]
 
@@ -336,7 +335,7 @@ def test_a_cell_that_fails_or_strikes_nothing_is_given_up():
     empty["faults"] = [fault | {"in_flight": {"g1": 0}, "counts": {}} for fault in empty["faults"]]
     record.take([empty | {"trial": number} for number in range(1, 7)])
     assert (one.status, one.judged.verdict) == ("short", "vacuous")
-    assert one.left_s == 0
+    assert one.left() == []
 
 
 def test_messages_that_still_came_make_it_undetermined():
