@@ -55,6 +55,8 @@ class GroupAudit:
     late: int  # deliveries of another trial's messages
     lost_ids: tuple[tuple[int, int, int], ...] = ()  # the first 20: producer, epoch, sequence
     duplicated_ids: tuple[tuple[int, int, int], ...] = ()
+    reordered_ids: tuple[tuple[int, int, int], ...] = ()
+    unknown_ids: tuple[tuple[int, int, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, as trial.json has them (without the verdict)."""
@@ -128,6 +130,7 @@ def _account(sent: dict[Ident, Sent], delivered: Deliveries, lane_of: LaneOf | N
     """The account of one group."""
     seen = delivered.seen
     lost = {ident: own.ok - delivered.came_to_an_end(ident) for ident, own in sent.items()}
+    unknown = {ident: own.info - delivered.came_to_an_end(ident) for ident, own in sent.items()}
     where = {"prefix": 0, "middle": 0, "tail": 0}
     for ident, missing in lost.items():
         if missing:
@@ -152,12 +155,14 @@ def _account(sent: dict[Ident, Sent], delivered: Deliveries, lane_of: LaneOf | N
         reordered_max=delivered.reordered_max,
         corrupted=delivered.corrupted,
         unexpected=_size(delivered.stray),
-        unknown=sum(len(own.info - delivered.came_to_an_end(ident)) for ident, own in sent.items()),
+        unknown=_size(unknown),
         recovered=sum(own.info.intersection_cardinality(seen[ident]) for ident, own in sent.items()),
         failed_delivered=sum(own.fail.intersection_cardinality(seen[ident]) for ident, own in sent.items()),
         late=delivered.late,
         lost_ids=_samples(lost),
         duplicated_ids=_samples(delivered.twice),
+        reordered_ids=_samples(delivered.misplaced),
+        unknown_ids=_samples(unknown),
     )
 
 

@@ -72,6 +72,15 @@ class Deliveries:
         """The largest distance of a first delivery below the highest before it."""
         return max((order.reordered_max for order in self._orders.values()), default=0)
 
+    @property
+    def misplaced(self) -> dict[Ident, BitMap64]:
+        """Messages whose first delivery was out of order."""
+        found: dict[Ident, BitMap64] = {}
+        for (_, ident), order in self._orders.items():
+            if order.misplaced:
+                found[ident] = found.get(ident, self._nothing) | order.misplaced
+        return found
+
     def came_to_an_end(self, ident: Ident) -> BitMap64:
         """Messages of ``ident`` of which is known where they are: processed, dead-lettered, expired, refused."""
         return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident] | self.refused[ident]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap64
 
-from bench.audit_sent import LaneOf
+from bench.audit_sent import LaneOf, longs
 from bench.journal import ANY_LANE
 
 CHUNK: Final = 1 << 20  # sequences unrolled at a time
@@ -31,6 +31,7 @@ class Order:
     pending: list[tuple[int, int]] = field(default_factory=list)
     reordered: int = 0
     reordered_max: int = 0
+    misplaced: BitMap64 = field(default_factory=BitMap64)  # which came below it
 
     def dense(self, first: int, stop: int, lane: int) -> bool:
         """Take first..stop-1 where nothing in it can be out of order; False = it must be listed. All are first deliveries."""
@@ -53,6 +54,7 @@ class Order:
                 return False
             self.reordered += 1  # a message alone needs no vectors
             self.reordered_max = max(self.reordered_max, below)
+            self.misplaced.add(first)
             return True
         self.lanes[lane] = stop - 1
         self.top = max(self.top, stop - 1)
@@ -84,11 +86,13 @@ class Order:
         self.lanes[lane] = int(highest[-1])
         below = highest[:-1] - numbers
         if fresh is not None:
-            below = below[fresh]
-        count = int(np.count_nonzero(below > 0))
+            below, numbers = below[fresh], numbers[fresh]
+        behind = below > 0
+        count = int(np.count_nonzero(behind))
         if count:
             self.reordered += count
             self.reordered_max = max(self.reordered_max, int(below.max()))
+            self.misplaced.update(longs(numbers[behind].astype(np.uint64)))
 
     def _fold(self, low: int) -> None:
         """Work out the lanes of what is pending from ``low`` on; what is below cannot matter to anything from ``low`` on."""

@@ -135,6 +135,7 @@ class Group:
         for life in self.lives:
             life.polled = {era: [] for era in life.eras}
         self.first: dict[tuple, tuple[Life, int, object]] = {}  # of what was processed: by whom, when, at which position
+        self.misplaced, self.unknown = [], []
         self.lost, self.repeated, self.ends = [], set(), {Kind.DEAD: [], Kind.EXPIRED: []}
         self._position = self.rng.choice((0, 5_000, 1 << 40))
 
@@ -199,8 +200,9 @@ class Group:
             self.counts["dead_lettered" if how == Kind.DEAD else "expired"] += 1
         elif fate == "ok":
             self.lost.append(one.row)
-        else:
-            self.counts["unknown"] += fate == "info"
+        elif fate == "info":
+            self.counts["unknown"] += 1
+            self.unknown.append(ident_of(one.row))
         if self.works and self.world.chance(0.3):
             life.polled[one.era].append((one.row, None, False))
             self.counts["received_only"] += 1
@@ -220,6 +222,7 @@ class Group:
                     continue
                 chosen = places[at : at + span + 1]
                 self.counts["reordered"] += 1
+                self.misplaced.append(ident_of(polled[chosen[0]][0]))
                 self.worst = max(self.worst, sequence_of(polled[chosen[-1]][0]) - sequence_of(polled[chosen[0]][0]))
                 items = [polled[i] for i in chosen]
                 for i, item in zip(chosen, [*items[1:], items[0]], strict=True):
@@ -306,4 +309,5 @@ class Group:
         return {name: self.counts[name] for name in names} | {
             "lost": len(self.lost), "lost_where": dict(where), "reordered_max": self.worst,
             "lost_ids": tuple(sorted(map(ident_of, self.lost))[:20]), "duplicated_ids": tuple(sorted(self.repeated)[:20]),
+            "reordered_ids": tuple(sorted(self.misplaced)[:20]), "unknown_ids": tuple(sorted(self.unknown)[:20]),
         }  # fmt: skip

@@ -112,7 +112,7 @@ def _cause(before, attempt, position, flags):
 def _group(fates, members, trial, lane_of):
     seen, strays, highest, duplicates = set(), set(), {}, []
     reordered = worst = 0
-    before, causes = defaultdict(list), []
+    before, causes, misplaced = defaultdict(list), [], set()
     for _, member, _, _, (producer, epoch, lane, attempt, flags, sequence), position in _deliveries(members, trial):
         ident = (producer, epoch, sequence)
         if ident not in fates:
@@ -126,6 +126,7 @@ def _group(fates, members, trial, lane_of):
             seen.add(ident)
             if highest.get(scope, -1) > sequence:
                 reordered += 1
+                misplaced.add(ident)
                 worst = max(worst, highest[scope] - sequence)
         highest[scope] = max(highest.get(scope, -1), sequence)
         before[ident].append((attempt, position))
@@ -141,6 +142,7 @@ def _group(fates, members, trial, lane_of):
     late = [event for event, row in arrived if event.kind == Kind.PROCESSED and event.trial != trial and not row[4] & ODD]
     received = {_ident(row) for event, row in arrived if event.kind == Kind.RECEIVED and event.trial == trial and not row[4] & ODD}
     ended = [ends[ident] for ident in fates if ident in ends and ident not in seen]
+    unknown = [ident for ident, fate in fates.items() if fate == "info" and ident not in seen and ident not in ends]
     return {
         "sent": len(fates),
         "acknowledged": sum(fate == "ok" for fate in fates.values()),
@@ -157,10 +159,12 @@ def _group(fates, members, trial, lane_of):
         "reordered_max": worst,
         "corrupted": len(damaged),
         "unexpected": len(strays),
-        "unknown": sum(fate == "info" and ident not in seen and ident not in ends for ident, fate in fates.items()),
+        "unknown": len(unknown),
         "recovered": sum(fate == "info" and ident in seen for ident, fate in fates.items()),
         "failed_delivered": sum(fate == "fail" and ident in seen for ident, fate in fates.items()),
         "late": len(late),
         "lost_ids": tuple(lost[:20]),
         "duplicated_ids": tuple(sorted(set(duplicates))[:20]),
+        "reordered_ids": tuple(sorted(misplaced)[:20]),
+        "unknown_ids": tuple(sorted(unknown)[:20]),
     }

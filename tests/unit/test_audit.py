@@ -141,7 +141,7 @@ def test_what_the_application_sent_again_is_told_from_both(tmp_path):
 @pytest.mark.parametrize("apart", [4, 400])
 def test_a_message_out_of_order_is_named_with_its_distance(tmp_path, apart):
     found = account(tmp_path, moved(CLEAN, 1000, 1000 + apart))
-    assert found == replace(NOTHING, reordered=1, reordered_max=apart)
+    assert found == replace(NOTHING, reordered=1, reordered_max=apart, reordered_ids=((0, 0, 1000),))
     assert verdict(found, "at-least-once", True).word == "violated"
     assert verdict(found, "at-least-once", False).word == "as promised"
 
@@ -186,7 +186,8 @@ def test_a_retry_that_succeeds_outweighs_a_failure(tmp_path):
 def test_what_has_no_outcome_is_unknown_or_recovered_never_lost(tmp_path):
     sent = [SENT[0], Event(Kind.OK, tuple(CLEAN[20:]), TRIAL), Event(Kind.INFO, tuple(CLEAN[:10]), TRIAL)]
     found = account(tmp_path, CLEAN[5:12] + CLEAN[20:], sent)
-    assert found == replace(NOTHING, acknowledged=N - 20, processed=N - 13, unknown=13, recovered=7)
+    ids = tuple((0, 0, s) for s in (*range(5), *range(12, 20)))
+    assert found == replace(NOTHING, acknowledged=N - 20, processed=N - 13, unknown=13, recovered=7, unknown_ids=ids)
     assert verdict(found, "exactly-once", True).word == "clean"
 
 
@@ -251,7 +252,7 @@ def test_without_lane_of_records_of_one_lane_are_judged_exactly(tmp_path):
         journal(folder, "p", SENT, random.Random(1))
         journal(folder, "c", polls(rows), random.Random(1))
         found = audit([Source(folder, "p")], [ConsumerSource(folder, "c")], trial=TRIAL, groups=["g"])["g"]
-        assert found == replace(NOTHING, reordered=1, reordered_max=400)
+        assert found == replace(NOTHING, reordered=1, reordered_max=400, reordered_ids=((0, 0, 1000),))
 
 
 def test_lanes_numbered_otherwise_than_in_the_headers_are_refused(tmp_path):
