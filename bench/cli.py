@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs, common)
     _add_capacity(verbs, common)
     _add_guarantees(verbs, common)
+    _add_explain(verbs, common)
     _add_report(verbs, common)
     _add_systems(verbs, common)
     _add_scenarios(verbs, common)
@@ -145,6 +146,21 @@ def _add_guarantees(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--quick", action="store_true", help="a dozen cells on what starts fast, under 3 minutes")
     verb.add_argument("--time", metavar="TIME", help="begin no trial after this time, such as 90min; every cell has been tried by turns")
     verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
+
+
+def _add_explain(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "explain",
+        "tell the life of one lost or repeated message from a trial's journals",
+        "brokerbench explain latest 7 --message 0:0:499",
+    )
+    verb.add_argument("run", help='a run: its folder, its id or the beginning of it, or "latest"')
+    verb.add_argument("trial", type=int, help="the number of the trial, as in trials.csv")
+    verb.add_argument(
+        "--message", metavar="P:E:S", help="producer:epoch:sequence (default: the first lost, else repeated, reordered, unknown)"
+    )
 
 
 def _add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -290,9 +290,17 @@ def overhead(args: argparse.Namespace) -> int:
     return verb.overhead(args)
 
 
+def explain(args: argparse.Namespace) -> int:
+    """Tell the life of one message."""
+    from bench import explain as lives  # noqa: PLC0415  # pyroaring: only here
+
+    return lives.main(args)
+
+
 VERBS = {
     "run": run,
     "capacity": capacity,
+    "explain": explain,
     "guarantees": guarantees,
     "report": report,
     "calibrate": calibrate,
