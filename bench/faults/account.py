@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bench import pacing
 from bench.account import SLICES
-from bench.audit_injections import Injection, by_injection
+from bench.audit_injections import Injection, InjectionCount, by_injection
 from bench.audit_sent import ConsumerSource, LaneOf, Source
 from bench.faults.model import target_of
 from bench.histogram import Histogram, pack
@@ -112,9 +112,12 @@ def injections(
         return None if seconds is None else go_ns + round(seconds * 1e9)
 
     times = [Injection(ns(row["injected_s"]) or 0, ns(row["healed_s"])) for row in known]
-    found = by_injection(senders, receivers, trial=trial, groups=groups, injections=times, lane_of=lane_of)
+    found: dict[str, dict[int, InjectionCount]] = {}
+    for name, places in _concerning(known, groups).items():
+        own = by_injection(senders, receivers, trial=trial, groups=groups, injections=[times[i] for i in places], lane_of=lane_of)
+        found[name] = dict(zip(places, own[name], strict=True))
     for i, row in enumerate(known):
-        counts = {name: found[name][i] for name in groups}
+        counts = {name: found[name][i] for name in groups if i in found[name]}
         hit = target_of(row["target"]).group  # another group says nothing of when this one is well again
         again = [one.first_after_ns for name, one in counts.items() if not hit or name == hit]
         row["recovered_s"] = None if None in again else (max(t for t in again if t is not None) - go_ns) / 1e9
@@ -122,6 +125,17 @@ def injections(
         row["counts"] = {name: _told(asdict(one)) for name, one in counts.items()}
     empty: dict[str, Any] = {"recovered_s": None, "in_flight": {}, "counts": {}}
     return [row if "counts" in row else row | empty for row in rows]
+
+
+def _concerning(faults: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, list[int]]:
+    """Which of ``faults`` each group is counted by: what strikes another group's consumers is none of a group that has faults of its own.
+
+    Without that, a loss in one of several groups whose consumers are killed in turn would go to the kill that came last. A group
+    that nothing strikes of its own is counted by all: it may feel what others suffer (a producer that is blocked).
+    """
+    struck = [target_of(row["target"]).group for row in faults]
+    everything = list(range(len(faults)))
+    return {name: [i for i in everything if name not in struck or struck[i] in ("", name)] for name in groups}
 
 
 def _told(counts: dict[str, Any]) -> dict[str, Any]:

@@ -222,7 +222,8 @@ def _long(system: str, cells: Sequence[Json]) -> Table | None:
     builder = Builder(
         f"{system}: each cell",
         (
-            ("Mode, fault", False), ("Promised", False), ("Observed", False), ("Verdict", False), ("n", True), ("Not counted", True),
+            ("Mode, fault", False), ("Promised", False), ("Acknowledged means", False), ("Observed", False),
+            ("Verdict", False), ("n", True), ("Not counted", True),
             ("Lost in", True), ("95%", True), ("Repeated in", True), ("Lost", True), ("Repeated", True), ("Reordered", True),
             ("Unknown", True), ("Recovered", True), ("The documentation", False), ("Source", False),
         ),
@@ -239,7 +240,7 @@ def _long(system: str, cells: Sequence[Json]) -> Table | None:
         rows.append(
             (
                 Cell(f"{cell['mode']['name']}, {cell['fault']}", "", f"#cell-{i}"),
-                text.promise(cell["mode"]["delivery"]), judged["observed"],
+                text.promise(cell["mode"]["delivery"]), _acknowledged(cell["mode"]), judged["observed"],
                 Cell(_verdict(judged), kind), str(judged["n"]), str(judged["vacuous"] + judged["undetermined"]), _of(lost), _interval(lost),
                 _of(repeated), *(f"{judged['counts'][name]:,}" for name in ("lost", "duplicated", "reordered", "unknown", "recovered")),
                 _predicted(cell), Cell("page", "", link(cell["expected"]["source"])),
@@ -302,6 +303,11 @@ def _verdict(judged: Json) -> str:
     words = f"{judged['verdict']} in {judged['n']}" if judged["verdict"] == "no violation" else judged["verdict"]
     reasons = "; ".join((*judged["violations"], *judged["surprises"]))
     return f"{words}: {reasons}" if reasons else words
+
+
+def _acknowledged(mode: Json) -> str:
+    """Both axes of what a loss is a loss of."""
+    return f"{mode['persistence']}, {mode['copies']} {'copy' if mode['copies'] == 1 else 'copies'}"
 
 
 def _of(share: Json | None) -> str:
