@@ -7,7 +7,8 @@ p % members, fixed: RabbitMQ itself has no partitions, so that is work of this a
 pika writes and reads only when its loop turns, and its loop has no bounded turn: ``_Link`` makes one of public calls
 (``call_later``, ``poll``, ``process_timeouts``). A link that is lost reconnects every 0.5 s to the next server of the
 list: "closed" and "reconnected" are events, what was unconfirmed is indeterminate, and a batch of the lost channel
-answers "ack-failed" (the server delivers it again).
+answers "ack-failed" (the server delivers it again). Whoever reconnects declares exchange, queues and bindings again, as pika's
+own examples do: a server that is killed within some seconds of a declaration may come back without a binding (3.10.8 did).
 
 Modes: ``durable``; ``transient`` (messages not written to disk, no confirms, automatic acknowledgement: whatever is in a
 buffer or an inbox when something dies is gone; its queue is durable, so that only its messages are lost in a restart);
@@ -157,8 +158,9 @@ def _translate(error: BaseException, servers: Sequence[str]) -> AdapterError:
 class _Link:
     """One connection with one channel, served only while the caller is in turn() or until()."""
 
-    def __init__(self, servers: Sequence[str], settings: Mapping[str, Any], *, coalesce: bool) -> None:
-        self._servers = servers
+    def __init__(self, wiring: Wiring, settings: Mapping[str, Any], *, coalesce: bool) -> None:
+        self._servers = servers = wiring["servers"]
+        self._declarations = _declarations(wiring)
         self._settings = settings
         self._class = CoalescingConnection if coalesce else pika.SelectConnection
         self._loop = IOLoop()
@@ -231,7 +233,16 @@ class _Link:
 
     def _on_channel(self, channel: Any) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
-        self._set_up(channel)
+        left = list(self._declarations) if self._was_up else []
+
+        def go_on(_frame: Any) -> None:
+            if left:
+                what, arguments = left.pop(0)
+                getattr(channel, what)(**arguments, callback=go_on)
+            else:
+                self._set_up(channel)
+
+        go_on(None)
 
     def _ready(self) -> None:
         self._channel = self._opening
@@ -316,7 +327,7 @@ class RabbitProducer(_Link):
         self._properties = pika.BasicProperties(delivery_mode=kept.value)
         self._blocked = False
         self._forget()
-        super().__init__(wiring["servers"], settings, coalesce=coalesce)
+        super().__init__(wiring, settings, coalesce=coalesce)
 
     def _forget(self) -> None:
         # Publish sequence numbers ("tags") begin at 1 on each channel. Runs: [first tag, first id, count], ascending.
@@ -505,7 +516,7 @@ class RabbitConsumer(_Link):
         self._epoch = 0  # channels so far: a tag of an older one means nothing
         self._acked = 0  # all tags up to this one are settled
         self._settled: set[int] = set()  # one by one, above _acked
-        super().__init__(wiring["servers"], settings, coalesce=coalesce)
+        super().__init__(wiring, settings, coalesce=coalesce)
 
     def _set_up(self, channel: Any) -> None:
         channel.add_on_cancel_callback(self._on_cancelled)
@@ -654,6 +665,8 @@ class RabbitAdapter:
             group.name: {
                 "members": group.members,
                 "queues": [f"{exchange}.{group.name}" + (f".{p}" if several else "") for p in range(topology.partitions)],
+                "arguments": self._arguments(f"{exchange}.{group.name}.dead"),
+                "dead": f"{exchange}.{group.name}.dead" if self.mode.name == "dead-letter" else None,
             }
             for group in topology.groups
         }
@@ -662,14 +675,8 @@ class RabbitAdapter:
     def prepare(self, wiring: Wiring) -> Wiring:
         """Declares exchange, queues and bindings; repeating it changes nothing."""
         with self._admin(wiring) as channel:
-            channel.exchange_declare(wiring["exchange"], exchange_type="direct", durable=True)
-            for name, group in wiring["groups"].items():
-                dead = _dead(wiring, name)
-                if self.mode.name == "dead-letter":
-                    channel.queue_declare(dead, durable=True)
-                for partition, queue in enumerate(group["queues"]):
-                    channel.queue_declare(queue, durable=True, arguments=self._arguments(dead))
-                    channel.queue_bind(queue, wiring["exchange"], routing_key=str(partition))
+            for what, arguments in _declarations(wiring):
+                getattr(channel, what)(**arguments)
         return wiring
 
     def _arguments(self, dead: str) -> dict[str, Any]:
@@ -690,8 +697,8 @@ class RabbitAdapter:
     def cleanup(self, wiring: Wiring) -> None:
         """Deletes this wiring's queues and exchange; what is gone already is fine."""
         with self._admin(wiring) as channel:
-            for name, group in wiring["groups"].items():
-                for queue in (*group["queues"], _dead(wiring, name)):
+            for group in wiring["groups"].values():
+                for queue in (*group["queues"], *filter(None, [group["dead"]])):
                     channel.queue_delete(queue)
             channel.exchange_delete(wiring["exchange"])
 
@@ -699,7 +706,7 @@ class RabbitAdapter:
         """Takes what lies in a group's dead-letter queue now, oldest first. Raises Unreachable, Refused."""
         found: list[bytes] = []
         with self._admin(wiring) as channel:
-            while (got := channel.basic_get(_dead(wiring, group), auto_ack=True))[0] is not None:
+            while (got := channel.basic_get(wiring["groups"][group]["dead"], auto_ack=True))[0] is not None:
                 found.append(got[2])
         return found
 
@@ -753,9 +760,17 @@ class RabbitAdapter:
                 connection.close()
 
 
-def _dead(wiring: Wiring, group: str) -> str:
-    """Name of a group's dead-letter queue."""
-    return f"{wiring['exchange']}.{group}.dead"
+def _declarations(wiring: Wiring) -> list[tuple[str, dict[str, Any]]]:
+    """What makes a wiring's exchange, queues and bindings: methods of a channel with their arguments. Repeating them changes nothing."""
+    exchange = wiring["exchange"]
+    found: list[tuple[str, dict[str, Any]]] = [("exchange_declare", {"exchange": exchange, "exchange_type": "direct", "durable": True})]
+    for group in wiring["groups"].values():
+        if group["dead"] is not None:
+            found.append(("queue_declare", {"queue": group["dead"], "durable": True}))
+        for partition, queue in enumerate(group["queues"]):
+            found.append(("queue_declare", {"queue": queue, "durable": True, "arguments": group["arguments"]}))
+            found.append(("queue_bind", {"queue": queue, "exchange": exchange, "routing_key": str(partition)}))
+    return found
 
 
 def _parameters(server: str, settings: Mapping[str, Any]) -> Any:

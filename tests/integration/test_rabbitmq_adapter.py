@@ -205,6 +205,8 @@ def test_a_cut_connection_comes_back_with_events_and_redelivers(rabbit):
                 consumer.ack(batch, 20)
                 assert [event.kind for event in consumer.events()] == ["ack-failed"]
 
+                with admin(rabbit) as channel:  # as a server that is killed may forget it
+                    channel.queue_unbind(wiring["groups"]["g"]["queues"][0], wiring["exchange"], "0")
                 proxy.refuse(False)
                 wait_event([producer], "reconnected", lambda: producer.pump(0.05))
                 send_all(producer, TestBlock(300, [0] * 5))
