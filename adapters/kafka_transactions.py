@@ -2,8 +2,8 @@
 
 A producer has one transaction at a time, and committing takes several round trips, in which it takes nothing more: room() is
 0 meanwhile, so a load that is faster sends more messages in each transaction, up to the scenario's batch. kafka-python's
-commit_transaction() and flush() block, so a thread calls them. kafka-python commits a transaction also where some of its
-messages were given up; here a transaction is aborted as soon as one was, as the documentation asks for.
+commit_transaction() and flush() block, so a thread calls them. By its source, kafka-python 3.0
+commits a transaction also where delivery_timeout_ms gave up some of its messages; here a transaction is aborted as soon as one was, as the documentation asks for.
 
 Outcomes: committed = CONFIRMED; aborted, and the coordinator said so = FAILED, since no reader of committed messages ever sees
 it; else INDETERMINATE. After any of the last two the producer is replaced: the new one has the same transactional_id, so
@@ -12,6 +12,7 @@ the coordinator ends what its predecessor left and refuses what of it is still u
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -141,7 +142,7 @@ class TransactionalSender(Sender):
         """Commits, or aborts what is in trouble; waits as long as that takes."""
         client = self._client
         try:
-            client.flush()
+            self._flush_client()
             if not self._trouble:
                 client.commit_transaction()
                 return Status.CONFIRMED
@@ -155,6 +156,13 @@ class TransactionalSender(Sender):
             self._events.append(Event("error", f"not even aborted: {error!r}"))
             return Status.INDETERMINATE
         return Status.FAILED
+
+    def _flush_client(self) -> None:
+        """KafkaProducer.flush(), which kafka-python 3.0 ends too early, with UnknownError, where a batch was divided meanwhile."""
+        while not self._closed:
+            with contextlib.suppress(kafka_errors.UnknownError):
+                self._client.flush()
+                return
 
     def flush(self, timeout_s: float) -> int:
         """Waits at most ``timeout_s`` seconds until the last transaction has ended; how many messages of it have no outcome."""
