@@ -2,8 +2,8 @@
 
 A producer has one transaction at a time, and committing takes several round trips, in which it takes nothing more: room() is
 0 meanwhile, so a load that is faster sends more messages in each transaction, up to the scenario's batch. kafka-python's
-commit_transaction() and flush() block, so a thread calls them. By its source, kafka-python 3.0
-commits a transaction also where delivery_timeout_ms gave up some of its messages; here a transaction is aborted as soon as one was, as the documentation asks for.
+commit_transaction() and flush() block, so a thread calls them. By its source kafka-python 3.0 commits a transaction also
+where delivery_timeout_ms gave up some of its messages; here it is aborted as soon as one was given up.
 
 Outcomes: committed = CONFIRMED; aborted, and the coordinator said so = FAILED, since no reader of committed messages ever sees
 it; else INDETERMINATE. After any of the last two the producer is replaced: the new one has the same transactional_id, so
