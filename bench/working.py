@@ -137,8 +137,10 @@ class WorkingLoop(ConsumerLoop):
         """Acknowledge all that was processed (of ack_first: received)."""
         assert self._worked is not None
         batch, upto = self._worked
-        self._consumer.ack(batch, upto)
-        self._journal(Kind.ACKED, np.concatenate(self._unacked), now_ns())
+        if self._consumer.ack(batch, upto) is not False:
+            self._journal(Kind.ACKED, np.concatenate(self._unacked), now_ns())
+        elif self._capabilities.ack_first:
+            self._held = None  # it comes again: processed now, it could be processed twice
         self._unacked = []
 
     def _journal(self, kind: Kind, heads: NDArray[np.void], t: int) -> None:

@@ -29,6 +29,7 @@ class Client:
         self.folder, self.buffers = folder, buffers
         self.idled_s = 0.0
         self.acked = []
+        self.takes = [True] * 100  # what ack() answers
 
     def poll(self, max_messages, timeout_s):
         if not self.inbox:
@@ -44,6 +45,7 @@ class Client:
 
     def ack(self, batch, upto):
         self.acked.append((batch.token, upto, self.counts()))
+        return self.takes.pop()
 
     def counts(self):
         rows = journal.read(self.folder, "w").rows
@@ -89,6 +91,18 @@ def test_acknowledged_before_it_is_processed_where_the_mode_says_so(stage):
     turned(loop)
     assert client.counts() == {"RECEIVED": 10, "PROCESSED": 10, "ACKED": 10}
     assert len(client.acked) == 1
+
+
+def test_what_could_not_be_acknowledged_before_it_was_processed_is_not_processed(stage):
+    """A member that is out of its group: the batch comes again, to it or to another."""
+    client, loop = stage(capabilities=replace(CAPABILITIES, ack_first=True))
+    again = list(client.inbox)
+    client.takes.append(False)
+    turned(loop)
+    assert client.counts() == {"RECEIVED": 10, "PROCESSED": 0, "ACKED": 0}
+    client.inbox.extend(again)
+    turned(loop)
+    assert client.counts() == {"RECEIVED": 20, "PROCESSED": 10, "ACKED": 10}
 
 
 def test_without_acknowledgements_received_and_processed_are_told_apart(stage):
