@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import threading
 import time
 
@@ -233,6 +234,35 @@ def test_a_server_that_closes_or_dies_is_seen_by_its_client(proxies, link, upstr
     upstream.listener.close()
     with pytest.raises(ConnectionResetError):  # a proxy cannot refuse what the kernel took up; connect() itself may tell it already
         connect(address).recv(1)
+
+
+def test_nothing_to_do_takes_no_cpu(proxies, link, upstream):
+    """A socket that is waited for, has ended and is not read would be reported again and again."""
+    name, address = link
+    half_closed, left, reset = connect(address), connect(address), connect(address)
+    for sock in (half_closed, left, reset):
+        talk(sock, b"one")
+    half_closed.shutdown(socket.SHUT_WR)
+    assert half_closed.recv(1) == b""
+    proxies.add(name, Toxic("timeout"))
+    left.sendall(b"two")
+    left.close()
+    reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset.close()
+    upstream.connections[-1].sendall(b"more")
+    before = proxies.stats()["cpu_ns"]
+    time.sleep(0.3)
+    assert proxies.stats()["cpu_ns"] - before < 20_000_000
+    proxies.clear(name)
+    proxies.add(name, Toxic("latency", "both", {"latency": 30.0}))
+    with connect(address) as sock:
+        sock.sendall(b"waits")
+        before = proxies.stats()["cpu_ns"]
+        time.sleep(0.3)
+        assert proxies.stats()["cpu_ns"] - before < 20_000_000
+        proxies.clear(name)
+        assert read(sock, 5) == b"waits"
+    half_closed.close()
 
 
 def test_a_port_that_is_taken_and_a_name_that_is_none(proxies, upstream):
