@@ -22,6 +22,7 @@ from bench.clock import now_ns, sleep_until
 from bench.dead_letters import Letters
 from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
 from bench.errors import BenchError
+from bench.faults.links import Ways
 from bench.header import run_number
 from bench.machine import Nodes, Watch
 from bench.placement import Placement, usable
@@ -119,6 +120,7 @@ class Session:
         self.evidence = evidence
         self._prefix = f"{number:03d}-{variant.id}"
         self._wiring: Wiring | None = None
+        self.ways: Ways | None = None  # proxies before what its endpoints connect to
         self._prepared = False
         self._letters: Letters | None = None
         self._placement: Placement | None = None
@@ -136,10 +138,13 @@ class Session:
         """Ask the adapter for addresses and names; raises Unsupported where the topology is beyond the system."""
         self._wiring = self.adapter.wire(self._topology, self._run_id)
 
-    def open(self, servers: Sequence[str], placement: Placement | None = None) -> None:
+    def open(
+        self, servers: Sequence[str], placement: Placement | None = None, ways: Callable[[Wiring], Ways] | None = None
+    ) -> None:  # fmt: skip
         """Prepare topics and queues, start the endpoints, wait until canaries of every producer have come through.
 
-        ``placement``: the cores of each endpoint; None = where the kernel puts them.
+        ``placement``: the cores of each endpoint; None = where the kernel puts them. ``ways``: makes the proxies that endpoints are led
+        through, where the network will be broken.
         """
         if self._wiring is None:
             self.wire()
@@ -153,6 +158,7 @@ class Session:
             run = run_number(self._run_id)
             self._letters = Letters(queues, self._wiring, names, run=run, evidence=self.evidence, prefix=self._prefix)
         self._placement = placement
+        self.ways = None if ways is None else ways(self._wiring)
         for name, member in self.members:
             self.launch("consumer", member, name)
         if self.adapter.capabilities.consumer_listens:  # else both sides start at once
@@ -181,10 +187,16 @@ class Session:
             cores = [placed.consumers[self.members.index((group, number))]] if placed else []
             rest, more = f"{group}-{number}", {"group": group, "member": number}
         name = self.name_of(role, f"{rest}-e{epoch}" if epoch else rest)
-        self.engine.start(
-            self._spec | {"role": role, "name": name, "wiring": self._wiring, "cores": cores} | more | dict(entering or {}), self.evidence
-        )
+        spec = self._spec | {"role": role, "name": name, "wiring": self._told(role), "cores": cores} | more
+        self.engine.start(spec | dict(entering or {}), self.evidence)
         return Journal(name, role, number, group, epoch)
+
+    def _told(self, role: str) -> Wiring | None:
+        """Return an endpoint's wiring: through the proxies, but for a peer that listens on its own address."""
+        if self._wiring is None or self.ways is None:
+            return self._wiring
+        listening = "" if self._wiring["servers"] else "consumer" if self.adapter.capabilities.consumer_listens else "producer"
+        return self._wiring if role == listening else self.ways.told(self._wiring)
 
     def _arrivals(self, role: str) -> list[Endpoint]:
         members = [f"{name}-{member}" for name, member in self.members]

@@ -15,7 +15,7 @@ from typing import Any
 
 import adapters
 from adapters import AdapterClass
-from adapters.base import Adapter, Options
+from adapters.base import Adapter, Options, Wiring
 from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
 from bench import environment, trial
 from bench.clock import now_ns, utc_now
@@ -24,6 +24,7 @@ from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.faults import trial as faulted
 from bench.faults.inject import Ground
+from bench.faults.links import Links, Ways
 from bench.guard import Guard
 from bench.histogram import Histogram, Slice
 from bench.placement import UNPINNED, Decision, Placement, assign, decide, pin, usable
@@ -55,11 +56,15 @@ class Entry:
 
 
 @contextlib.contextmanager
-def opened(scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: Sequence[str] = ENDPOINT) -> Iterator[Stage]:
+def opened(
+    scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: Sequence[str] = ENDPOINT, *, breaks: bool = False
+) -> Iterator[Stage]:
     """A stage for one run, and the run's end in its folder: complete, interrupted (KeyboardInterrupt becomes Interrupted), failed.
 
-    ``endpoint``: what Python is given to be an endpoint (bench.calibration has one of its own).
+    ``endpoint``: what Python is given to be an endpoint (bench.calibration has one of its own). ``breaks``: faults will come that are not
+    in this scenario: servers are made for them.
     """
+    breaks = breaks or any(point.workload.faults for point in scenario.points())
     status = "failed"
     not_run: list[dict[str, str]] = []
     try:
@@ -69,14 +74,17 @@ def opened(scenario: Scenario, writer: RunWriter, progress: Progress, endpoint: 
         if not decision.pinned or decision.asked == "on":
             progress.say(f"{'pinned' if decision.pinned else 'not pinned'}: {decision.why}")
         with Guard(writer.run_id) as guard, contextlib.closing(LocalEngine(guard, endpoint)) as engine:
-            deployment = Deployment(guard, writer.folder / "servers", writer.run_id)
-            stage = Stage(scenario, writer, progress, deployment, engine, decision=decision)
+            links = Links(guard, writer.folder / "servers") if breaks else None
+            deployment = Deployment(guard, writer.folder / "servers", writer.run_id, links)
+            stage = Stage(scenario, writer, progress, deployment, engine, decision=decision, links=links)
             not_run = stage.not_run
             try:
                 yield stage
             finally:
                 stage.close_sessions()
                 deployment.stop()
+                if links is not None:
+                    links.close()
         status = "complete"
     except KeyboardInterrupt as error:
         status = "interrupted"
@@ -91,14 +99,16 @@ class Stage:
     """Runs trials of a run's variants. Made by `opened`."""
 
     def __init__(
-        self, scenario: Scenario, writer: RunWriter, progress: Progress, deployment: Deployment, engine: LocalEngine, *, decision: Decision
-    ) -> None:
+        self, scenario: Scenario, writer: RunWriter, progress: Progress, deployment: Deployment, engine: LocalEngine, *,
+        decision: Decision, links: Links | None = None,
+    ) -> None:  # fmt: skip
         self._scenario = scenario
         self._writer = writer
         self._progress = progress
         self._deployment = deployment
         self._engine = engine
         self._decision = decision
+        self._links = links
         self._pinned: dict[int, tuple[int, ...]] = {}  # cores of nodes, by pid
         self._sessions = sum(1 for _ in (writer.folder / "trials").glob("[0-9]*"))  # of a run that goes on, its trials' journals are there
         self._evidence = writer.folder / "evidence"
@@ -159,6 +169,9 @@ class Stage:
                 self._progress.say(f"{entry.variant.id}: ready")
 
     def _open(self, entry: Entry, load: Workload) -> Session:
+        led = any(fault.kind == "network" for fault in load.faults)
+        if entry.session is not None and led and entry.session.ways is None:
+            self._close(entry)  # its endpoints are connected directly
         if entry.session is not None:
             return entry.session
         if load.wiring_key in entry.unsupported:
@@ -173,9 +186,10 @@ class Stage:
             self._check_asks(entry)
             session.wire()
             server = self._server(entry, load)
-            session.open(server.bootstrap if server is not None else (), self._placement(load))
+            session.open(server.bootstrap if server is not None else (), self._placement(load), self._ways(server) if led else None)
         except Unsupported as error:
-            entry.unsupported[load.wiring_key] = str(error)
+            if not led:  # else it may be the network alone that cannot be broken here
+                entry.unsupported[load.wiring_key] = str(error)
             session.close()
             raise
         except BaseException:
@@ -183,6 +197,13 @@ class Stage:
             raise
         entry.session = session
         return session
+
+    def _ways(self, server: Server | None) -> Callable[[Wiring], Ways] | None:
+        if self._links is None:
+            return None
+        links = self._links
+        links.heal()  # of a trial that failed
+        return links.of_peers if server is None else lambda _: links.of_server(server)
 
     def _server(self, entry: Entry, load: Workload) -> Server | None:
         """Return a variant's server, started anew where it has died, on its cores where the run is pinned."""
@@ -262,7 +283,8 @@ class Stage:
     def _raw(self, planned: Planned, entry: Entry, session: Session, server: Server | None) -> Raw:
         load, watch, idle = planned.point.workload, self._watcher(entry), self._idle(entry)
         if load.faults:
-            return faulted.run(session, planned.trial, load, Ground(server), watch=watch, idle=idle)
+            beside = self._links.nodes() if self._links is not None and session.ways is not None else ()
+            return faulted.run(session, planned.trial, load, Ground(server, session.ways, beside), watch=watch, idle=idle)
         return session.trial(planned.trial, load, server.nodes if server else (), watch, idle)
 
     def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:

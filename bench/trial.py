@@ -16,6 +16,7 @@ from bench.analysis import findings
 from bench.audit import ConsumerSource, GroupAudit, LaneOf, Source, audit, verdict
 from bench.faults.account import injections, one_each
 from bench.faults.drain import redelivery_s
+from bench.faults.proxy import PROXY
 from bench.histogram import Histogram, Slice, add_packed, unpack
 from bench.keys import router_of
 from bench.plan import Planned
@@ -212,13 +213,15 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
         return sum(known) / deliveries if deliveries and len(known) == len(values) else None
 
     producers, consumers = each([r["cpu_ns"] for r in raw.producers]), each([r["cpu_ns"] for r in raw.consumers])
-    nodes = each([node["cpu_ns"] for node in raw.nodes]) if server is not None and raw.nodes else None
+    own = [node["cpu_ns"] for node in raw.nodes if node["role"] != PROXY]  # the suite's proxy is no part of the system
+    nodes = each(own) if server is not None and own else None
     parts = [producers, consumers, nodes if server is not None else 0.0]
     total = None if None in parts else sum(part for part in parts if part is not None)
     others = None
     busy = raw.machine["busy"]
     if total is not None and busy is not None:
-        others = max(0.0, busy * raw.machine["cores"] - total * deliveries / (window_s * 1e9))
+        proxy_ns = sum(node["cpu_ns"] or 0 for node in raw.nodes if node["role"] == PROXY)
+        others = max(0.0, busy * raw.machine["cores"] - (total * deliveries + proxy_ns) / (window_s * 1e9))
     return {
         "deliveries": deliveries, "producers_ns": producers, "intermediary_ns": nodes, "consumers_ns": consumers, "total_ns": total,
         "machine_busy": busy, "others_cores": others,

@@ -6,31 +6,22 @@ leaves in order) is a Task that is looked at again and again; what blocks runs i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from adapters.errors import AdapterError, Unsupported
 from bench.clock import now_ns, sleep_until
 from bench.errors import ServerError
 from bench.faults.cast import Cast, Task
+from bench.faults.links import ALL, Ways
 from bench.faults.model import Fault, Target
-from bench.servers.base import Server
+from bench.servers.base import Node, Server
 
 _HEAL_NS = 120_000_000_000  # a server that has not come back by then does not
 _POLL_NS = 5_000_000
 _NEVER = 1 << 62
-
-
-class Links(Protocol):
-    """The network between clients and a server's nodes, or between peers: bench.faults.links."""
-
-    def add(self, target: str, toxic: str, direction: str, attributes: Mapping[str, float]) -> None:
-        """Put a toxic on the link to a node (by its name), or to a peer ("peer.1")."""
-
-    def clear(self, target: str) -> None:
-        """Take all of them off that link again."""
 
 
 @dataclass
@@ -38,7 +29,8 @@ class Ground:
     """What faults can be done to, beside endpoints. None where a system has no server, a scenario no network faults."""
 
     server: Server | None = None
-    links: Links | None = None
+    links: Ways | None = None
+    beside: Sequence[Node] = ()  # processes that are measured with the server's: the proxy
 
     def node(self, target: Target) -> str:
         """Return the name of the node that a target means; raises Unsupported with the reason where there is none."""
@@ -62,8 +54,20 @@ class Ground:
                 pids = {node.name: node.pid for node in self.server.nodes} if self.server else {}
                 if fault.kind != "network" and pids[name] is None:
                     raise Unsupported(f"{name} runs elsewhere: {fault.kind} is for processes that were started here")
-            if fault.kind == "network" and self.links is None:
-                raise Unsupported(f"there is no link to put toxic {fault.toxic} on")
+            if fault.kind == "network":
+                if self.links is None:
+                    raise Unsupported(f"there is no link to put toxic {fault.toxic} on")
+                self.links.check(self.link(target))
+
+    def link(self, target: Target) -> str:
+        """Return the link that a target means, as bench.faults.links names it."""
+        if target.part == "links":
+            return ALL
+        return f"peer.{target.number}" if target.part == "peer" else self.node(target)
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the processes whose CPU and memory are measured."""
+        return (*(self.server.nodes if self.server else ()), *self.beside)
 
 
 @dataclass
@@ -153,7 +157,7 @@ class Injector:
             if one.fault.kind == "pause" and server is not None:
                 server.resume(self._ground.node(target))
             elif one.fault.kind == "network" and self._ground.links is not None:
-                self._ground.links.clear(self._link(target))
+                self._ground.links.clear(self._ground.link(target))
         except (ServerError, OSError) as error:
             one.detail = f"not healed: {error}"
 
@@ -205,7 +209,7 @@ class Injector:
 
     def _inject(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
-        if target.part in ("server", "peer"):
+        if target.part in ("server", "peer", "links"):
             return self._blocking(*self._on_server(fault, target))
         actors = cast.named(target)
         if not any(actor.state == "runs" for actor in actors):
@@ -222,7 +226,7 @@ class Injector:
 
     def _mend(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
-        if target.part in ("server", "peer"):
+        if target.part in ("server", "peer", "links"):
             return self._blocking(*self._server_again(fault, target))
         actors = cast.named(target)
         if fault.kind == "pause":
@@ -237,19 +241,19 @@ class Injector:
             return cast.start_again(actors)
         return lambda: True
 
-    def _on_server(self, fault: Fault, target: Target) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def _on_server(self, fault: Fault, target: Target) -> tuple[Callable[..., object], tuple[Any, ...]]:
         if fault.kind == "network":
             assert self._ground.links is not None
-            return self._ground.links.add, (self._link(target), fault.toxic, fault.direction, dict(fault.attributes))
+            return self._ground.links.add, (self._ground.link(target), fault.toxic, fault.direction, dict(fault.attributes))
         server = self._ground.server
         assert server is not None
         doing = {"kill": server.kill, "pause": server.pause, "stop": server.stop_node}[fault.kind]
         return doing, (self._ground.node(target),)
 
-    def _server_again(self, fault: Fault, target: Target) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def _server_again(self, fault: Fault, target: Target) -> tuple[Callable[..., object], tuple[Any, ...]]:
         if fault.kind == "network":
             assert self._ground.links is not None
-            return self._ground.links.clear, (self._link(target),)
+            return self._ground.links.clear, (self._ground.link(target),)
         server, node = self._ground.server, self._ground.node(target)
         assert server is not None
         return (server.resume if fault.kind == "pause" else self._restart), (node,)
@@ -264,10 +268,7 @@ class Injector:
         except (AdapterError, OSError) as error:
             raise ServerError(f"{node} was started again, but topics and queues could not be made: {error}") from error
 
-    def _link(self, target: Target) -> str:
-        return f"peer.{target.number}" if target.part == "peer" else self._ground.node(target)
-
-    def _blocking(self, call: Callable[..., None], arguments: tuple[Any, ...]) -> Task:
+    def _blocking(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> Task:
         future = self._pool.submit(call, *arguments)
 
         def done() -> bool:

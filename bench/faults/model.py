@@ -36,7 +36,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "kill": ("server", "producer", "consumer"),
     "pause": ("server", "producer", "consumer"),
     "stop": ("server",),
-    "network": ("server", "peer"),
+    "network": ("server", "peer", "links"),
     "slow": ("consumer",),
     "away": ("consumer",),
 }
@@ -51,16 +51,21 @@ class Target:
     members from 0; None = all members of ``group``.
     """
 
-    part: str  # "server", "producer", "consumer", "peer"
+    part: str  # "server", "producer", "consumer", "peer", "links" (every way that the variant has)
     number: int | None = None
     group: str = ""
     name: str = ""
 
 
 def target_of(text: str) -> Target:
-    """Read `server.1`, `kafka.1`, `producer.0`, `consumer.inventory.0`, `consumer.inventory`, `peer.1`; ValueError says what is right."""
+    """Read `server.1`, `kafka.1`, `producer.0`, `consumer.inventory.0`, `consumer.inventory`, `peer.1`, `links`; or ValueError."""
+    if text == "links":
+        return Target("links")
     part, _, rest = text.partition(".")
-    what = "a target is server.1, producer.0, consumer.GROUP.0, consumer.GROUP (all its members), peer.1 or a node's name such as kafka.1"
+    what = (
+        "a target is server.1, producer.0, consumer.GROUP.0, consumer.GROUP (all its members), peer.1, links (every way that there is) "
+        "or a node's name such as kafka.1"
+    )
     if part in ("server", "producer", "peer"):
         if not rest.isdigit() or (part != "producer" and int(rest) < 1):
             raise ValueError(f'"{text}": {part} is followed by a number, such as {part}.{int(part != "producer")}; {what}')

@@ -73,7 +73,7 @@ class _Trial:
         self._injector.go(go)
         start, end = go + int(load.warmup_s * 1e9), go + int((load.warmup_s + load.measure_s) * 1e9)
         self._until(start, watch)
-        used, around = Nodes(ground.server.nodes if ground.server else ()), Watch(idle)
+        used, around = Nodes(ground.nodes()), Watch(idle)
         self._until(end, watch)
         node_rows, machine = used.end(), around.end(load.measure_s)
         self._injector.heal(watch)

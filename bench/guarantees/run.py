@@ -56,7 +56,7 @@ class Guarantees:
         record = self.record
         sitting: dict[str, Any] = {"started": utc_now(), "ended": None, "environment": environment.capture()}
         record.sittings.append(sitting)
-        with stage.opened(base(record), self._writer, self._progress) as on:
+        with stage.opened(base(record), self._writer, self._progress, breaks=True) as on:
             try:
                 on.admit(base(record).variants())
                 self._rounds(on)

@@ -12,7 +12,9 @@ from adapter_parts import Ledger, TestBlock
 import adapters
 from adapters.base import Group, Options, Topology
 from adapters.errors import Unsupported
+from bench.faults.inject import Ground
 from bench.faults.links import ALL, Links, addresses, moved
+from bench.faults.model import Fault
 from bench.guard import Guard
 from bench.servers import start
 from bench.servers.base import Request
@@ -115,6 +117,12 @@ def test_a_link_that_is_not_there(servers, links):
     with pytest.raises(Unsupported, match=r"there is no link to peer\.1; there are: redis_pubsub\.1"):
         ways.add("peer.1", "timeout")
     assert ways.add(ALL, "timeout") <= ways.clear("redis_pubsub.1")
+    faults = [Fault("network", "peer.1", 0.0, toxic="timeout")]
+    with pytest.raises(Unsupported, match=r"there is no link to peer\.1"):
+        Ground(servers("redis_pubsub"), ways).check(faults)
+    with pytest.raises(Unsupported, match="there is no link to put toxic timeout on"):
+        Ground(servers("redis_pubsub")).check(faults)
+    Ground(servers("redis_pubsub"), ways).check([Fault("network", "links", 0.0, toxic="timeout")])
     with pytest.raises(Unsupported, match="no server, and no addresses"):
         links.of_peers({"run_id": "x", "groups": []})
 

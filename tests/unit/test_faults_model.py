@@ -119,6 +119,7 @@ def test_every_kind_of_toxic_takes_what_toxiproxy_gives_it():
         ("consumer.a-b.3", Target("consumer", 3, "a-b")),
         ("consumer.a-b", Target("consumer", None, "a-b")),
         ("peer.1", Target("peer", 1)),
+        ("links", Target("links")),
     ],
 )
 def test_targets(text, target):
