@@ -1,7 +1,8 @@
 """Lost, or still in flight? Waits after the load until the journals can tell, when everything was healed (docs/guarantees.md, Faults).
 
-Drained is a trial in which every acknowledged message is processed in every group, and the timers have gone by after which a broker
-may deliver again what was not acknowledged to it: the duplicates of a consumer's death come then. Where messages are missing after that,
+Drained is a trial in which every acknowledged message is processed in every group, and the timers have gone by (at most ten seconds of
+them) after which a broker may deliver again what was not acknowledged to it: the duplicates of a consumer's death come then. Where
+messages are missing, the timers go by whole, counted from the last heal, before anything is lost:
 a new consumer of the same group has to claim what may be pending; what does not come even so, and in quiet, is lost.
 """
 
@@ -18,6 +19,7 @@ from bench.faults.tally import Tally
 _POLL_NS = 50_000_000
 _SOON_NS = 200_000_000  # nothing for so long, and all is there: a repeated delivery that follows closely belongs to this trial
 _QUIET_NS = 1_000_000_000  # nothing for so long, and some is missing
+_REPEATS_S = 10.0  # longer timers are waited for only where something is missing
 _MARGIN_NS = 1_000_000_000  # timers are not exact
 _CLAIM_NS = 3_000_000_000  # a new member of a group has its share by then (Kafka: a heartbeat's interval)
 _PROGRESS_NS = 10_000_000_000  # at least so long after the timers, whatever the scenario's deadline is
@@ -40,15 +42,15 @@ def redelivery_s(adapter: Adapter) -> float:
     return 0.0 if told is None else float(told())
 
 
-def drain(cast: Cast, tally: Tally, deadline_ns: int, watch: Callable[[], None]) -> Drained:
+def drain(cast: Cast, tally: Tally, healed_ns: int, deadline_ns: int, watch: Callable[[], None]) -> Drained:
     """Wait until everything is processed or the rest is lost; at ``deadline_ns``, or later where the timers are longer, give up.
 
-    All faults are healed and all producers are done.
+    All faults are healed, the last at ``healed_ns``, and all producers are done.
     """
     adapter = cast.session.adapter
-    began = moved = now_ns()
-    again_ns = began + int(redelivery_s(adapter) * 1e9)
-    patient_ns = again_ns + _MARGIN_NS if again_ns > began else began
+    moved, timer_s = now_ns(), redelivery_s(adapter)
+    patient_ns = healed_ns + (int(timer_s * 1e9) + _MARGIN_NS if timer_s else 0)
+    repeats_ns = healed_ns + (int(min(timer_s, _REPEATS_S) * 1e9) + _MARGIN_NS if timer_s else 0)
     deadline_ns = max(deadline_ns, patient_ns + _CLAIM_NS + _PROGRESS_NS)
     claimed = not adapter.capabilities.stores
     while True:
@@ -58,7 +60,7 @@ def drain(cast: Cast, tally: Tally, deadline_ns: int, watch: Callable[[], None])
             moved = now
         quiet_ns, missing = now - moved, tally.missing()
         if not any(missing):
-            if quiet_ns >= _SOON_NS and now >= patient_ns:
+            if quiet_ns >= _SOON_NS and now >= repeats_ns:
                 return Drained(moved, moving=False)
         elif quiet_ns >= _QUIET_NS and now >= patient_ns:
             if claimed:

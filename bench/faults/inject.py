@@ -143,6 +143,11 @@ class Injector:
             watch()
             sleep_until(now_ns() + _POLL_NS)
 
+    @property
+    def healed_ns(self) -> int:
+        """When the last of them was healed; 0 where none was."""
+        return max((one.healed_ns or 0 for one in self.injections), default=0)
+
     def close(self) -> None:
         """Leave nothing frozen and no link cut, without waiting for anybody; idempotent."""
         self._cast.thaw(self._cast.actors)

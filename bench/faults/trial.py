@@ -80,7 +80,7 @@ class _Trial:
         deadline = end + int(load.drain_s * 1e9)
         self._await_producers(deadline + int((load.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         cast.reports("producer")
-        drained = drain(cast, self._tally, deadline, watch)
+        drained = drain(cast, self._tally, self._injector.healed_ns or end, deadline, watch)
         given_back = dict(zip((name for name, _ in load.groups), self._tally.refused(), strict=True))
         dead = session.dead_letters(cast.trial, given_back, max(deadline, now_ns() + _DEAD_NS), watch)
         cast.reports("consumer")
