@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from adapters.base import Adapter
 from adapters.capabilities import Assignment, Capabilities, Mode
-from bench import pacing
+from bench import curves, pacing
 from bench.account import SLICES
-from bench.analysis import findings
+from bench.analysis import findings, phases
 from bench.audit import ConsumerSource, GroupAudit, LaneOf, Source, audit, verdict
 from bench.faults.account import injections, one_each
 from bench.faults.drain import redelivery_s
@@ -98,7 +98,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "faults": [],
-        "redelivery_s": None, "evidence": [],
+        "phases": None, "redelivery_s": None, "evidence": [],
     }  # fmt: skip
 
 
@@ -140,8 +140,23 @@ def complete(
             raw.faults, sources.senders, sources.receivers, trial=trial["trial"], groups=[name for name, _ in workload.groups],
             go_ns=raw.go_ns, lane_of=sources.lane_of,
         )  # fmt: skip
+        trial["phases"] = _phases(trial, raw, workload, sources)
     trial["findings"] = findings.of_trial(trial)
     return histograms, _series(raw, workload)
+
+
+def _phases(trial: Mapping[str, Any], raw: Raw, workload: Workload, sources: _Evidence) -> dict[str, Any] | None:
+    """Before, during and after the faults, by group."""
+    where: dict[str, Any] = {"trial": trial["trial"], "groups": [name for name, _ in workload.groups], "go_ns": raw.go_ns}
+    window = (workload.warmup_s, workload.warmup_s + workload.measure_s)
+    latency: dict[str, list[tuple[int, Histogram]]] = {}
+    for report in raw.consumers:
+        for second, counts in report["latency_seconds"]:
+            one = Histogram()
+            add_packed(one, counts)
+            latency.setdefault(report["group"], []).append((second, one))
+    acknowledged, processed = curves.acknowledged(sources.senders, **where), curves.processed(sources.receivers, **where)
+    return phases.of(trial["faults"], acknowledged, processed, latency, window=window)
 
 
 def _histograms(raw: Raw) -> dict[str, Histogram]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.histogram import Histogram
 
 PHASES = ("before", "during", "catching_up", "after")
-SHORT_S = 0.1  # a phase that is shorter has no rate
+SHORT_S = 0.02  # a phase that is shorter has no rate
 _SLACK_S = 1e-6  # of a second's edges: phases begin at times of the journals
 
 Span = tuple[float, float]

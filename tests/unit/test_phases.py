@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import curves
@@ -97,6 +97,7 @@ def test_several_faults_are_one_time_of_trouble_and_one_without_an_end_lasts_unt
 events = st.lists(st.tuples(st.floats(0, 10), st.integers(1, 50)), max_size=40)
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(events, events)
 def test_a_backlog_is_what_plain_counting_says(ok, done):
     acknowledged, processed = (Curve.of([t for t, _ in rows], [n for _, n in rows]) for rows in (ok, done))
@@ -106,6 +107,7 @@ def test_a_backlog_is_what_plain_counting_says(ok, done):
     assert backlog.most()[0] == max(plain, default=0)
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(events, events, st.floats(0, 10), st.floats(0, 10))
 def test_it_is_gone_no_sooner_than_healed_and_small_from_then_on(ok, done, one, other):
     injected, healed = sorted((one, other))
@@ -129,7 +131,7 @@ def test_curves_come_from_the_journals(tmp_path):
     consumer = Writer(tmp_path, "c", segment_b=1 << 16)
     consumer.span(Kind.RECEIVED, trial=1, producer=0, first=0, count=4, group=1, t_first=0, t_last=12_000_000_000)
     consumer.span(Kind.PROCESSED, trial=1, producer=0, first=0, count=3, group=1, t_first=0, t_last=13_000_000_000)
-    ok = curves.acknowledged([Source(tmp_path, "p")], ["a", "b"], trial=1, go_ns=10_000_000_000)
+    ok = curves.acknowledged([Source(tmp_path, "p")], groups=["a", "b"], trial=1, go_ns=10_000_000_000)
     assert [(curve.times_s.tolist(), curve.sums.tolist()) for curve in ok.values()] == [([1.0], [4]), ([1.0, 2.0], [4, 9])]
-    done = curves.processed([ConsumerSource(tmp_path, "c", group=1)], ["a", "b"], trial=1, go_ns=10_000_000_000)
+    done = curves.processed([ConsumerSource(tmp_path, "c", group=1)], groups=["a", "b"], trial=1, go_ns=10_000_000_000)
     assert [(curve.times_s.tolist(), curve.sums.tolist()) for curve in done.values()] == [([], []), ([3.0], [3])]
