@@ -163,6 +163,8 @@ class Injector:
                 server.resume(self._ground.node(target))
             elif one.fault.kind == "network" and self._ground.links is not None:
                 self._ground.links.clear(self._ground.link(target))
+            elif one.fault.kind in ("kill", "stop") and server is not None:
+                server.stop()  # down on purpose, so nobody would call it dead: the next trial is to start one of its own
         except (ServerError, OSError) as error:
             one.detail = f"not healed: {error}"
 
