@@ -155,6 +155,19 @@ def test_every_mode_under_every_fault_has_a_row():
     assert {cell.fault for cell in CELLS} == set(FAULTS)
 
 
+def test_every_row_speaks_of_some_cell():
+    used = set()
+    for cell in CELLS:
+        used.add(next(i for i, row in enumerate(expectations.table(), 1) if row.fits(cell.variant.system, cell.mode.name, cell.fault)))
+    assert set(range(1, len(expectations.table()) + 1)) - used == set()
+
+
+def test_a_timer_is_a_setting_that_is_in_force():
+    for cell in {(c.variant.id, c.expected.timer): c for c in CELLS if c.expected.timer}.values():
+        _, adapter = run.stage.made(cell.variant)
+        assert any(cell.expected.timer in side for side in adapter.effective().values()), cell.id
+
+
 def test_what_a_row_allows_its_promise_explains_or_the_row_does():
     for cell in CELLS:
         assert cell.expected.source.startswith("https://"), cell.id
