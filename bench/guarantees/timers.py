@@ -55,15 +55,22 @@ def _zeromq(mode: str, own: Mapping[str, str]) -> Timers:
     return Timers(silence_s=int(settings["resend_ivl"]) / 1000, settings=settings)
 
 
+def _redis_pubsub(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
+    settings = {"socket_timeout": "2"} | dict(own)
+    return Timers(silence_s=float(settings["socket_timeout"]), settings=settings)
+
+
 def _redis_streams(mode: str, own: Mapping[str, str]) -> Timers:
     del mode
-    settings = {"min_idle_time": "2000"} | dict(own)  # a consumer that comes back reads its own pending entries at once
-    return Timers(silence_s=int(settings["min_idle_time"]) / 1000, settings=settings)
+    settings = {"min_idle_time": "2000", "socket_timeout": "2"} | dict(own)  # who comes back reads its own pending entries at once
+    return Timers(silence_s=max(int(settings["min_idle_time"]) / 1000, float(settings["socket_timeout"])), settings=settings)
 
 
 _SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
     "kafka": _kafka,
     "rabbitmq": _rabbitmq,
+    "redis_pubsub": _redis_pubsub,
     "redis_streams": _redis_streams,
     "sqs": _sqs,
     "zeromq": _zeromq,

@@ -1,7 +1,7 @@
 """The proxy of ZeroMQ's mode `proxy`: an intermediary that stores nothing, from the pyzmq that the adapter uses.
 
-Not a system of its own: bench.servers.recipe_name() says which variants need it. Its addresses are two, the publishers' and the
-subscribers'; a TCP proxy for network faults stands before the publishers' (it is the node's address).
+Not a system of its own: bench.servers.recipe_name() says which variants need it. Its addresses are two, the publishers' (the node's)
+and the subscribers'; bench.faults.links puts a TCP proxy before each.
 """
 
 from __future__ import annotations

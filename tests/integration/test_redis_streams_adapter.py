@@ -8,7 +8,7 @@ from redis_own import started
 
 from adapters.base import Group, Options, Status, Topology
 from adapters.errors import BadSetting, Refused
-from adapters.redis_streams import RedisStreams, position
+from adapters.redis_streams import RedisStreams
 
 pytestmark = pytest.mark.server
 TWO_MEMBERS = Topology(1, (Group("inventory", 2),))
@@ -206,10 +206,6 @@ def test_both_protocols_are_understood(own, opened, protocol):
     (batch,) = taken(other, 3)
     assert batch.redelivered == [True] * 3
     assert batch.positions == sorted(set(batch.positions))
-
-
-def test_positions_are_ids_in_their_order():
-    assert position(b"1700000000000-0") < position(b"1700000000000-1") < position(b"1700000000001-0")
 
 
 def test_a_group_that_was_not_wired_is_refused(own):
