@@ -269,6 +269,7 @@ class Scenario(Part):
             faults=tuple(fault.plain() for fault in self.faults),
             poison_every=self.poison.every if self.poison else 0,
             poison_how=self.poison.how if self.poison else "requeue",
+            distance_s=at.get("distance"),
         )
         axes = tuple((name, value) for name, value in at.items() if name not in {"rate", "size"})
         return Point(scenario_load.into(workload, self.load), axes)
@@ -395,6 +396,8 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
     problems += scenario_payload.problems(
         scenario.payload, swept=sweep.size is not None, seed=scenario.seed, recorded=scenario.recorded_sizes()
     )
+    if sweep.distance is not None and any(fault.fault == "network" for fault in scenario.faults):
+        problems.append((("sweep", "distance"), "a network fault is healed by taking all delays off its link; leave one of the two out"))
     if not topology.groups and sweep.groups is None:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
     if topology.routing != "key" and "keys" in scenario.model_fields_set:

@@ -90,6 +90,7 @@ TICK = _Tick(
     "a producer that wakes once a second makes bursts",
 )  # fmt: skip
 ACK_INTERVAL = _duration(0.001, 60)
+DISTANCE = _duration(0, 1, high_reason="no place on earth is further away")
 ROUNDS = _count(1, 1000)
 POISON = _count(2, 1_000_000_000, "else nothing is left to be processed")
 SERIES = _count(1, 100)
@@ -328,6 +329,9 @@ class Sweep(Part):
     members: Annotated[tuple[int, ...] | None, _values(PROCESSES)] = Field(None, description="members of every group")
     partitions: Annotated[tuple[int, ...] | None, _values(PARTITIONS)] = Field(None, description="values of topology.partitions")
     producers: Annotated[tuple[int, ...] | None, _values(PROCESSES)] = Field(None, description="values of topology.producers")
+    distance: Annotated[tuple[float, ...] | None, _values(DISTANCE)] = Field(
+        None, description="added to every connection, each way, by the suite's own proxy; 0 s = through the proxy, nothing added"
+    )
     batch: Annotated[tuple[int, ...] | None, _values(BATCH)] = Field(None, description="values of batch.send")
     size: Annotated[tuple[int, ...] | None, _values(SIZE)] = Field(None, description="values of payload.size")
     rate: Annotated[tuple[float, ...] | None, _values(RATE)] = Field(None, description="values of load.rate")
@@ -337,7 +341,7 @@ class Sweep(Part):
 class Axis:
     """A sweep axis: the field that it stands for, and its quantity."""
 
-    field: tuple[str, str] | None  # None: members have no field of their own
+    field: tuple[str, str] | None  # None: members and distance have no field of their own
     quantity: Quantity
 
 
@@ -346,6 +350,7 @@ AXES: Mapping[str, Axis] = {
     "members": Axis(None, PROCESSES),
     "partitions": Axis(("topology", "partitions"), PARTITIONS),
     "producers": Axis(("topology", "producers"), PROCESSES),
+    "distance": Axis(None, DISTANCE),
     "batch": Axis(("batch", "send"), BATCH),
     "size": Axis(("payload", "size"), SIZE),
     "rate": Axis(("load", "rate"), RATE),

@@ -24,7 +24,7 @@ from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.faults import trial as faulted
 from bench.faults.inject import Ground
-from bench.faults.links import Links, Ways
+from bench.faults.links import ALL, Links, Ways
 from bench.guard import Guard
 from bench.histogram import Histogram, Slice
 from bench.placement import UNPINNED, Decision, Placement, assign, decide, pin, usable
@@ -64,7 +64,7 @@ def opened(
     ``endpoint``: what Python is given to be an endpoint (bench.calibration has one of its own). ``breaks``: faults will come that are not
     in this scenario: servers are made for them.
     """
-    breaks = breaks or any(point.workload.faults for point in scenario.points())
+    breaks = breaks or any(point.workload.faults or point.workload.distance_s is not None for point in scenario.points())
     status = "failed"
     not_run: list[dict[str, str]] = []
     try:
@@ -169,7 +169,7 @@ class Stage:
                 self._progress.say(f"{entry.variant.id}: ready")
 
     def _open(self, entry: Entry, load: Workload) -> Session:
-        led = any(fault.kind == "network" for fault in load.faults)
+        led = load.distance_s is not None or any(fault.kind == "network" for fault in load.faults)
         if entry.session is not None and led and entry.session.ways is None:
             self._close(entry)  # its endpoints are connected directly
         if entry.session is not None:
@@ -282,9 +282,15 @@ class Stage:
 
     def _raw(self, planned: Planned, entry: Entry, session: Session, server: Server | None) -> Raw:
         load, watch, idle = planned.point.workload, self._watcher(entry), self._idle(entry)
+        if load.distance_s is not None and session.ways is not None:  # anew for each trial: opening another session heals all links
+            session.ways.clear(ALL)
+            if load.distance_s:
+                session.ways.add(ALL, "latency", attributes={"latency": load.distance_s})
         if load.faults:
             beside = self._links.nodes() if self._links is not None and session.ways is not None else ()
             return faulted.run(session, planned.trial, load, Ground(server, session.ways, beside), watch=watch, idle=idle)
+        led = self._links.nodes() if self._links is not None and load.distance_s is not None else ()
+        idle += [node.pid for node in led if node.pid is not None]  # the proxy's CPU is the run's own, not a stranger's
         return session.trial(planned.trial, load, server.nodes if server else (), watch, idle)
 
     def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:

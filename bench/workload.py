@@ -13,6 +13,8 @@ from bench.faults import model
 from bench.faults.model import Fault
 
 ROUTINGS = ("key", "round-robin")
+DISTANCE_AXIS = "distance_s"
+"""What the axis `distance` is called in "point" of trial.json, where names have their unit."""
 SCHEDULES = ("constant", "poisson", "steps", "ramp", "bursts", "replay", "max", "closed")
 
 
@@ -73,6 +75,7 @@ class Workload:
     faults: tuple[Fault, ...] = ()  # what the runner breaks meanwhile
     poison_every: int = 0  # consumers never process the last of each so many of a producer's messages; 0 = none is poison
     poison_how: str = "requeue"  # what they do with it: "requeue" or "reject"
+    distance_s: float | None = None  # what a proxy adds to every connection, each way; None = no proxy
     key_table: str = ""  # of recorded keys: path of the keys by message of all producers (bench.scenario_load)
 
     @property
@@ -97,7 +100,7 @@ class Workload:
         Batch and ack cadence are in it because an adapter is made with them (adapters.base.Options). The size is not:
         the runner makes adapters for the largest size of the scenario.
         """
-        return (self.producers, self.groups, self.partitions, self.batch, self.ack_every)
+        return (self.producers, self.groups, self.partitions, self.batch, self.ack_every, self.distance_s)
 
     def at_rate(self, rate_per_s: float | None) -> Workload:
         """The same at another rate, None = as fast as it goes: Poisson and bursts stay what they are, all others become constant."""
@@ -150,7 +153,7 @@ class Point:
     """One value of each of a scenario's sweep axes, and the workload they make."""
 
     workload: Workload
-    axes: tuple[tuple[str, int], ...] = ()  # swept ones besides rate and size, which are always told
+    axes: tuple[tuple[str, float], ...] = ()  # swept ones besides rate and size, which are always told
 
     @property
     def rate_per_s(self) -> float | None:
@@ -167,16 +170,18 @@ class Point:
         load = self.workload
         schedule = {} if load.schedule in ("constant", "max") else {"schedule": load.schedule}
         payload = {} if load.bodies is None else {"payload": units.show_bodies(load.bodies.described())}
-        return {"rate_per_s": self.rate_per_s, **schedule, "size_b": self.size_b, **payload, **dict(self.axes)}
+        axes = {DISTANCE_AXIS if name == "distance" else name: value for name, value in self.axes}
+        return {"rate_per_s": self.rate_per_s, **schedule, "size_b": self.size_b, **payload, **axes}
 
     @property
     def label(self) -> str:
         """For people: "2,000/s, 256 B, 4 partitions"."""
         rate = _said(self.workload)
-        others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name != "batch"]
-        batches = [f"batches of {value}" for name, value in self.axes if name == "batch"]
+        told = {"batch": "batches of {}".format, "distance": lambda seconds: f"{units.show_duration(seconds)} away"}
+        others = [f"{value} {name[:-1] if value == 1 and name.endswith('s') else name}" for name, value in self.axes if name not in told]
+        others += [told[name](value) for name, value in self.axes if name in told]
         size = self.values().get("payload") or units.show_size(self.size_b)
-        return ", ".join([rate, str(size), *others, *batches])
+        return ", ".join([rate, str(size), *others])
 
 
 def _said(load: Workload) -> str:

@@ -75,7 +75,7 @@ class Hunt:
 
     variant: Variant
     load: Workload
-    axes: tuple[tuple[str, int], ...]
+    axes: tuple[tuple[str, float], ...]
     seen: dict[str, Any]  # its part of capacity.json
     until_ns: int | None = None
     failed: int = 0  # in a row
@@ -240,7 +240,7 @@ class Capacity:
         self._writer.save_data(result.FILE, self._data)
 
 
-def _places(scenario: Scenario) -> list[tuple[Workload, tuple[tuple[str, int], ...]]]:
+def _places(scenario: Scenario) -> list[tuple[Workload, tuple[tuple[str, float], ...]]]:
     """The scenario's workloads, each with its axes; those that differ only in their rates are one, at a rate that is not looked at."""
     return list({point.workload.at_rate(_ESTIMATE): point.axes for point in scenario.points()}.items())
 

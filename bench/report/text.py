@@ -83,6 +83,8 @@ def point_name(point: Mapping[str, Any]) -> str:
             words.append(str(value))
         elif name == "size_b" and "payload" in point:
             continue  # said better there
+        elif name == "distance_s":
+            words.append(f"{duration(value * 1e9)} away" if value else "through the proxy, at no distance")
         elif name == "size_b":
             words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
         else:

@@ -12,6 +12,7 @@ from bench import scenario
 from bench.errors import UsageError
 from bench.faults import model
 from bench.faults.model import Fault, Target, target_of
+from bench.report.text import point_name
 from bench.workload import Workload
 
 SHOP = """\
@@ -153,3 +154,17 @@ load: {{rate: 10/s}}
 timing: {{warmup: 1 s, measure: 9 s, drain: 5 s}}
 faults: {faults}
 """
+
+
+def test_distance_is_an_axis_that_needs_connections_of_its_own():
+    text = TIMED.format(faults="[]") + "sweep: {distance: [0 s, 200 us, 5 ms], rate: [10/s, 20/s]}\n"
+    points = scenario.parse(text.replace("load: {rate: 10/s}\n", ""), where="here").points()
+    assert [point.workload.distance_s for point in points[::2]] == [0.0, 0.0002, 0.005]
+    assert len({point.workload.wiring_key for point in points}) == 3
+    assert points[2].values() == {"rate_per_s": 10.0, "size_b": 64, "distance_s": 0.0002}
+    assert [point.label for point in points[::2]] == ["10/s, 64 B, 0 s away", "10/s, 64 B, 200 us away", "10/s, 64 B, 5 ms away"]
+    assert [point_name(point.values()) for point in points[1::2]] == [
+        "20.0/s, 64 B, through the proxy, at no distance", "20.0/s, 64 B, 200 µs away", "20.0/s, 64 B, 5.00 ms away",
+    ]  # fmt: skip
+    assert Workload.from_json(json.loads(json.dumps(points[2].workload.to_json()))) == points[2].workload
+    assert scenario.parse(TIMED.format(faults="[]"), where="here").points()[0].workload.distance_s is None
