@@ -12,7 +12,8 @@ bench: setup
 
 test: setup-dev
 	$(LOCK) $(MAKE) --no-print-directory lint
-	$(LOCK) $(PYTHON) -m pytest
+	$(LOCK) $(PYTHON) -m pytest tests/unit tests/test_*.py -n auto
+	$(LOCK) $(PYTHON) -m pytest tests --ignore tests/unit $(patsubst %,--ignore %,$(wildcard tests/test_*.py))
 
 # Lint, types, unit tests: no servers, under three minutes.
 check: setup-check lint

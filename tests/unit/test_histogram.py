@@ -171,7 +171,7 @@ def test_a_log_over_time_is_read_by_the_reference_and_merges_to_the_whole(tmp_pa
 
 
 @given(st.lists(st.integers(0, HIGHEST_NS), max_size=300), st.integers(1, 7))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_the_percentile_text_is_the_references(values, ticks):
     """All rows and the mean; the reference in Python writes its last lines a little differently from the one in Java, which tools know."""
     theirs = io.BytesIO()
