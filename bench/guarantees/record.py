@@ -137,17 +137,21 @@ class Record:
         """Nothing tried yet."""
         return cls(asked, [Tried(cell) for cell in asked.cells()])
 
-    def take(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Add the trials of a run that was cut off; UsageError where they are of other cells."""
+    def take(self, trials: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Add the trials of a run that was cut off; ``kept``: its `cells` (() = they stand as here), which may stand in another order.
+
+        UsageError where a trial is of a cell that is not here: another revision has other modes, timers or faults.
+        """
+        known = {one.cell.id: one for one in self.tried}
+        ids = [cell["id"] for cell in kept] or list(known)
+        owners = {number: cell["id"] for cell in kept for number in cell["trials"]}
         for trial in trials:
             place = trial["point"].get("cell")
-            if (
-                not isinstance(place, int)
-                or not 0 <= place < len(self.tried)
-                or trial["variant"]["id"] != self.tried[place].cell.variant.id
-            ):
+            by_place = ids[place] if isinstance(place, int) and 0 <= place < len(ids) else ""  # cut off before it was written down
+            one = known.get(owners.get(trial["trial"], by_place))
+            if one is None or trial["variant"]["id"] != one.cell.variant.id:
                 raise UsageError(f"trial {trial['trial']} is of no cell that this revision would try: begin anew, without --resume")
-            self.tried[place].take(trial)
+            one.take(trial)
 
     def to_json(self) -> Json:
         """As it lies on disk."""

@@ -162,6 +162,6 @@ def resumed(folder: Path) -> tuple[Record, RunWriter, list[dict[str, Any]]]:
                 what = ", ".join(f"{key} {before.get(key)}, now {here[name][key]}" for key in other)
                 raise Incompatible(f"{folder}: begun with another {name} ({what}): begin anew, without --resume")
     record = Record.of(Asked.from_json(data["asked"]))
-    record.take(opened.trials)
+    record.take(opened.trials, data["cells"])
     record.sittings = data["sittings"]
     return record, RunWriter.reopen(folder), opened.plan

@@ -407,6 +407,19 @@ def test_a_run_goes_on_from_its_trials(tmp_path):
         assert plan == [{"trial": 1}]
 
 
+def test_cells_may_stand_in_another_order_when_a_run_goes_on():
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "consumer-kill")
+    trial = made_trial(1, record, place)
+    record.take([trial])
+    before = json.loads(json.dumps(record.to_json()))["cells"]
+    again = Record.of(replace(ASKED, specs=("zeromq,mode=push-pull", "redis_pubsub")))
+    again.take([trial, trial | {"trial": 2}], before)
+    assert again.tried[place_of(again, "redis_pubsub", "consumer-kill")].judged.n == 4
+    with pytest.raises(UsageError, match="trial 1 is of no cell"):
+        Record.of(replace(ASKED, specs=("zeromq,mode=push-pull",))).take([trial], before)
+
+
 def test_a_run_of_another_machine_or_kind_is_not_gone_on_with(tmp_path):
     record = Record.of(ASKED)
     folder = kept(tmp_path, record)
