@@ -146,7 +146,7 @@ def _account(sent: dict[Ident, Sent], delivered: Deliveries, lane_of: LaneOf | N
         expired=_size(delivered.expired),
         refused=_size(delivered.refused),
         received_only=sum(len(received - seen[ident]) for ident, received in delivered.received.items()),
-        duplicated=sum(delivered.duplicated),
+        duplicated=delivered.duplicated,
         redelivered=delivered.causes.redelivered,
         duplicate_writes=delivered.causes.duplicate_writes,
         retried=delivered.causes.retried,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,22 +18,16 @@ _Who = tuple[int, Ident, int]
 """Consumer, (producer, epoch), between which cuts."""
 
 
-class _Table(NamedTuple):
-    """One group's deliveries in order, neighbours that continue one another joined: a list a column."""
-
-    who: list[_Who]
-    lane: list[int]
-    first: list[int]
-    size: list[int]
-    dense: list[bool]
-    row: list[int]  # of the (first) record, in its own journal
+_Row = tuple[_Who, int, int, int, bool, int]
+"""Deliveries that continue one another: whose, lane, first, size, whether dense, place of the (first) record in its own journal."""
+_AT_ONCE: Final = 1 << 16  # of these made into Python's objects at a time: millions of them would take more memory than all else
 
 
 class Deliveries:
     """Takes one group's deliveries. ``seen``, ``dead_lettered``, ``expired``, ``refused``: attempted, disjoint; ``received``: any of them.
 
     ``cuts``: times, ascending; what is repeated or out of order is counted apart for what came before the first of them, from the
-    first on, from the second on, ...: ``duplicated`` and ``reordered`` have one place more than there are cuts.
+    first on, from the second on, ...: ``reordered`` and ``causes.by_cut`` have one place more than cuts.
     """
 
     def __init__(self, sent: dict[Ident, Sent], lane_of: LaneOf | None, cuts: Sequence[int] = ()) -> None:
@@ -50,8 +44,8 @@ class Deliveries:
         self.refused = {ident: BitMap64() for ident in sent}
         self._orders: dict[tuple[int, Ident], Order] = {}
         self.corrupted = self.late = 0
-        self.causes = Causes()  # of all that is duplicated
-        self.duplicated = [0] * (len(cuts) + 1)
+        self.duplicated = 0
+        self.causes = Causes(by_cut=[0] * (len(cuts) + 1))  # of all that is duplicated
         self.reordered = [0] * (len(cuts) + 1)
 
     def take(self, sources: Sequence[ConsumerSource], trial: int) -> None:
@@ -87,16 +81,15 @@ class Deliveries:
 
     def _take(self, sources: Sequence[ConsumerSource], journals: Sequence[Records], chosen: Sequence[npt.NDArray[np.int64]]) -> None:
         rows, consumer, place = _ordered([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen)
-        table = _joined(rows, consumer, place, self._cuts, lanes_known=self._lane_of is not None)
         for source, records, places in zip(sources, journals, chosen, strict=True):
             self._compare_lanes(source.name, records.rows, places)
-        for who, lane, first, size, dense, row in zip(*table, strict=True):
+        for who, lane, first, size, dense, row in _joined(rows, consumer, place, self._cuts, lanes_known=self._lane_of is not None):
             if dense:
                 self._dense(who, lane, first, first + size)
             else:
                 records = journals[who[0]]
                 self._listed(who, records.sequences(row), records.lanes(row))
-        self.causes = told_apart(rows, lambda i: journals[consumer[i]].sequences(int(place[i])), self.twice)
+        self.causes = told_apart(rows, lambda i: journals[consumer[i]].sequences(int(place[i])), self.twice, self._cuts)
 
     def _choose(self, records: Records, trial: int) -> npt.NDArray[np.int64]:
         """Places of this trial's sound deliveries; what else was delivered is counted."""
@@ -181,7 +174,7 @@ class Deliveries:
             fresh[np.unique(sequences, return_index=True)[1]] = True
             fresh &= ~_among(sequences, again)
             extra = len(sequences) - int(np.count_nonzero(fresh))
-            self.duplicated[who[2]] += extra
+            self.duplicated += extra
             self.twice[ident].update(longs(sequences[~fresh]))
         self.seen[ident] = seen | expected if len(expected) > len(seen) else _added(seen, expected)
         order = self._order(who)
@@ -215,8 +208,8 @@ def _ordered(
 def _joined(
     rows: npt.NDArray[np.void], consumer: npt.NDArray[np.int64], place: npt.NDArray[np.int64], cuts: npt.NDArray[np.int64],
     *, lanes_known: bool,
-) -> _Table:  # fmt: skip
-    """Join neighbours that continue one another."""
+) -> Iterator[_Row]:  # fmt: skip
+    """Join neighbours that continue one another, in order."""
     first, count = rows["first"], rows["count"].astype(np.int64)
     dense = (rows["form"] == Form.RANGE) & ((rows["stride"] == 1) | (count == 1))
     joined = dense[1:] & dense[:-1] & (first[1:] == first[:-1] + count[:-1].astype(np.uint64)) & (consumer[1:] == consumer[:-1])
@@ -231,12 +224,10 @@ def _joined(
     # Joined over several lanes: lane_of says which.
     mixed = np.add.reduceat(np.concatenate(([False], joined & ~same_lane)).astype(np.int64), starts) > 0
     lane = np.where(mixed, ANY_LANE, rows["lane"][starts])
-    idents = zip(rows["producer"][starts].tolist(), rows["epoch"][starts].tolist(), strict=True)
-    return _Table(
-        who=list(zip(consumer[starts].tolist(), idents, slot[starts].tolist(), strict=True)),
-        lane=lane.tolist(),
-        first=first[starts].tolist(),
-        size=np.add.reduceat(count, starts).tolist(),
-        dense=dense[starts].tolist(),
-        row=place[starts].tolist(),
-    )
+    size = np.add.reduceat(count, starts)
+    for at in range(0, len(starts), _AT_ONCE):
+        part, some = starts[at : at + _AT_ONCE], slice(at, at + _AT_ONCE)
+        idents = zip(rows["producer"][part].tolist(), rows["epoch"][part].tolist(), strict=True)
+        who = zip(consumer[part].tolist(), idents, slot[part].tolist(), strict=True)
+        columns = (lane[some], first[part], size[some], dense[part], place[part])
+        yield from zip(who, *(column.tolist() for column in columns), strict=True)

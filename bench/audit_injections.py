@@ -3,8 +3,9 @@
 An injection reaches from its time to the time at which the group processes again after its heal. What was attempted in that time
 and is lost, unknown or recovered belongs to it; what was attempted after that was in flight when the next one hit, and belongs to the
 next (to the last where none follows). What a consumer had received, and nobody ever processed, belongs to the first injection after
-that receipt. A repeated delivery, or one out of order, follows its cause: it belongs to the latest injection before it, and to
-none where it came before the first. So sums over all injections are the account's own counts, but for those.
+that receipt. A repeated delivery belongs to the first injection after the delivery before it, which found the message not acknowledged;
+where there was none between the two, to the latest before it, as one out of order does; and to none where that came before the first
+injection. So sums over all injections are the account's own counts, but for those.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class _Group:
         return [
             InjectionCount(
                 in_flight=in_flight[i], received=in_hands[i], lost=lost[i], unknown=unknown[i], recovered=recovered[i],
-                duplicated=delivered.duplicated[i + 1], reordered=delivered.reordered[i + 1], first_after_ns=again[i],
+                duplicated=delivered.causes.by_cut[i + 1], reordered=delivered.reordered[i + 1], first_after_ns=again[i],
                 gap_ok_ns=self._gap(self._confirmed_ns, i), gap_processed_ns=self._gap(self._processed_ns, i),
             )
             for i in range(n)

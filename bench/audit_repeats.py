@@ -7,8 +7,8 @@ written twice, by a client that tried again. The redelivered flag: delivered aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
@@ -34,32 +34,39 @@ class Causes:
     redelivered: int = 0
     duplicate_writes: int = 0
     cause_unknown: int = 0
+    by_cut: list[int] = field(default_factory=list)  # all of them: before the first cut, then by the cut that they belong to
 
 
-def told_apart(rows: npt.NDArray[np.void], sequences: Sequences, twice: dict[Ident, BitMap64]) -> Causes:
-    """Tell the repeated deliveries of the messages ``twice`` apart. ``rows``: all deliveries' records (bench.journal.RECORD), in order."""
-    causes = Causes()
+def told_apart(
+    rows: npt.NDArray[np.void], sequences: Sequences, twice: dict[Ident, BitMap64], cuts: Sequence[int] | npt.NDArray[np.int64] = ()
+) -> Causes:
+    """Tell the repeated deliveries of the messages ``twice`` apart. ``rows``: all deliveries' records (bench.journal.RECORD), in order.
+
+    ``cuts``: times, ascending. A repeat belongs to the first cut after the delivery before it, which found the message delivered and
+    not acknowledged; where there is none between the two, to the latest before it.
+    """
+    causes = Causes(by_cut=[0] * (len(cuts) + 1))
     for ident, repeated in twice.items():
         if not repeated:
             continue
         own = np.flatnonzero((rows["producer"] == ident[0]) & (rows["epoch"] == ident[1]))
         members = iter(repeated)
         while len(wanted := np.fromiter(islice(members, _AT_ONCE), np.uint64)):
-            _tell(causes, _deliveries(rows, own, sequences, wanted))
+            _tell(causes, _deliveries(rows, own, sequences, wanted), np.asarray(cuts, np.int64))
     return causes
 
 
 def _deliveries(
     rows: npt.NDArray[np.void], own: npt.NDArray[np.int64], sequences: Sequences, wanted: npt.NDArray[np.uint64]
 ) -> list[Column]:  # fmt: skip
-    """All deliveries of the messages ``wanted`` (ascending), in order: which of them, attempt, flag, position + 1 (0 = not known)."""
+    """All deliveries of the messages ``wanted`` (ascending), in order: which of them, attempt, flag, position + 1 (0 = not known), time."""
     parts = [np.concatenate(columns) for columns in zip(*_found(rows, own, sequences, wanted), strict=True)]
     message, row, offset = parts[0], parts[1], parts[2]
     order = np.lexsort((offset, row, message))
     message, row, offset = message[order], row[order], offset[order]
     form, aux = rows["form"][row], rows["aux"][row]
     position = np.where((form == Form.RANGE) & (aux > 0), aux + offset.astype(np.uint64), np.uint64(0))
-    return [message, rows["attempt"][row], rows["flags"][row] & REDELIVERED != 0, position]
+    return [message, rows["attempt"][row], rows["flags"][row] & REDELIVERED != 0, position, rows["t_last"][row]]
 
 
 def _found(
@@ -81,9 +88,9 @@ def _found(
         yield np.searchsorted(wanted, numbers[offset]), np.full(len(offset), i), offset
 
 
-def _tell(causes: Causes, deliveries: list[Column]) -> None:
+def _tell(causes: Causes, deliveries: list[Column], cuts: npt.NDArray[np.int64]) -> None:
     """Count the deliveries of some messages, all of each, sorted by message and in order."""
-    message, attempt, flag, position = deliveries
+    message, attempt, flag, position, time = deliveries
     starts = np.flatnonzero(np.concatenate(([True], message[1:] != message[:-1])))
     again = np.ones(len(message), dtype=bool)
     again[starts] = False
@@ -98,6 +105,10 @@ def _tell(causes: Causes, deliveries: list[Column]) -> None:
     causes.redelivered += int(np.count_nonzero(redelivered | rest & flag))
     causes.duplicate_writes += int(np.count_nonzero(written))
     causes.cause_unknown += int(np.count_nonzero(rest & ~flag))
+    places = np.flatnonzero(again)
+    latest, following = np.searchsorted(cuts, time[places], side="right"), np.searchsorted(cuts, time[places - 1], side="right")
+    for cut, count in enumerate(np.bincount(np.where(following < latest, following + 1, latest)).tolist()):
+        causes.by_cut[cut] += count
 
 
 def _new(message: Column, value: Column) -> npt.NDArray[np.bool_]:

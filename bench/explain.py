@@ -20,7 +20,7 @@ from pyroaring import BitMap64
 from bench import store
 from bench.audit_repeats import told_apart
 from bench.errors import UsageError
-from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, Form, Kind, Records, read
+from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, REFUSED, Form, Kind, Records, read
 
 Json = Mapping[str, Any]
 _ODD = (("lost_ids", "lost"), ("duplicated_ids", "repeated"), ("reordered_ids", "out of order"), ("unknown_ids", "unknown"))
@@ -237,6 +237,8 @@ class _Judge:
         if self._fate() == "fail":
             return "refused, and never processed: nothing odd."
         received = self._of(Kind.RECEIVED)
+        if received and received[-1].row["flags"] & REFUSED:
+            return f"given back on purpose by {received[-1].who} (poison), and never processed; not a loss by the system."
         held = f"; {received[-1].who} had received it {_span(received[-1].t_ns - sent_ns)} after it was sent" if received else ""
         when = received[-1].t_ns if received else sent_ns
         if self._fate() == "info":
@@ -251,10 +253,10 @@ class _Judge:
         processed, ident = self._processed, self._ident
         rows, repeated = np.array([one.row for one in processed]), BitMap64([ident.sequence])
         causes = told_apart(rows, lambda i: processed[i].records.sequences(processed[i].place), {(ident.producer, ident.epoch): repeated})
-        told = ", ".join(f"{count} x {_CAUSES[name]}" for name, count in asdict(causes).items() if count)
+        told = ", ".join(f"{count} x {_CAUSES[name]}" for name in _CAUSES if (count := getattr(causes, name)))
         last = self._processed[-1]
         who = f"by {self._processed[0].who}, at last by {last.who} {_span(last.t_ns - self._processed[0].t_ns)} later"
-        return f"processed {len(self._processed)} times: first {who} ({told}){self._before(last.t_ns)}."
+        return f"processed {len(self._processed)} times: first {who} ({told}){self._before(last.t_ns, processed[-2].t_ns)}."
 
     # ---- which fault
 
@@ -276,10 +278,14 @@ class _Judge:
                 return f"; {name} came {_span(begun - t_ns)} after that"
         return ""
 
-    def _before(self, t_ns: int) -> str:
-        """The latest fault before a time."""
-        past = [(name, begun) for begun, _, name in self._faults() if begun <= t_ns]
-        return f"; {past[-1][0]} came {_span(t_ns - past[-1][1])} before that" if past else ""
+    def _before(self, t_ns: int, since_ns: int | None = None) -> str:
+        """The first fault since another time (as bench.audit_repeats has it), else the latest before this one."""
+        past = [one for one in self._faults() if one.begun_ns <= t_ns]
+        since = [one for one in past if since_ns is not None and one.begun_ns > since_ns]
+        if not past:
+            return ""
+        fault = since[0] if since else past[-1]
+        return f"; {fault.name} came {_span(t_ns - fault.begun_ns)} before that"
 
 
 def _span(ns: int) -> str:

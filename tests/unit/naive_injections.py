@@ -82,16 +82,19 @@ class _Group:
 
     def repeats(self):
         """(what, injection) of each delivery that was repeated or out of order; those before the first have none."""
-        found, seen, highest = [], set(), {}
+        found, before, highest = [], {}, {}
         for _, member, place, _, row, _ in self.merged:
             ident, scope = _ident(row), (member, *row[:3])
             if ident not in self.fates:
                 continue
-            begun = [i for i, (begin, _) in enumerate(self.injections) if begin <= self.members[member][place].t]
-            what = "duplicated" if ident in seen else "reordered" if highest.get(scope, -1) > row[5] else ""
-            if what and begun:
-                found.append((what, begun[-1]))
-            seen.add(ident)
+            t = self.members[member][place].t
+            begun = [i for i, (begin, _) in enumerate(self.injections) if begin <= t]
+            if ident in before:
+                since = [i for i in begun if self.injections[i][0] > before[ident]]
+                found += [("duplicated", i) for i in since[:1] or begun[-1:]]
+            elif highest.get(scope, -1) > row[5]:
+                found += [("reordered", i) for i in begun[-1:]]
+            before[ident] = t
             highest[scope] = max(highest.get(scope, -1), row[5])
         return found
 

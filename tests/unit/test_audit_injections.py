@@ -63,10 +63,11 @@ def test_what_a_consumer_had_received_and_did_not_process_belongs_to_the_next_fa
     assert [(one["lost"], one["received"]) for one in counts] == [(0, 0), (10, 10)]
 
 
-def test_repeats_belong_to_the_fault_before_them(tmp_path):
-    done = [*DONE, ten(Kind.PROCESSED, 1, 47), ten(Kind.PROCESSED, 1, 67)]
-    counts = one_group(tmp_path, [Injection(45, 46), Injection(66, 67)], done=sorted(done, key=lambda event: event.t))
-    assert [one["duplicated"] for one in counts] == [10, 10]
+def test_a_repeat_belongs_to_the_fault_that_found_it_not_acknowledged(tmp_path):
+    """Also where the restarted consumer was killed again before it got anything: the second fault is not the cause."""
+    done = sorted([*DONE, ten(Kind.PROCESSED, 1, 67), ten(Kind.PROCESSED, 6, 95), ten(Kind.PROCESSED, 6, 96)], key=lambda event: event.t)
+    counts = one_group(tmp_path, [Injection(22, 23), Injection(60, 61), Injection(94, 94)], done=done)
+    assert [one["duplicated"] for one in counts] == [10, 0, 20]
 
 
 def test_a_repeat_before_the_first_fault_belongs_to_none(tmp_path):

@@ -7,6 +7,7 @@ import json
 import audit_examples
 import pytest
 
+from benchmarks import scale_audit
 from benchmarks.evidence import audit, common
 
 
@@ -57,3 +58,13 @@ def test_a_wrong_command_line_is_refused(words):
     with pytest.raises(SystemExit) as ended:
         audit.main(words)
     assert ended.value.code == 2
+
+
+def test_the_accountant_at_scale_is_held_to_what_was_made(tmp_path):
+    scale_audit.make(tmp_path, 200_000, 200, 300, 2)
+    found = scale_audit.account(tmp_path, 200_000, 2)
+    assert found["right"]
+    assert found["lost"] in range(190, 201)
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    (tmp_path / "truth.json").write_text(json.dumps(truth | {"lost": truth["lost"] + 1}))
+    assert not scale_audit.account(tmp_path, 200_000, 2)["right"]

@@ -10,7 +10,7 @@ import pytest
 from bench import cli, store
 from bench.errors import UsageError
 from bench.explain import as_text, explain
-from bench.journal import ALL, REDELIVERED, Kind, Writer
+from bench.journal import ALL, REDELIVERED, REFUSED, Kind, Writer
 
 GO_NS = 1_000_000_000_000
 MS = 1_000_000
@@ -45,6 +45,7 @@ CAME = [
     (Kind.PROCESSED, 26, [11], GROUP | {"position": 90}),
     (Kind.PROCESSED, 27, [0], GROUP | {"attempt": 1}),
     (Kind.ACKED, 28, range(3), GROUP),
+    (Kind.RECEIVED, 29, [12], GROUP | {"flags": REFUSED}),
 ]
 DEAD = [(Kind.DEAD, 900, [7], GROUP)]
 FAULTS = [
@@ -110,6 +111,7 @@ def test_a_lost_message_is_chosen_and_told(made):
         (16, "refused, and never processed: nothing odd."),
         (17, "recovered: nobody said what became of it, yet it was processed once by consumer.orders.0, 6.0 ms after it was sent"),
         (18, "unknown: nobody said what became of it, and it was never processed; kill consumer.orders.0 came 4.5 ms after that."),
+        (12, "given back on purpose by consumer.orders.0 (poison), and never processed; not a loss by the system."),
         (99, "unexpected: delivered, and nobody in this trial attempted it."),
     ],
 )
