@@ -198,6 +198,8 @@ class ConsumerRole(_Role):
             self._loop.prepare(Workload.from_json(message["workload"]), int(message["trial"]))
             self._active = True
             return {"is": "prepared", "position": self._writer.position}
+        elif verb == "rest":  # others are measured now: ten polls a second keep leases and heartbeats
+            self._active = False
         elif verb == "go":
             self._go(int(message["at"]))
         elif verb == "progress":
