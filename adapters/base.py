@@ -150,3 +150,10 @@ class DeadLetters(Protocol):
     """What an adapter has besides, in a mode with capabilities.dead_letters."""
 
     def dead_letters(self, wiring: Wiring, group: str) -> Sequence[bytes]: ...  # takes out what lies there now, in any order
+
+
+class HasDepth(Protocol):
+    """What an adapter may have besides, where its system can be asked; the harness looks whether the method is there."""
+
+    # Messages that the system still holds for a group: ready, and delivered but not acknowledged. None = it cannot say.
+    def depth(self, wiring: Wiring, group: str) -> int | None: ...  # asks anew at each call; raises adapters.errors

@@ -5,7 +5,7 @@ the key) chooses the partition, which is also how the harness routes by key. Wit
 the partition is given. ``tuned`` always gives the partition and lingers for batches of up to 512 KiB.
 
 The sending side is adapters/kafka_sender.py and, with transactions, kafka_transactions.py; the receiving side, with its
-commits, kafka_receiver.py.
+commits, kafka_receiver.py; what a group has not committed yet is counted by kafka_depth.py.
 
 kafka-python serves its connections in threads of its own: outcomes come from there, pump() is a plain wait, and it
 reconnects by itself, silently. A lost connection is seen here as a fall of its metric ``connection-count`` between two
@@ -32,6 +32,7 @@ from adapters.base import Options, Outcomes, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Support
 from adapters.errors import BadSetting
 from adapters.kafka_client import BOOTSTRAP_MS, translated
+from adapters.kafka_depth import held_for
 from adapters.kafka_modes import MODES, way_of
 from adapters.kafka_receiver import BEFORE_S, Receiver
 from adapters.kafka_sender import PAYLOAD_BYTES_MAX, Sender
@@ -147,6 +148,11 @@ class KafkaAdapter:
         with translated(wiring["servers"]):
             client = KafkaConsumer(bootstrap_servers=list(wiring["servers"]), group_id=wiring["groups"][group], **self._consumer)
             return Receiver(client, wiring["topic"], before=self._way.commits_before)
+
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Messages between a group's committed offsets and the end of each partition (adapters/kafka_depth.py). Raises Unreachable."""
+        with translated(wiring["servers"]):
+            return held_for(wiring, group, transactional=self._way.transactional)
 
     def redelivery_s(self) -> float:
         """How long, by the settings in force, what a dead or silent client held may stay out of everybody's reach.

@@ -147,6 +147,12 @@ class Memory:
             raise Refused(f"memory: no group {group!r} in this run; it has: {', '.join(hub.cursors)}")
         return MemoryConsumer(hub, group)
 
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Messages that a group has not acknowledged. Raises Unreachable as producer() does."""
+        hub = hub_of(wiring)
+        with hub.changed:
+            return sum(log.base + len(log.messages) - cursor.acknowledged for log, cursor in zip(hub.logs, hub.cursors[group], strict=True))
+
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """The capacity counts on both sides: it is the one queue between them."""
         return {"producer": dict(self._settings), "consumer": dict(self._settings)}

@@ -710,6 +710,14 @@ class RabbitAdapter:
                 found.append(got[2])
         return found
 
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Messages *ready* in a group's queues (passive queue.declare); AMQP does not tell what a consumer has not acknowledged.
+
+        Of that only the management plugin knows, which is not on. Raises Unreachable, Refused.
+        """
+        with self._admin(wiring) as channel:
+            return sum(int(channel.queue_declare(queue, passive=True).method.message_count) for queue in wiring["groups"][group]["queues"])
+
     def redelivery_s(self) -> float:
         """How long the server may take to see that a consumer is gone whose socket stays open: two heartbeat intervals, 0 = no timer."""
         if not self.capabilities.acks:

@@ -19,7 +19,8 @@ streams nor groups: both are made anew, which is told as an "error" event. Nothi
 then what nobody has read goes too.
 
 Sources: https://redis.io/docs/latest/develop/data-types/streams/ , https://redis.io/docs/latest/commands/xreadgroup/ ,
-https://redis.io/docs/latest/commands/xautoclaim/ , https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
+https://redis.io/docs/latest/commands/xautoclaim/ , https://redis.io/docs/latest/commands/xinfo-groups/ ,
+https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
 """
 
 from __future__ import annotations
@@ -167,6 +168,25 @@ class RedisStreams:
     def redelivery_s(self) -> float:
         """How long what a dead consumer held can lie until another member takes it; 0 in mode noack."""
         return 1.5 * self._settings["min_idle_time"] / 1000 if self.capabilities.acks else 0.0
+
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Entries that a group was not handed yet (XINFO GROUPS: lag) and that it has not acknowledged (pending), of all streams.
+
+        None where the server does not know the lag (before Redis 7; after entries were deleted), or no such group any more.
+        Raises Unreachable, Refused.
+        """
+        held = 0
+        with translated(wiring):
+            client = self._client(wiring)
+            try:
+                for stream in wiring["streams"]:
+                    known = next((one for one in client.xinfo_groups(stream) if one["name"] == group.encode()), {})
+                    if known.get("lag") is None:
+                        return None
+                    held += int(known["lag"]) + int(known["pending"])
+            finally:
+                client.close()
+        return held
 
     def _client(self, wiring: Wiring) -> redis.Redis:
         chosen = {name: value for name, value in self._settings.items() if name not in ("min_idle_time", "maxlen")}

@@ -157,6 +157,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "read_timeout": (0.1, 3600),
     "total_max_attempts": (1, 20),
 }
+_DEPTH = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 _JOIN_S = 5.0  # longest that close() waits for calls under way beyond their own long poll
 
 
@@ -217,6 +218,17 @@ class Sqs:
                 entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(messages)]
                 client.delete_message_batch(QueueUrl=url, Entries=entries)
         return taken
+
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Messages in a group's queue: visible, in flight and delayed; each of the three is approximate, as SQS says.
+
+        Raises Unreachable, Refused.
+        """
+        with _translated(wiring):
+            client = self._client(wiring, threads=1)
+            url = client.get_queue_url(QueueName=wiring["queues"][group])["QueueUrl"]
+            found = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_DEPTH))["Attributes"]
+            return sum(int(found[name]) for name in _DEPTH)
 
     def redelivery_s(self) -> float:
         """How long a message stays with a consumer that has died."""

@@ -146,6 +146,7 @@ def _add_guarantees(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--quick", action="store_true", help="a dozen cells on what starts fast, under 3 minutes")
     verb.add_argument("--time", metavar="TIME", help="begin no trial after this time, such as 90min; every cell has been tried by turns")
     verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
+    verb.add_argument("--keep-evidence", action="store_true", help="keep the journals of trials without a surprise, too (for explain)")
 
 
 def _add_explain(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from pyroaring import BitMap64
 from bench import store
 from bench.audit_repeats import told_apart
 from bench.errors import UsageError
-from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, REFUSED, Form, Kind, Records, read
+from bench.journal import ALL, CANARY, CORRUPT, REDELIVERED, REFUSED, Form, Kind, Records, read, segment_path
 
 Json = Mapping[str, Any]
 _ODD = (("lost_ids", "lost"), ("duplicated_ids", "repeated"), ("reordered_ids", "out of order"), ("unknown_ids", "unknown"))
@@ -117,6 +117,9 @@ def explain(run: store.Run, number: int, message: str | None = None) -> Life:
     if not folder.is_dir():
         told = "committed references leave the journals out, so ask where it was measured"
         raise UsageError(f"{folder} is not there: {told}")
+    if run.run.get("kind") == "guarantees" and not any(segment_path(folder, part["name"], "rec", 0).exists() for part in trial["evidence"]):
+        told = "`brokerbench guarantees` keeps those of trials with a surprise, undetermined and failed ones; --keep-evidence keeps all"
+        raise UsageError(f"{folder}: the journals of trial {number} were removed, as nothing in it surprised: {told}")
     ident, why = (Ident.parse(message), "asked for") if message is not None else _first_odd(trial, number)
     found = sorted(_records(trial, folder, ident), key=lambda one: one.t_ns)
     if not found:
@@ -132,8 +135,8 @@ def _first_odd(trial: Json, number: int) -> tuple[Ident, str]:
     for key, why in _ODD:
         for account in trial["audit"].values():
             if account.get(key):
-                late = key == "lost_ids" and account["lost"] is None
-                return Ident(*account[key][0]), "not delivered by the drain's deadline" if late else why
+                open_ = key == "lost_ids" and account.get("undelivered")
+                return Ident(*account[key][0]), "not delivered when the drain ended" if open_ else why
     raise UsageError(f"trial {number}: nothing in it is lost, repeated, out of order or unknown; name a message: --message 0:0:499")
 
 
@@ -193,7 +196,7 @@ class _Judge:
     """Says in one sentence what became of a message for one group."""
 
     def __init__(self, trial: Json, found: Sequence[_Record], index: int, name: str, ident: Ident) -> None:
-        self._trial, self._ident = trial, ident
+        self._trial, self._ident, self._name = trial, ident, name
         self._account: Json = trial["audit"].get(name, {})
         self._go_ns = trial["go_ns"]
         self._own = [one for one in found if one.row["group"] in (ALL, index)]
@@ -244,10 +247,21 @@ class _Judge:
         if self._fate() == "info":
             return f"unknown: nobody said what became of it, and it was never processed{held}{self._near(when)}. Not counted as lost."
         account = self._account
-        word = "lost" if account.get("lost") is not None else "not there when the drain's deadline passed"
+        word = self._missing()
         told = f"acknowledged {_span(self._of(Kind.OK)[0].t_ns - sent_ns)} after it was sent and never processed{held}{self._near(when)}"
         meant = f" Acknowledged means: {account['persistence']}, copies: {account['copies']}." if "persistence" in account else ""
         return f"{word}: {told}.{meant}"
+
+    def _missing(self) -> str:
+        """What an acknowledged message is that was never processed."""
+        account = self._account
+        if not account.get("undelivered"):
+            return "lost"
+        held = ((self._trial.get("depth") or {}).get(self._name) or (None, None))[1]
+        if not held:
+            return "not there when the drain's deadline passed"
+        either = "lost or, as others of its group are," if account.get("lost") else "not lost and not delivered:"
+        return f"{either} held by the broker still, which had {held:,} messages for this group"
 
     def _again(self) -> str:
         processed, ident = self._processed, self._ident

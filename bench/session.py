@@ -94,6 +94,7 @@ class Raw:
     faults: list[dict[str, Any]] = field(default_factory=list)  # "faults" of trial.json, as far as the runner saw them
     tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
     dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
+    depth: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)  # of groups that miss something: bench.faults.depth
 
 
 class Session:
@@ -365,6 +366,19 @@ class Session:
             return ()
         with own_errors():
             return self._letters.collect(trial, wanted, deadline_ns, watch)
+
+    def depth(self, group: str) -> int | None:
+        """Ask the system how many messages it still holds for a group; None where it cannot say or does not answer."""
+        asked = getattr(self.adapter, "depth", None)
+        if asked is None:
+            return None
+        try:
+            with own_errors():
+                held: int | None = asked(self._wiring, group)
+        except (AdapterError, AdapterBug, OSError) as error:  # it may be down for good: then journals alone decide
+            self.events.append({"who": f"group {group}", "t_ns": now_ns(), "kind": "depth", "detail": f"cannot be asked: {error}"})
+            return None
+        return held
 
     # ---- closing
 

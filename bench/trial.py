@@ -98,7 +98,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "faults": [],
-        "phases": None, "redelivery_s": None, "evidence": [],
+        "phases": None, "redelivery_s": None, "depth": None, "evidence": [],
     }  # fmt: skip
 
 
@@ -136,9 +136,10 @@ def complete(
     trial["audit"] = _audits(trial, raw, session, workload, sources)
     if raw.faults:
         trial["redelivery_s"] = redelivery_s(session.adapter)
+        trial["depth"] = {group: list(asked) for group, asked in raw.depth.items()} or None
         trial["faults"] = injections(
             raw.faults, sources.senders, sources.receivers, trial=trial["trial"], groups=[name for name, _ in workload.groups],
-            go_ns=raw.go_ns, lane_of=sources.lane_of,
+            go_ns=raw.go_ns, lane_of=sources.lane_of, open_groups={name for name, row in trial["audit"].items() if "undelivered" in row},
         )  # fmt: skip
         trial["phases"] = _phases(trial, raw, workload, sources)
     trial["findings"] = findings.of_trial(trial)
@@ -272,20 +273,28 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
     ordered = session.adapter.capabilities.order_delivered
     if workload.faults and session.adapter.capabilities.assignment is Assignment.SHARED:
         ordered = False  # what a broken consumer had goes back to the queue, behind what others have had since: no system promises more
-    return {name: _audited(one, foreign[name], raw, session, ordered=ordered) for name, one in found.items()}
+    return {
+        name: _audited(replace(one, unexpected=one.unexpected + foreign[name]), raw, raw.depth.get(name, (None, None))[1] or 0, session,
+                       ordered=ordered)
+        for name, one in found.items()
+    }  # fmt: skip
 
 
-def _audited(one: GroupAudit, foreign: int, raw: Raw, session: Session, *, ordered: bool) -> dict[str, Any]:
+def _audited(one: GroupAudit, raw: Raw, held: int, session: Session, *, ordered: bool) -> dict[str, Any]:
+    """An account with its verdict; ``held``: messages that the system said it still holds for the group after the drain."""
     mode = session.adapter.mode
-    one = replace(one, unexpected=one.unexpected + foreign)
     row = asdict(one) | {"persistence": mode.persistence.value, "copies": mode.copies}
     word, why = verdict(one, mode.delivery.value, ordered)
     reasons = list(why)
-    if one.lost and raw.still_moving:  # late, not lost: nobody can say at the deadline
-        others = verdict(replace(one, lost=0), mode.delivery.value, ordered)
+    # Late or stuck, not lost. Which messages the broker holds is not known, only how many: the rest of them is gone for certain.
+    undelivered = one.lost if raw.still_moving else min(one.lost, held)
+    if undelivered:
+        gone = one.lost - undelivered
+        others = verdict(replace(one, lost=gone), mode.delivery.value, ordered)
         word = "violated" if others.word == "violated" else "undetermined"
-        reasons = [*others.reasons, "messages still arrived when the drain deadline passed"]
-        row |= {"undelivered": one.lost, "lost": None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
+        stuck = f"{undelivered:,} messages were not delivered, and {held:,} lay with the broker when the trial had drained"
+        reasons = [*others.reasons, "messages still arrived when the drain deadline passed" if raw.still_moving else stuck]
+        row |= {"undelivered": undelivered, "lost": gone or None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
     return row | {"verdict": word, "reasons": reasons}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,12 @@ def one_each(reports: Sequence[Mapping[str, Any]], names: Sequence[str], kept: S
 
 def injections(
     faults: Sequence[dict[str, Any]], senders: Sequence[Source], receivers: Sequence[ConsumerSource], *,
-    trial: int, groups: Sequence[str], go_ns: int, lane_of: LaneOf,
+    trial: int, groups: Sequence[str], go_ns: int, lane_of: LaneOf, open_groups: Collection[str] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return "faults" of trial.json: ``faults`` with what the journals say of each that was injected, in the order of time."""
+    """Return "faults" of trial.json: ``faults`` with what the journals say of each that was injected, in the order of time.
+
+    ``open_groups``: those of which nobody can say what is lost and what is only late or stuck: "lost" is null there.
+    """
     rows = sorted(faults, key=lambda row: (row["injected_s"] is None, row["injected_s"] or 0.0))
     known = [row for row in rows if row["injected_s"] is not None]
 
@@ -122,7 +125,7 @@ def injections(
         again = [one.first_after_ns for name, one in counts.items() if not hit or name == hit]
         row["recovered_s"] = None if None in again else (max(t for t in again if t is not None) - go_ns) / 1e9
         row["in_flight"] = {name: one.in_flight for name, one in counts.items()}
-        row["counts"] = {name: _told(asdict(one)) for name, one in counts.items()}
+        row["counts"] = {name: _told(asdict(one)) | ({"lost": None} if name in open_groups else {}) for name, one in counts.items()}
     empty: dict[str, Any] = {"recovered_s": None, "in_flight": {}, "counts": {}}
     return [row if "counts" in row else row | empty for row in rows]
 

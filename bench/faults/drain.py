@@ -3,17 +3,19 @@
 Drained is a trial in which every acknowledged message is processed in every group, and the timers have gone by (at most ten seconds of
 them) after which a broker may deliver again what was not acknowledged to it: the duplicates of a consumer's death come then. Where
 messages are missing, the timers go by whole, counted from the last heal, before anything is lost:
-a new consumer of the same group has to claim what may be pending; what does not come even so, and in quiet, is lost.
+a new consumer of the same group has to claim what may be pending. What does not come even so, and in quiet, the broker is asked for
+(bench.faults.depth): what it does not hold either is lost, and what it holds is waited for until the deadline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from adapters.base import Adapter
 from bench.clock import now_ns, sleep_until
 from bench.faults.cast import Actor, Cast
+from bench.faults.depth import Depth, ask_twice
 from bench.faults.tally import Tally
 
 _POLL_NS = 50_000_000
@@ -27,10 +29,14 @@ _PROGRESS_NS = 10_000_000_000  # at least so long after the timers, whatever the
 
 @dataclass(frozen=True)
 class Drained:
-    """How it ended: when the last message came (None: some never came), and whether they still came at the deadline."""
+    """How it ended: when the last message came (None: some never came), and whether they still came at the deadline.
+
+    ``depth``: of each group that misses something, what the broker said it still holds.
+    """
 
     last_ns: int | None
     moving: bool
+    depth: Mapping[str, Depth] = field(default_factory=dict)
 
 
 def redelivery_s(adapter: Adapter) -> float:
@@ -64,18 +70,29 @@ def drain(cast: Cast, tally: Tally, healed_ns: int, deadline_ns: int, watch: Cal
                 return Drained(moved, moving=False)
         elif quiet_ns >= _QUIET_NS and now >= patient_ns:
             if claimed:
-                return Drained(None, moving=False)
-            _claim(cast, missing, watch)
-            claimed, moved = True, now_ns()
-            patient_ns = moved + _CLAIM_NS
+                depth = ask_twice(cast.session, _without(cast, missing), watch)
+                if tally.update():
+                    moved = now_ns()
+                elif not any(one.held or one.moving for one in depth.values()):
+                    return Drained(None, moving=False, depth=depth)
+                patient_ns = now_ns() + _QUIET_NS  # what it holds may come yet
+            else:
+                _claim(cast, _without(cast, missing), watch)
+                claimed, moved = True, now_ns()
+                patient_ns = moved + _CLAIM_NS
         if now > deadline_ns:
-            return Drained(None, moving=quiet_ns < _QUIET_NS)
+            depth = ask_twice(cast.session, _without(cast, missing), watch)
+            return Drained(None, moving=quiet_ns < _QUIET_NS or any(one.moving for one in depth.values()), depth=depth)
         sleep_until(now + _POLL_NS)
 
 
-def _claim(cast: Cast, missing: Sequence[int], watch: Callable[[], None]) -> None:
-    """Have a new consumer take the place of one member of each group that misses something."""
-    groups = [name for (name, _), count in zip(cast.workload.groups, missing, strict=True) if count]
+def _without(cast: Cast, missing: Sequence[int]) -> list[str]:
+    """Return the groups that miss something."""
+    return [name for (name, _), count in zip(cast.workload.groups, missing, strict=True) if count]
+
+
+def _claim(cast: Cast, groups: Sequence[str], watch: Callable[[], None]) -> None:
+    """Have a new consumer take the place of one member of each group."""
     old: list[Actor] = []
     for group in groups:
         old += [actor for actor in cast.now("consumer") if actor.journal.group == group][:1]

@@ -81,6 +81,11 @@ class _Trial:
         self._await_producers(deadline + int((load.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         cast.reports("producer")
         drained = drain(cast, self._tally, self._injector.healed_ns or end, deadline, watch)
+        session.events += [
+            {"who": f"group {group}", "t_ns": now_ns(), "kind": "depth", "detail": depth.said}
+            for group, depth in drained.depth.items()
+            if depth.said
+        ]
         given_back = dict(zip((name for name, _ in load.groups), self._tally.refused(), strict=True))
         dead = session.dead_letters(cast.trial, given_back, max(deadline, now_ns() + _DEAD_NS), watch)
         cast.reports("consumer")
@@ -100,6 +105,7 @@ class _Trial:
             faults=[one.row(go) for one in self._injector.injections],
             tick_s=load.tick_s,
             dead=dead,
+            depth=drained.depth,
         )
 
     def _until(self, until_ns: int, watch: Callable[[], None]) -> None:

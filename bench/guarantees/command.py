@@ -31,7 +31,8 @@ def main(args: argparse.Namespace) -> int:
         record, writer = run.begin(_asked(args), args.results, command=shlex.join(["brokerbench", *args.argv]))
         plan = []
     progress = Progress(quiet=args.json)
-    return tried(Guarantees(record, writer, progress, plan, time_s=time_s), progress, as_json=args.json)
+    here = Guarantees(record, writer, progress, plan, time_s=time_s, keep_evidence=args.keep_evidence)
+    return tried(here, progress, as_json=args.json)
 
 
 def tried(here: Guarantees, progress: Progress, *, as_json: bool) -> int:

@@ -17,7 +17,7 @@ def injections(trial: Json) -> list[Injection]:
     """Those that a trial carried out, in its order; of a trial without faults one, which nothing was done to."""
     if trial["status"] != "ok":
         return []
-    open_ = any(row["verdict"] == "undetermined" for row in trial["audit"].values())
+    open_ = any(row["verdict"] == "undetermined" or row.get("undelivered") for row in trial["audit"].values())
     if not trial["workload"].get("faults"):
         sent = sum(row["sent"] for row in trial["audit"].values())
         return [Injection(trial["trial"], "", sent, counts=_totals(trial), undetermined=open_)]

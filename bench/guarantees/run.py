@@ -2,7 +2,7 @@
 
 Trials are like any, on a run's stage. guarantees.json is written anew after each, and follows from the trials: `--resume` takes them up.
 Journals are kept where somebody will want to look: of trials with a surprise, of undetermined and of failed ones. Those of the
-others are removed, as a run has hundreds.
+others are removed, as a run has hundreds; --keep-evidence keeps them.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ class Guarantees:
     """One run of the verb into one folder."""
 
     def __init__(
-        self, record: Record, writer: RunWriter, progress: Progress, plan: Sequence[dict[str, Any]] = (), *, time_s: float | None = None
-    ) -> None:
-        """``time_s``: begin no trial after so long."""
+        self, record: Record, writer: RunWriter, progress: Progress, plan: Sequence[dict[str, Any]] = (), *,
+        time_s: float | None = None, keep_evidence: bool = False,
+    ) -> None:  # fmt: skip
+        """``time_s``: begin no trial after so long. ``keep_evidence``: the journals of every trial."""
         self.record = record
         self._writer = writer
         self.folder = writer.folder
         self._progress = progress
         self._plan = list(plan)
         self._number = max((entry["trial"] for entry in self._plan), default=0)
+        self._keep_evidence = keep_evidence
         self._told: set[str] = set()
         self._until_ns = None if time_s is None else now_ns() + int(time_s * 1e9)
         self._pace = 1.0  # how much longer trials take than was thought
@@ -96,7 +98,7 @@ class Guarantees:
         one.take(trial)
         self._pace = 0.9 * self._pace + 0.1 * (now_ns() - began_ns) / 1e9 / wanted.trial_s
         self._tell(one)
-        if trial["status"] == "ok" and self._quiet(one, trial):
+        if trial["status"] == "ok" and not self._keep_evidence and self._quiet(one, trial):
             self._forget(trial)
         self._save()
 

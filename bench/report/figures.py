@@ -219,14 +219,31 @@ def _pair(result: VariantPoint, tag: str) -> tuple[str, str]:
     return latency_cell(result, tag, "p50_ns"), latency_cell(result, tag, "p99_ns")
 
 
+_AUDITED = ("sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected", "unknown")
+_WHERE_ANY = {
+    "dead_lettered": "Dead lettered: given up by the broker, and found in its dead-letter queue; not lost.",
+    "expired": "Expired: no longer kept by the broker; not lost.",
+    "refused": "Refused: given back on purpose by consumers, and never processed; no loss by the system.",
+    "received_only": "Received only: received and never processed; those that were acknowledged are among the lost.",
+    "undelivered": "Undelivered: acknowledged and not processed when the drain ended, perhaps late, or held by the broker still.",
+}
+"""Columns of the audit that stand there only where some group has a number in them, with what they mean."""
+
+
 def audit(point: PointSummary, results: Sequence[VariantPoint]) -> Table | None:
     """Every group's account, with what the mode promises."""
-    head = ("sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected", "unknown")
+    more = [h for h in _WHERE_ANY if any(group.counts.get(h) for result in results for group in result.audit)]
+    head = (*_AUDITED, *more)
     builder = Builder(
         f"Audit, {text.point_name(point.point)}",
-        (("System (client), group", False), *((h, True) for h in head), ("lost where", False), ("verdict", False)),
-        note="Lost: acknowledged and never processed. Unknown: neither confirmed nor refused, and not delivered. "
-        "Repeated and reordered ones are counted even where the mode allows them.",
+        (("System (client), group", False), *((h.replace("_", " "), True) for h in head), ("lost where", False), ("verdict", False)),
+        note=" ".join(
+            (
+                "Lost: acknowledged and never processed. Unknown: neither confirmed nor refused, and not delivered.",
+                "Repeated and reordered ones are counted even where the mode allows them.",
+                *(_WHERE_ANY[h] for h in more),
+            )
+        ),
     )
     for result in results:
         mode = result.variant.get("mode") or {}

@@ -36,6 +36,7 @@ LARGE_BYTES = 256 << 10
 REAL_BYTES_MAX = 4 << 20  # above it, a message that is too large is only announced, not made
 NOT_BLOCKING_S = 1.0  # what a call that does not wait may take here: the machine is shared
 REDELIVERY_S = 45.0  # SQS' visibility time-out is 30 s, where close() cannot give back
+COUNTED_S = 10.0  # acknowledgements go in the background, and counts of a broker may lag
 
 
 def delivers(case: Case) -> None:
@@ -205,6 +206,38 @@ def acknowledging_is_harmless(case: Case) -> None:
         assert_delivered(stand, [block])
         stand.flush()
         assert_outcomes(stand, [block])
+
+
+def tells_its_depth(case: Case) -> None:
+    """Where the adapter has depth(): what was sent to nobody is held, for each group; what was acknowledged is not."""
+    adapter = case.adapter()
+    if not hasattr(adapter, "depth"):
+        return
+    partitions = 1 if adapter.capabilities.partitions is Support.UNSUPPORTED else 2
+    with case.stand(topology(groups=2, partitions=partitions)) as stand:
+        depth = stand.adapter.depth  # type: ignore[attr-defined]  # adapters.base.HasDepth
+        producer = stand.add_producer()
+        deadline_s = time.monotonic() + 30
+        while not producer.ready(0.5):
+            assert time.monotonic() < deadline_s
+        stand.send([Rows(30, 64, partitions=partitions)], poll=False)
+        stand.flush()
+        assert _becomes(lambda: depth(stand.wiring, "g0"), 30) == 30, "30 messages were sent, and nobody has received one"
+        reader = stand.add_reader("g0")
+        _poll_until(reader, 30, 20)
+        reader.consumer.ack(reader.batches[-1], length(reader.batches[-1]))
+        reader.consumer.close()
+        stand.readers.remove(reader)
+        assert _becomes(lambda: depth(stand.wiring, "g0"), 0) == 0, "all 30 were acknowledged"
+        assert depth(stand.wiring, "g1") == 30, "the other group has got none"
+
+
+def _becomes(asked: Callable[[], int | None], wanted: int) -> int | None:
+    """Ask until the answer is what is ``wanted``, COUNTED_S at most; return the last answer."""
+    deadline_s = time.monotonic() + COUNTED_S
+    while (found := asked()) != wanted and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return found
 
 
 def ack_never_raises(case: Case) -> None:
@@ -439,6 +472,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     keeps_lanes,
     honours_back_pressure,
     redelivers_what_was_not_acknowledged,
+    tells_its_depth,
     ack_never_raises,
     closes_twice,
     returns_from_an_empty_poll,

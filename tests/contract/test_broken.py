@@ -26,6 +26,7 @@ from checks import (
     returns_from_an_empty_poll,
     settles_one_by_one,
     shares_work,
+    tells_its_depth,
     tells_when_it_is_ready,
 )
 from harness import Case
@@ -234,10 +235,25 @@ class Lenient(Memory):
         super().__init__(dataclasses.replace(options, settings={}))
 
 
+class Hoarding(Memory):
+    """Counts what was acknowledged as held still."""
+
+    def depth(self, wiring, group):
+        return sum(log.base + len(log.messages) for log in hub_of(wiring).logs)
+
+
+class Absent(Memory):
+    """Says that nothing is held, whatever lies there."""
+
+    def depth(self, wiring, group):
+        return 0
+
+
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """What never comes need not be waited for as long as on a real server."""
     monkeypatch.setattr(checks, "REDELIVERY_S", 2.0)
+    monkeypatch.setattr(checks, "COUNTED_S", 0.2)
     monkeypatch.setattr(harness, "ARRIVE_S", 2.0)
 
 
@@ -268,6 +284,8 @@ FAULTS = [
     (broken(stores=False), describes_itself, "stored"),
     (broken(settle=True), settles_one_by_one, "log is acknowledged"),
     (Lenient, refuses_unknown_settings, "DID NOT RAISE"),
+    (Hoarding, tells_its_depth, "all 30 were acknowledged"),
+    (Absent, tells_its_depth, "nobody has received one"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from adapter_parts import TestBlock, id_of, send_all
+from adapter_parts import TestBlock, drain, id_of, send_all
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import MemberToRemove
 from kafka_parts import committed, consuming, log_of, producing, wired
@@ -88,6 +88,10 @@ def test_a_transaction_with_a_refused_message_is_failed_as_a_whole(servers):
         assert ledger.twice == []
         assert ledger.count(Status.CONFIRMED) == 10
         assert visible(wiring, 10) == [*range(5), *range(20, 25)]
+        assert adapter.depth(wiring, "g") == 10, "neither the ends of transactions nor what was aborted is a message"
+        with consuming(adapter, wiring) as consumer:
+            drain(consumer, 10)
+        assert adapter.depth(wiring, "g") == 0
 
 
 @pytest.mark.server

@@ -173,5 +173,25 @@ def test_nothing_odd_is_no_message(made):
     trial["audit"] = {"orders": {"lost": None, "undelivered": 1, "lost_ids": [[0, 0, 3]]}}
     path.write_text(json.dumps(trial))
     life = explain(store.open_run(made), 1)
-    assert life.why == "not delivered by the drain's deadline"
+    assert life.why == "not delivered when the drain ended"
     assert life.said["orders"].startswith("not there when the drain's deadline passed: acknowledged 2.0 ms")
+    path.write_text(json.dumps(trial | {"depth": {"orders": [4, 4]}}))
+    life = explain(store.open_run(made), 1)
+    held = "held by the broker still, which had 4 messages for this group: acknowledged 2.0 ms"
+    assert life.said["orders"].startswith(f"not lost and not delivered: {held}")
+    trial["audit"]["orders"]["lost"] = 1
+    path.write_text(json.dumps(trial | {"depth": {"orders": [4, 4]}}))
+    assert explain(store.open_run(made), 1).said["orders"].startswith(f"lost or, as others of its group are, {held}")
+
+
+def test_a_guarantees_run_removes_what_surprised_nobody(made, capsys):
+    path = made / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "guarantees"}))
+    assert cli.main(["explain", str(made), "1"]) == 0  # this trial's are there
+    for journal in (made / "evidence").glob("001-*"):
+        journal.unlink()
+    capsys.readouterr()
+    assert cli.main(["explain", str(made), "1"]) == 2
+    told = capsys.readouterr().err
+    assert "the journals of trial 1 were removed, as nothing in it surprised" in told
+    assert "--keep-evidence keeps all" in told

@@ -356,9 +356,24 @@ def test_messages_that_still_came_make_it_undetermined():
     place = place_of(record, "zeromq", "consumer-kill")
     trial = made_trial(1, record, place)
     trial["audit"]["g1"] |= {"verdict": "undetermined", "lost": None}
+    for fault in trial["faults"]:
+        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": None}}
     record.take([trial])
-    assert record.tried[place].judged.undetermined == 2
-    assert record.tried[place].judged.n == 0
+    judged = record.tried[place].judged
+    assert (judged.undetermined, judged.n, judged.counts["lost"]) == (2, 0, 0)
+    assert judged.verdict == "undetermined"
+
+
+def test_what_the_broker_keeps_back_makes_it_undetermined_and_what_is_gone_all_the_same_is_judged():
+    record = Record.of(Asked(("redis_streams,mode=group",), ("consumer-kill",), 3, 20))
+    trial = made_trial(1, record, 0)
+    trial["audit"]["g1"] |= {"verdict": "violated", "lost": 1, "undelivered": 3}
+    for fault in trial["faults"]:
+        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": None}}
+    record.take([trial])
+    judged = record.tried[0].judged
+    assert (judged.undetermined, judged.n, judged.counts["lost"]) == (2, 0, 1)
+    assert (judged.verdict, judged.violations) == ("violated", ("1 lost",))
 
 
 def kept(tmp_path, record):

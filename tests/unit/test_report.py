@@ -117,6 +117,22 @@ def test_table_heads_have_scopes(page: Page):
     assert set(scopes) == {"col", "row", "rowgroup"}
 
 
+def test_columns_of_what_is_no_loss_stand_only_where_there_is_some(folder: Path, tmp_path: Path):
+    caption = "Audit, 200/s, 256 B"
+    plain = page_of(folder).tables[caption][0]
+    path = make(tmp_path / "run", five()[:2], rounds=1, samples=50)
+    assert not {"dead lettered", "expired", "refused", "received only", "undelivered"} & set(plain)
+    for one in path.glob("trials/*/trial.json"):
+        trial = json.loads(one.read_text())
+        for row in trial["audit"].values():
+            row |= {"dead_lettered": 3, "expired": 0, "refused": 1, "received_only": 7}
+        one.write_text(json.dumps(trial))
+    head, *rows = page_of(path).tables[caption]
+    assert head == [*plain[:-2], "dead lettered", "refused", "received only", *plain[-2:]]
+    assert [row[-5:-2] for row in rows if len(row) == len(head)] == [["3", "1", "7"]] * sum(len(row) == len(head) for row in rows)
+    assert "given up by the broker, and found in its dead-letter queue" in page_of(path).plain
+
+
 def merged(folder: Path, trials: list[dict]) -> Histogram:
     total = Histogram()
     for trial in trials:

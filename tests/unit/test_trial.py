@@ -288,6 +288,38 @@ def test_what_still_arrived_at_the_deadline_is_neither_lost_nor_delivered(tmp_pa
     assert row["reasons"] == ["messages still arrived when the drain deadline passed"]
 
 
+@pytest.mark.parametrize(
+    ("held", "verdict", "lost", "undelivered"),
+    [(0, "violated", 10, None), (4, "violated", 6, 4), (10, "undetermined", None, 10), (25, "undetermined", None, 10)],
+)
+def test_what_the_broker_still_holds_is_not_lost(tmp_path, held, verdict, lost, undelivered):
+    made = Made(tmp_path, Memory)
+    made.deliveries["c-b-0"] = range(SENT - 5)
+    made.raw.drained_s, made.raw.depth = None, {"b": (held, held)}
+    made.raw.faults = [{"fault": "kill", "target": "consumer.b.0", "injected_s": -5.0, "healed_s": -4.9}]  # the journals begin at 0
+    for report in made.raw.consumers:
+        report["latency_seconds"] = []
+    found = made.complete()
+    row = found["audit"]["b"]
+    assert (row["verdict"], row["lost"], row.get("undelivered")) == (verdict, lost, undelivered)
+    assert set(row["lost_where"].values()) == ({None} if undelivered else {0, 10})
+    assert found["audit"]["a"]["verdict"] == "clean"
+    assert found["depth"] == {"b": [held, held]}
+    assert found["faults"][0]["counts"]["b"]["lost"] == (None if undelivered else 10)
+    assert [reason for reason in row["reasons"] if "with the broker" in reason] == (
+        [f"{undelivered} messages were not delivered, and {held} lay with the broker when the trial had drained"] if undelivered else []
+    )
+
+
+@pytest.mark.parametrize(("held", "verdict", "lost"), [(0, "as promised", 10), (4, "undetermined", 6), (10, "undetermined", None)])
+def test_where_loss_is_allowed_what_is_held_leaves_it_open(tmp_path, held, verdict, lost):
+    made = Made(tmp_path, Tcp)
+    made.deliveries["c-b-0"] = range(SENT - 5)
+    made.raw.drained_s, made.raw.depth = None, {"b": (held, held)}
+    row = made.complete()["audit"]["b"]
+    assert (row["verdict"], row["lost"]) == (verdict, lost)
+
+
 def test_what_is_forbidden_stays_forbidden_while_messages_still_arrive(tmp_path):
     made = Made(tmp_path, Memory)
     made.deliveries["c-b-0"] = [*range(10), 5, *range(11, SENT - 5), 10]

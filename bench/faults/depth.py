@@ -1,0 +1,54 @@
+"""What the system itself says it still holds: asked twice, for groups that miss messages when everything else has been tried.
+
+Journals say what was acknowledged and never processed. Whether that is gone, or lies with the broker and nobody gets it, they cannot
+say: only the first is lost (docs/guarantees.md, The drain). The answer is a count without names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from bench.clock import now_ns, sleep_until
+from bench.session import Session
+
+_BETWEEN_NS = 1_000_000_000
+_POLL_NS = 50_000_000
+
+
+class Depth(NamedTuple):
+    """Messages that a system held for one group, and a second later; None = it cannot say, or did not answer."""
+
+    first: int | None
+    second: int | None
+
+    @property
+    def held(self) -> int:
+        """The last answer, 0 where there is none."""
+        return self.second or 0
+
+    @property
+    def moving(self) -> bool:
+        """Whether it changed between the two."""
+        return None not in self and self.first != self.second
+
+    @property
+    def said(self) -> str:
+        """A sentence for the events of a trial; "" where nothing is held."""
+        if not self.held:
+            return ""
+        if self.moving:
+            return f"{self.first:,} and a second later {self.second:,} messages lay with the broker when the drain's deadline passed"
+        return f"{self.second:,} messages still lie with the broker: not lost, not delivered"
+
+
+def ask_twice(session: Session, groups: Iterable[str], watch: Callable[[], None]) -> dict[str, Depth]:
+    """Ask for each of ``groups``, and once more a second later; ``watch`` is called meanwhile and may raise to end it."""
+    first = {group: session.depth(group) for group in groups}
+    if all(held is None for held in first.values()):
+        return {group: Depth(None, None) for group in first}
+    until_ns = now_ns() + _BETWEEN_NS
+    while (now := now_ns()) < until_ns:
+        watch()
+        sleep_until(min(until_ns, now + _POLL_NS))
+    return {group: Depth(held, None if held is None else session.depth(group)) for group, held in first.items()}
