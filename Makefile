@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCK := flock .measuring.lock
 SCENARIO ?= order-events
+# Tests that others beside them do not disturb: the rest has the machine for itself.
+ANY_ORDER := tests/unit tests/contract $(wildcard tests/test_*.py tests/integration/test_*_adapter.py tests/integration/test_*_modes.py)
 
 .PHONY: bench test check setup setup-dev setup-check overhead guarantees clean
 
@@ -12,8 +14,8 @@ bench: setup
 
 test: setup-dev
 	$(LOCK) $(MAKE) --no-print-directory lint
-	$(LOCK) $(PYTHON) -m pytest tests/unit tests/test_*.py -n auto
-	$(LOCK) $(PYTHON) -m pytest tests --ignore tests/unit $(patsubst %,--ignore %,$(wildcard tests/test_*.py))
+	$(LOCK) $(PYTHON) -m pytest $(ANY_ORDER) -n auto --dist loadgroup
+	$(LOCK) $(PYTHON) -m pytest tests $(addprefix --ignore ,$(ANY_ORDER))
 
 # Lint, types, unit tests: no servers, under three minutes.
 check: setup-check lint

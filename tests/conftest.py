@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,16 @@ from bench.faults import links
 from bench.guard import Guard
 from bench.servers import choose, recipe, start
 from bench.servers.base import Request, Server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (-n, --dist loadgroup) all of one system runs in one of them, so that its server is started once."""
+    for item in items:
+        named = re.fullmatch(r"test_(.*)_(adapter|modes)", item.path.stem)
+        params = getattr(item, "callspec", None)
+        system = named[1] if named else params.params.get("system") if params else None
+        if isinstance(system, str):
+            item.add_marker(pytest.mark.xdist_group(system))
 
 
 def absent(reason: str) -> None:

@@ -171,7 +171,19 @@ def carries_in_its_mode(case: Case) -> None:
         acknowledging_is_harmless(case)
         return
     with case.stand(topology()) as stand:
-        _taken_over(stand)
+        stand.open()
+        block = Rows(60, 64)
+        stand.send([block], poll=False)
+        stand.flush()
+        assert_outcomes(stand, [block])
+        first = stand.readers[0]
+        acknowledged = _work(first, 30)  # as they come: what is in flight may hold up what follows it (SQS FIFO)
+        first.consumer.close()
+        second = _replace(stand, first)
+        others = _work(second, 30)
+        _poll_until(second, 30, 20)
+        assert second.messages == 30, "a message came twice"
+        assert sorted(acknowledged + others) == sorted(block.ids)
 
 
 def _taken_over(stand: Stand) -> Reader:
@@ -520,6 +532,23 @@ def _poll_until(reader: Reader, count: int, max_messages: int, timeout_s: float 
     for _ in range(5):
         reader.poll(max_messages, 0.05)
     return [flag for batch in reader.batches for flag in (batch.redelivered or ())]
+
+
+def _work(reader: Reader, count: int) -> list[int]:
+    """Poll and acknowledge batch by batch, the last one in part, until ``count`` messages are; return their ids."""
+    ids: list[int] = []
+    at, deadline_s = 0, time.monotonic() + REDELIVERY_S
+    while len(ids) < count and time.monotonic() < deadline_s:
+        if at == len(reader.batches):
+            reader.poll(20, 0.05)
+            continue
+        batch = reader.batches[at]
+        upto = min(length(batch), count - len(ids))
+        reader.consumer.ack(batch, upto)
+        ids += [id_of(payload) for payload in payloads_of(batch)[:upto]]
+        at += 1
+    assert len(ids) == count
+    return ids
 
 
 def _acknowledge(reader: Reader, count: int) -> list[int]:

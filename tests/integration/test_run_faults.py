@@ -466,5 +466,6 @@ def test_nothing_of_these_tests_is_left(tmp_path):
 def family_of_this_process():
     mine = psutil.Process()
     ours = [one for one in mine.children(recursive=True) if "bench." in line_of(one)]
-    # The test session's own guard (tests/conftest.py) has a watchdog as long as the session lasts.
-    return [(one.pid, one.create_time(), line_of(one)) for one in ours if " pytest-" not in line_of(one)]
+    # The test session's own guard and servers (tests/conftest.py) live as long as the session lasts.
+    own = (" pytest-", "zeromq_proxy_child")
+    return [(one.pid, one.create_time(), line_of(one)) for one in ours if not any(mark in line_of(one) for mark in own)]

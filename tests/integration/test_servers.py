@@ -453,4 +453,4 @@ def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
 
 def test_install_of_an_unknown_system():
     done = subprocess.run([sys.executable, "-m", "bench.servers.install", "kafak"], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "no server recipe 'kafak'; there are: kafka, rabbitmq, redis_pubsub, sqs\n")
+    assert (done.returncode, done.stderr) == (2, "no server recipe 'kafak'; there are: kafka, rabbitmq, redis_pubsub, redis_streams, sqs\n")
