@@ -1,6 +1,6 @@
 """The scenario of a cell: a workload that has something in flight whenever the fault strikes, and the fault as often as it fits (pure).
 
-Messages come in bursts, each worked off for 60% of the time until the next; injections drift through that time. What strikes a
+Messages come in bursts, each worked off for 40% of the time until the next; injections drift through that time. What strikes a
 consumer strikes several groups in turn where recovery takes long: each has its own copy of every message, so these injections are
 independent. The next injection into a group comes only when the timers say that the last one is over.
 """
@@ -17,13 +17,13 @@ import yaml
 from bench.guarantees.named import FAULTS, Named
 from bench.guarantees.timers import Timers
 
-PER_TRIAL = 10  # injections into a group: more in one trial would be lost together where it fails
+PER_TRIAL = 5  # injections into a group: more in one trial would be lost together where it fails, and the other cells wait longer
 NAME = "guarantees"
-_FIRST_S = 1.06  # of the load: a burst is being worked off
+_FIRST_S = 1.02  # of the load: a burst is being worked off
 _AT_START_S = 0.06  # the first burst is on its way
 _BURSTS_PER_S = 5
-_BUSY = 0.6
-_PHASE_S = 0.02  # by which the next injection comes later after its burst
+_BUSY = 0.4
+_PHASE_S = 0.005  # by which the next injection comes later after its burst: ten of them within the 80 ms that it is worked off
 _SETTLED_S = 1.0  # between recovery and the next injection
 _GROUPS_MAX = 3
 _APART_S = 3.0  # between injections into two groups, where there are several
@@ -52,8 +52,12 @@ class Shape:
 
     @property
     def period_s(self) -> float:
-        """From one injection to the next into the same group: whole bursts and a bit."""
-        takes_s = self.named.lasts(self.timers) + self.named.recovers(self.timers) + _SETTLED_S
+        """From one injection to the next into the same group: whole bursts and a bit.
+
+        What came while nothing was worked off has to be caught up with, else each injection finds a longer queue than the last.
+        """
+        away_s = self.named.lasts(self.timers) + self.named.recovers(self.timers)
+        takes_s = away_s / (1 - _BUSY) + _SETTLED_S
         return math.ceil(takes_s * _BURSTS_PER_S) / _BURSTS_PER_S + _PHASE_S
 
     @property

@@ -220,7 +220,9 @@ def test_every_cell_makes_a_scenario_that_reads():
         read = scenario.parse(shape.yaml(), where=cell.id)
         (point,) = read.points()
         assert sum(fault.times for fault in point.workload.faults) == (shape.injections if FAULTS[cell.fault].fault else 0)
-        assert point.workload.processing_s[0] * point.workload.rate_per_s == pytest.approx(0.6, abs=0.01)
+        assert point.workload.processing_s[0] * point.workload.rate_per_s == pytest.approx(0.4, abs=0.01)
+        away_s = FAULTS[cell.fault].lasts(cell.timers) + FAULTS[cell.fault].recovers(cell.timers)
+        assert shape.period_s - away_s > 0.4 * shape.period_s  # or each injection finds a longer queue than the last
     assert len(seen) > len(FAULTS)
 
 
@@ -346,7 +348,7 @@ def test_a_cell_that_fails_or_strikes_nothing_is_given_up():
     one = record.tried[place]
     empty = made_trial(1, record, place, lost=0)
     empty["faults"] = [fault | {"in_flight": {"g1": 0}, "counts": {}} for fault in empty["faults"]]
-    record.take([empty | {"trial": number} for number in range(1, 7)])
+    record.take([empty | {"trial": number} for number in range(1, 14)])
     assert (one.status, one.judged.verdict) == ("short", "vacuous")
     assert one.left() == []
 
@@ -357,9 +359,10 @@ def test_messages_that_still_came_make_it_undetermined():
     trial = made_trial(1, record, place)
     trial["audit"]["g1"] |= {"verdict": "undetermined", "lost": None}
     for fault in trial["faults"]:
-        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": None}}
+        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": 5_000}}
     record.take([trial])
     judged = record.tried[place].judged
+    assert judged.surprises == ()
     assert (judged.undetermined, judged.n, judged.counts["lost"]) == (2, 0, 0)
     assert judged.verdict == "undetermined"
 
