@@ -105,7 +105,8 @@ class KafkaAdapter:
         """Names of the topic and of the consumer groups, unique to this call."""
         topic = f"brokerbench.{run_id}.{uuid.uuid4().hex[:8]}"
         groups = {group.name: f"{topic}.{group.name}" for group in topology.groups}
-        return {"topic": topic, "partitions": topology.partitions, "groups": groups}
+        members = {group.name: group.members for group in topology.groups}
+        return {"topic": topic, "partitions": topology.partitions, "groups": groups, "members": members}
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Creates the topic and waits until each partition has a leader; one that is there already is left as it is."""
@@ -147,7 +148,8 @@ class KafkaAdapter:
             raise BadSetting(f"no group {group!r} in this wiring, which has {', '.join(wiring['groups'])}")
         with translated(wiring["servers"]):
             client = KafkaConsumer(bootstrap_servers=list(wiring["servers"]), group_id=wiring["groups"][group], **self._consumer)
-            return Receiver(client, wiring["topic"], before=self._way.commits_before)
+            spare = wiring["members"][group] > wiring["partitions"]
+            return Receiver(client, wiring["topic"], before=self._way.commits_before, spare=spare)
 
     def depth(self, wiring: Wiring, group: str) -> int | None:
         """Messages between a group's committed offsets and the end of each partition (adapters/kafka_depth.py). Raises Unreachable."""

@@ -29,6 +29,8 @@ from adapters.errors import Unsupported
 from adapters.kafka_client import CLOSE_S, Connections, drained
 
 AGAIN_S = 0.1  # between two tries to commit while no broker answers
+ASK_S = 0.5  # between two looks at a topic of which this member has got nothing
+JOIN_S = 2.0  # how long it has nothing before it joins anew
 BEFORE_S = 10.0  # how long a commit before processing is waited for: a broker that starts again is back by then
 
 
@@ -57,7 +59,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
         self._events = events
         self.owned: frozenset[TopicPartition] = frozenset()
         self.taken: dict[TopicPartition, int] = {}  # how often each was taken away
-        self.bare = False  # this member has just been left with nothing
+        self.bare = False  # the last rebalance that is over left this member with nothing
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """A rebalance begins: these may go to another member."""
@@ -73,10 +75,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """A rebalance is over."""
         self._now(self.owned.union(assigned))
+        self.bare = not self.owned
 
     def _now(self, owned: frozenset[TopicPartition]) -> None:
         self.owned = owned
-        self.bare = not owned
         self._events.append(Event("assigned", partitions=tuple(sorted(each.partition for each in owned))))
 
     def holds(self, partition: TopicPartition, taken: int) -> bool:
@@ -87,8 +89,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 class Receiver:
     """A KafkaConsumer in its group, by subscription."""
 
-    def __init__(self, client: Any, topic: str, *, before: bool) -> None:
+    def __init__(self, client: Any, topic: str, *, before: bool, spare: bool = False) -> None:
+        """``spare``: the group has more members than partitions, so that one may well be left with nothing."""
         self._client = client
+        self._spare = spare
+        self._ask_s = self._join_s = 0.0
         self._topic = topic
         self._before = before
         self._events: deque[Event] = deque()
@@ -110,10 +115,9 @@ class Receiver:
         self._commit()
         try:
             if self._listener.bare:
-                # A leader that shares out before it has heard of the topic gives nobody anything, and on a busy machine
-                # kafka-python was seen not to ask again. This does, where the topic is not known.
-                self._listener.bare = False
-                self._client.partitions_for_topic(self._topic)
+                self._ask_again()
+            elif self._ask_s:
+                self._ask_s = 0.0
             polled = self._client.poll(timeout_s * 1000, max_messages)
         except kafka_errors.KafkaError as error:
             self._events.append(Event("error", repr(error)))
@@ -132,6 +136,26 @@ class Receiver:
         token = _Polled(self._serial, segments, positions)
         self._unacked.append(token)
         return Batch(payloads=payloads, count=len(payloads), positions=positions, token=token)
+
+    def _ask_again(self) -> None:
+        """Look for the topic, and where it is known and this member has nothing all the same, leave the group and join anew.
+
+        A leader that shares out before it has heard of the topic gives nobody anything. kafka-python (3.0.12) asks for it no more then;
+        and where the topic became known while it shared out, it takes what it gave for what there is (seen on a busy machine,
+        for as long as it was watched: 40 s).
+        """
+        now = time.monotonic()
+        if now < self._ask_s:
+            return
+        if not self._ask_s:
+            self._join_s = now + JOIN_S
+        self._ask_s = now + ASK_S
+        known = self._client.partitions_for_topic(self._topic)
+        if known and now >= self._join_s and not self._spare:
+            self._join_s = now + 5 * JOIN_S  # joining is not to be disturbed
+            self._events.append(Event("error", "nothing was assigned, though the topic is known: joins anew"))
+            self._client.unsubscribe()
+            self._client.subscribe([self._topic], listener=self._listener)
 
     def ack(self, batch: Batch, upto: int) -> bool:
         """Commits the offsets of all polled before and of ``upto`` messages of this batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import MemberToRemove
 from kafka_parts import committed, consuming, log_of, producing, wired
 
-from adapters import kafka
+from adapters import kafka, kafka_receiver
 from adapters.base import Group, Options, Status, Topology
 
 pytestmark = pytest.mark.timeout(180)  # a server that starts on a shared machine
@@ -112,6 +113,29 @@ def test_a_producer_that_starts_again_ends_what_its_predecessor_left_open(server
             assert visible(wiring, 5) == list(range(10, 15))
         finally:
             dead.close(timeout=1)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("late_s", [0.0, 0.5])
+def test_a_consumer_that_joined_before_it_knew_the_topic_gets_its_partitions(servers, monkeypatch, late_s):
+    """kafka-python was seen to leave such a member without any for 40 s."""
+    monkeypatch.setattr(kafka_receiver, "ASK_S", 0.1)
+    monkeypatch.setattr(kafka_receiver, "JOIN_S", 0.3)
+    adapter = kafka.ADAPTER(Options())
+    wiring = adapter.wire(ONE, "kafka-test") | {"servers": list(servers("kafka").bootstrap)}
+    making = threading.Timer(late_s, adapter.prepare, [wiring])
+    making.start()
+    try:
+        with consuming(adapter, wiring) as consumer:
+            owned, end = (), time.monotonic() + 30.0
+            while not owned:
+                assert time.monotonic() < end, "it was left with nothing"
+                consumer.poll(10, 0.02)
+                owned = next((event.partitions for event in consumer.events() if event.kind == "assigned" and event.partitions), ())
+            assert owned == (0,)
+    finally:
+        making.join()
+        adapter.cleanup(wiring)
 
 
 def thrown_out(wiring):
