@@ -41,6 +41,10 @@ _WATCH_NS = 250_000_000
 _TRIES = 2  # sessions of a variant that may fail before the rest of its trials is not tried
 
 
+class NotTried(EndpointFailed):
+    """A trial of a variant whose trials have failed too often."""
+
+
 @dataclass
 class Entry:
     """A variant of this run: what it runs through, or why it does not run."""
@@ -172,6 +176,8 @@ class Stage:
         led = load.distance_s is not None or any(fault.kind == "network" for fault in load.faults)
         if entry.session is not None and led and entry.session.ways is None:
             self._close(entry)  # its endpoints are connected directly
+        if entry.failures >= _TRIES:
+            raise NotTried(f"not tried: {entry.variant.id} has failed {entry.failures} times in this run")
         if entry.session is not None:
             return entry.session
         if load.wiring_key in entry.unsupported:
@@ -255,8 +261,6 @@ class Stage:
         status, reason = "ok", None
         measured: dict[str, Any] = {}
         try:
-            if entry.failures >= _TRIES:
-                raise EndpointFailed(f"not tried: {entry.variant.id} has failed {entry.failures} times in this run")
             session = self._open(entry, planned.point.workload)
             server = self._server(entry, planned.point.workload)
             record = self._frame(planned, entry, started)
@@ -266,9 +270,12 @@ class Stage:
             measured = record
         except Unsupported as error:
             status, reason = "unsupported", str(error)
+        except NotTried as error:  # whatever its server is like by now
+            status, reason = "failed", str(error)
+            self.failed += 1
         except (BenchError, AdapterError, OSError) as error:
             status, reason = "failed", self._deployment.dead(entry.place) or str(error)
-            entry.failures = min(entry.failures + 1, _TRIES)  # those that were not tried do not count
+            entry.failures += 1
             self.failed += 1
         except KeyboardInterrupt:
             stub = self._frame(planned, entry, started)
