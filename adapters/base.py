@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from adapters.capabilities import Capabilities, Mode
 
@@ -124,7 +124,8 @@ class Consumer(Protocol):
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None: ...
     # All that was polled before, and `upto` messages of this batch; never raises. Where capabilities.ack_first, False means that
-    # the system did not take it: none of what this call was to acknowledge may be processed, as it comes again.
+    # the system did not take it: none of what this call was to acknowledge may be processed, as it comes again. Where
+    # judged_on_outputs, that all that was polled and not acknowledged before comes again.
     def ack(self, batch: Batch, upto: int) -> bool | None: ...
     def settle(self, batch: Batch, index: int, how: str) -> None: ...  # "ack" | "requeue" | "reject": where capabilities.settle
     def idle(self, seconds: float) -> None: ...  # "processing": heartbeats and leases go on
@@ -157,3 +158,24 @@ class HasDepth(Protocol):
 
     # Messages that the system still holds for a group: ready, and delivered but not acknowledged. None = it cannot say.
     def depth(self, wiring: Wiring, group: str) -> int | None: ...  # asks anew at each call; raises adapters.errors
+
+
+class Output(NamedTuple):
+    """A message that a group's consumers wrote."""
+
+    payload: bytes
+    position: int  # the broker's
+    written_ns: int  # wall clock, of the client that wrote it: ns since 1970, as fine as the system keeps it
+
+
+class OutputReader(Protocol):
+    """Reads the committed outputs of one group, from the first on; used by one thread."""
+
+    def read(self) -> Sequence[Output]: ...  # what came since the last call, as much as takes a moment; never raises
+    def close(self) -> None: ...  # idempotent
+
+
+class WritesOutputs(Protocol):
+    """What an adapter has besides, in a mode with capabilities.judged_on_outputs."""
+
+    def outputs(self, wiring: Wiring, group: str) -> OutputReader: ...

@@ -78,6 +78,7 @@ class Capabilities:
     payload_bytes_max: int
     ack_first: bool = False  # with acks: what was received is acknowledged before it is processed
     settle: bool = False  # Consumer.settle works: one message at a time acknowledged, requeued or rejected
+    judged_on_outputs: bool = False  # a consumer writes what it processed; what counts is what Adapter.outputs() finds of it
     dead_letters: bool = False  # what the broker gives up goes to a queue of its own, which Adapter.dead_letters() empties
     send_per_group: bool = False  # the producer makes the copies: send() is called for each group
     send_blocks: bool = False  # takes Block.raw(), not messages

@@ -5,7 +5,8 @@ the key) chooses the partition, which is also how the harness routes by key. Wit
 the partition is given. ``tuned`` always gives the partition and lingers for batches of up to 512 KiB.
 
 The sending side is adapters/kafka_sender.py and, with transactions, kafka_transactions.py; the receiving side, with its
-commits, kafka_receiver.py; what a group has not committed yet is counted by kafka_depth.py.
+commits, kafka_receiver.py and, where it writes what it processed, kafka_processor.py; what a group has not committed yet is
+counted by kafka_depth.py.
 
 kafka-python serves its connections in threads of its own: outcomes come from there, pump() is a plain wait, and it
 reconnects by itself, silently. A lost connection is seen here as a fall of its metric ``connection-count`` between two
@@ -34,6 +35,7 @@ from adapters.errors import BadSetting
 from adapters.kafka_client import BOOTSTRAP_MS, translated
 from adapters.kafka_depth import held_for
 from adapters.kafka_modes import MODES, way_of
+from adapters.kafka_processor import COMMIT_S, READ_MAX, OutputReader, Processor
 from adapters.kafka_receiver import BEFORE_S, Receiver
 from adapters.kafka_sender import PAYLOAD_BYTES_MAX, Sender
 from adapters.kafka_transactions import TransactionalSender
@@ -49,10 +51,10 @@ _FIXED: dict[str, str] = {
     "bootstrap_servers": "the server is named by server=",
     "acks": "the mode decides it",
     "enable_idempotence": "the mode decides it: acks-all has it, acks-all-plain has not",
-    "isolation_level": "the mode decides it: transactional reads what is committed",
+    "isolation_level": "the mode decides it: transactional and consume-process-produce read what is committed",
     "enable_auto_commit": "the mode decides when offsets are committed, and the adapter does it",
     "group_id": "each consumer group of the scenario has its own",
-    "transactional_id": "the mode decides it: with transactional, each producer has its own",
+    "transactional_id": "the mode decides it: with transactions, each producer, or each consumer that produces, has its own",
     "auto_offset_reset": "a new group must read from the first message",
     "max_poll_records": "the scenario's batch decides it",
 }
@@ -63,6 +65,8 @@ _BASE_CONSUMER: dict[str, Any] = {
     "bootstrap_timeout_ms": BOOTSTRAP_MS,
     "allow_auto_create_topics": False,
 }
+# Of a consumer's own producer, where the SPEC says nothing else: given up before a transaction is (COMMIT_S).
+_STAGE: dict[str, Any] = {"request_timeout_ms": 5000, "delivery_timeout_ms": 9000}
 _TUNED_PRODUCER: dict[str, Any] = {"linger_ms": 5, "batch_size": 512 * 1024}
 
 
@@ -97,32 +101,36 @@ class KafkaAdapter:
         mode = choose_mode(self.capabilities, options)
         self._way = way_of(mode)
         self._producer = _BASE_PRODUCER | dict(self._way.producer) | (_TUNED_PRODUCER if tuned else {}) | producer
+        self._stage = _STAGE | self._producer
         self._consumer = _BASE_CONSUMER | dict(self._way.consumer) | {"max_poll_records": options.batch} | consumer
         self.mode = replace(mode, copies=self._copies if self._producer["acks"] == "all" else 1)
         self.capabilities = replace(self.capabilities, **self._way.capabilities)
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
-        """Names of the topic and of the consumer groups, unique to this call."""
+        """Names of the topic and of the consumer groups, unique to this call; of their output topics, where they have some."""
         topic = f"brokerbench.{run_id}.{uuid.uuid4().hex[:8]}"
         groups = {group.name: f"{topic}.{group.name}" for group in topology.groups}
         members = {group.name: group.members for group in topology.groups}
-        return {"topic": topic, "partitions": topology.partitions, "groups": groups, "members": members}
+        outputs = {group: f"{name}.out" for group, name in groups.items()} if self._way.processor else {}
+        return {"topic": topic, "partitions": topology.partitions, "groups": groups, "members": members, "outputs": outputs}
 
     def prepare(self, wiring: Wiring) -> Wiring:
-        """Creates the topic and waits until each partition has a leader; one that is there already is left as it is."""
+        """Creates the topics and waits until each partition has a leader; one that is there already is left as it is."""
         about = {"num_partitions": wiring["partitions"], "replication_factor": self._copies}
         with self._admin(wiring) as admin:
-            try:
-                admin.create_topics({wiring["topic"]: about}, wait_for_metadata=True)
-            except kafka_errors.TopicAlreadyExistsError:
-                admin.wait_for_topics([wiring["topic"]])
+            for topic in _topics(wiring):
+                try:
+                    admin.create_topics({topic: about}, wait_for_metadata=True)
+                except kafka_errors.TopicAlreadyExistsError:
+                    admin.wait_for_topics([topic])
         return wiring
 
     def cleanup(self, wiring: Wiring) -> None:
-        """Deletes this wiring's topic and consumer groups; what is gone already is fine."""
+        """Deletes this wiring's topics and consumer groups; what is gone already is fine."""
         with self._admin(wiring) as admin:
-            with contextlib.suppress(kafka_errors.UnknownTopicOrPartitionError):
-                admin.delete_topics([wiring["topic"]])
+            for topic in _topics(wiring):
+                with contextlib.suppress(kafka_errors.UnknownTopicOrPartitionError):
+                    admin.delete_topics([topic])
             for group in wiring["groups"].values():
                 # A group that never committed does not exist; one with a member that was killed goes when its session ends.
                 with contextlib.suppress(kafka_errors.BrokerResponseError):
@@ -142,14 +150,33 @@ class KafkaAdapter:
             return TransactionalSender(connect, wiring, outcomes, window=self._window, explicit=self._explicit)
         return Sender(connect, wiring, outcomes, window=self._window, explicit=self._explicit, confirms=self.capabilities.confirms)
 
-    def consumer(self, wiring: Wiring, group: str, member: int) -> Receiver:  # noqa: ARG002  # the group assigns partitions, not we
-        """Connects (joining is done by poll()); raises Unreachable within 10 s, BadSetting."""
+    def consumer(self, wiring: Wiring, group: str, member: int) -> Receiver:
+        """Connects (joining is done by poll()); raises Unreachable within 10 s, BadSetting. The group assigns partitions, not we.
+
+        With outputs, one that is started again has its predecessor's transactional_id, as a producer has.
+        """
         if group not in wiring["groups"]:
             raise BadSetting(f"no group {group!r} in this wiring, which has {', '.join(wiring['groups'])}")
         with translated(wiring["servers"]):
             client = KafkaConsumer(bootstrap_servers=list(wiring["servers"]), group_id=wiring["groups"][group], **self._consumer)
             spare = wiring["members"][group] > wiring["partitions"]
-            return Receiver(client, wiring["topic"], before=self._way.commits_before, spare=spare)
+            if not self._way.processor:
+                return Receiver(client, wiring["topic"], before=self._way.commits_before, spare=spare)
+            settings = self._stage | {"transactional_id": f"{wiring['groups'][group]}.{member}"}
+            connect = partial(_connected, list(wiring["servers"]), settings)
+            try:
+                return Processor(client, wiring["topic"], wiring["outputs"][group], connect, spare=spare)
+            except BaseException:
+                client.close(autocommit=False)
+                raise
+
+    def outputs(self, wiring: Wiring, group: str) -> OutputReader:
+        """What the group's consumers wrote and committed (of a mode with judged_on_outputs); raises Unreachable within 10 s."""
+        servers = list(wiring["servers"])
+        with translated(servers):
+            settings = self._consumer | {"isolation_level": "read_committed", "max_poll_records": READ_MAX}
+            client = KafkaConsumer(bootstrap_servers=servers, group_id=None, **settings)
+            return OutputReader(client, wiring["outputs"][group], wiring["partitions"])
 
     def depth(self, wiring: Wiring, group: str) -> int | None:
         """Messages between a group's committed offsets and the end of each partition (adapters/kafka_depth.py). Raises Unreachable."""
@@ -159,11 +186,11 @@ class KafkaAdapter:
     def redelivery_s(self) -> float:
         """How long, by the settings in force, what a dead or silent client held may stay out of everybody's reach.
 
-        A member's partitions go to others when its session ends; what follows a dead producer's open transaction is read when
+        A member's partitions go to others when its session ends; what follows the open transaction of a dead client is read when
         that is aborted, by its successor or, at the latest, by the broker.
         """
         session_s = (KafkaConsumer.DEFAULT_CONFIG | self._consumer)["session_timeout_ms"] / 1000
-        if not self._way.transactional:
+        if not self._way.transactional and not self._way.processor:
             return float(session_s)
         transaction_s = (KafkaProducer.DEFAULT_CONFIG | self._producer)["transaction_timeout_ms"] / 1000
         return float(max(session_s, transaction_s + _SWEEP_S))
@@ -176,6 +203,11 @@ class KafkaAdapter:
         consumer = {"commit": "commit_async after processing, one under way"}
         if self._way.commits_before:
             consumer = {"commit": f"commit() before processing, waits up to {BEFORE_S:.0f} s"}
+        if self._way.processor:
+            consumer = {"commit": f"in a transaction with the outputs, after processing, waits up to {COMMIT_S:.0f} s"}
+            consumer |= {"transactional_id": "one a member", "transaction": "what one ack() takes"}
+            stage = _plain(KafkaProducer.DEFAULT_CONFIG | self._stage)
+            consumer |= {f"output_{name}": stage[name] for name in ("acks", "enable_idempotence", "transaction_timeout_ms", *_STAGE)}
         common = {"replication_factor": self._copies}
         return {
             "producer": _plain(KafkaProducer.DEFAULT_CONFIG | self._producer) | producer | common,
@@ -191,6 +223,10 @@ class KafkaAdapter:
                 yield admin
             finally:
                 admin.close()
+
+
+def _topics(wiring: Wiring) -> list[str]:
+    return [wiring["topic"], *wiring["outputs"].values()]
 
 
 def _connected(servers: list[str], settings: Mapping[str, Any]) -> Any:

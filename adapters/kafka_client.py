@@ -14,6 +14,7 @@ from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
 
 BOOTSTRAP_MS = 9000
 CLOSE_S = 2.0
+AGAIN_S = 0.2  # between two tries to replace a producer
 
 
 def _translate(error: Exception, servers: Sequence[str]) -> AdapterError:
@@ -64,3 +65,17 @@ class Connections:
 def drained(events: deque[Event]) -> list[Event]:
     """Takes what is there; the client's thread may append meanwhile."""
     return [events.popleft() for _ in range(len(events))]
+
+
+def shut(client: Any) -> None:
+    """Closes a KafkaProducer within about 4 s; futures that are left fail with IllegalStateError."""
+    try:
+        client.close(timeout=CLOSE_S)
+    except kafka_errors.KafkaError:
+        # KafkaProducer.close() flushes first and, where that times out, leaves its thread and its futures behind:
+        # kafka-python 3.0 has no public way to give them up.
+        thread = client._sender  # noqa: SLF001  # see above; held by tests/integration/test_kafka_adapter.py
+        thread.force_close()
+        thread.join(CLOSE_S)
+        with contextlib.suppress(kafka_errors.KafkaError):  # what it cannot flush was given up above
+            client.close(timeout=0)

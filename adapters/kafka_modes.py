@@ -1,8 +1,9 @@
 """Kafka's modes: what each sets in kafka-python, and what the documentation promises for it.
 
 Each changes one thing of ``acks-all``: what the producer waits for (acks), whether the broker recognises its retries
-(idempotence), whether its messages come in transactions, or when the consumer commits. Idempotence is kafka-python 3's default,
-so ``acks-all`` has it and ``acks-all-plain`` is what is left without it; acks=1 and acks=0 cannot have it.
+(idempotence), whether its messages come in transactions, when the consumer commits, or in a transaction with what. Idempotence
+is kafka-python 3's default, so ``acks-all`` has it and ``acks-all-plain`` is what is left without it; acks=1 and acks=0 cannot
+have it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from adapters.capabilities import Delivery, Mode, Persistence
 
 _ACKS = "https://kafka.apache.org/documentation/#producerconfigs_acks"
 _SEMANTICS = "https://kafka.apache.org/documentation/#semantics"
+_TRANSACTIONS = "https://kafka.apache.org/documentation/#usingtransactions"
 _LATE = "the whole log, from the first message that retention keeps"
 _SLOW = "reads later: the log keeps what retention allows"
 
@@ -29,6 +31,7 @@ class Way:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     transactional: bool = False  # each producer has a transactional_id, and what it sends comes in transactions
     commits_before: bool = False  # the consumer's commit ends before its messages are processed
+    processor: bool = False  # the consumer writes what it processed to its group's output topic, in a transaction with its commit
 
 
 def _mode(
@@ -64,6 +67,14 @@ WAYS: tuple[Way, ...] = (
         _IDEMPOTENT,
         capabilities={"ack_first": True},
         commits_before=True,
+    ),
+    # The one chain for which Kafka promises it: from the input topic to the output topic, as a reader of committed messages sees that.
+    Way(
+        _mode("consume-process-produce", _TRANSACTIONS, delivery=Delivery.EXACTLY_ONCE),
+        _IDEMPOTENT,
+        {"isolation_level": "read_committed"},
+        capabilities={"judged_on_outputs": True},
+        processor=True,
     ),
 )
 MODES: tuple[Mode, ...] = tuple(way.mode for way in WAYS)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,14 @@ BEFORE_S = 10.0  # how long a commit before processing is waited for: a broker t
 
 
 @dataclass
-class _Polled:
+class Polled:
     """What one poll() gave: rows start..end of each partition, and how often that partition had been taken away by then."""
 
     serial: int
     segments: list[tuple[TopicPartition, int, int, int]]
     positions: Sequence[int]
+    records: Mapping[TopicPartition, Sequence[Any]]  # where Receiver.keeps_records, else none
+    done: int = 0  # the first messages that are committed: of a Processor
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
         self.owned: frozenset[TopicPartition] = frozenset()
         self.taken: dict[TopicPartition, int] = {}  # how often each was taken away
         self.bare = False  # the last rebalance that is over left this member with nothing
+        self.changes = 0  # of the assignment
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """A rebalance begins: these may go to another member."""
@@ -79,6 +82,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
     def _now(self, owned: frozenset[TopicPartition]) -> None:
         self.owned = owned
+        self.changes += 1
         self._events.append(Event("assigned", partitions=tuple(sorted(each.partition for each in owned))))
 
     def holds(self, partition: TopicPartition, taken: int) -> bool:
@@ -88,6 +92,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
 class Receiver:
     """A KafkaConsumer in its group, by subscription."""
+
+    keeps_records = False  # kafka-python's own, until they are acknowledged
 
     def __init__(self, client: Any, topic: str, *, before: bool, spare: bool = False) -> None:
         """``spare``: the group has more members than partitions, so that one may well be left with nothing."""
@@ -100,7 +106,7 @@ class Receiver:
         self._listener = _Listener(self._events)
         self._connections = Connections(client)
         self._serial = 0
-        self._unacked: deque[_Polled] = deque()
+        self._unacked: deque[Polled] = deque()
         self._pending: dict[TopicPartition, _Done] = {}  # acknowledged, not committed
         self._flying: dict[TopicPartition, _Done] = {}  # in the commit that is under way
         self._again_s = 0.0  # no commit before it: the last one found no broker
@@ -133,7 +139,7 @@ class Receiver:
             payloads += [record.value for record in records]
             positions += [record.offset for record in records]
         self._serial += 1
-        token = _Polled(self._serial, segments, positions)
+        token = Polled(self._serial, segments, positions, polled if self.keeps_records else {})
         self._unacked.append(token)
         return Batch(payloads=payloads, count=len(payloads), positions=positions, token=token)
 
@@ -165,7 +171,7 @@ class Receiver:
         if self._closed:
             self._events.append(Event("ack-failed", "the consumer is closed"))
             return False
-        token: _Polled = batch.token
+        token: Polled = batch.token
         lost: set[int] = set()
         while self._unacked and self._unacked[0].serial < token.serial:
             older = self._unacked.popleft()
@@ -180,7 +186,7 @@ class Receiver:
         self._commit()
         return not lost
 
-    def _take(self, polled: _Polled, upto: int, lost: set[int]) -> None:
+    def _take(self, polled: Polled, upto: int, lost: set[int]) -> None:
         positions = polled.positions
         for partition, start, end, taken in polled.segments:
             if start >= upto:

@@ -9,7 +9,6 @@ events say it.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -22,10 +21,9 @@ from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
 from adapters.errors import AdapterError, Refused
-from adapters.kafka_client import BOOTSTRAP_MS, CLOSE_S, Connections, drained
+from adapters.kafka_client import AGAIN_S, BOOTSTRAP_MS, CLOSE_S, Connections, drained, shut
 
 PAYLOAD_BYTES_MAX = 1_000_000  # both ends stop at 1 MiB, with key and overhead in it
-AGAIN_S = 0.2  # between two tries to replace a producer
 
 # What the server refuses whole, however often it is tried: provably not written. All else may have been.
 _NOT_WRITTEN = (
@@ -243,17 +241,3 @@ def check_size(block: Block) -> None:
     """Raises Refused for messages over the limit."""
     if block.size > PAYLOAD_BYTES_MAX:
         raise Refused(f"Kafka takes messages of up to {PAYLOAD_BYTES_MAX} bytes here, not {block.size}")
-
-
-def shut(client: Any) -> None:
-    """Closes a KafkaProducer within about 4 s; futures that are left fail with IllegalStateError."""
-    try:
-        client.close(timeout=CLOSE_S)
-    except kafka_errors.KafkaError:
-        # KafkaProducer.close() flushes first and, where that times out, leaves its thread and its futures behind:
-        # kafka-python 3.0 has no public way to give them up.
-        thread = client._sender  # noqa: SLF001  # see above; held by tests/integration/test_kafka_adapter.py
-        thread.force_close()
-        thread.join(CLOSE_S)
-        with contextlib.suppress(kafka_errors.KafkaError):  # what it cannot flush was given up above
-            client.close(timeout=0)

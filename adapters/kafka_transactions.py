@@ -20,8 +20,8 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
-from adapters.kafka_client import CLOSE_S
-from adapters.kafka_sender import Sender, check_size, shut
+from adapters.kafka_client import CLOSE_S, shut
+from adapters.kafka_sender import Sender, check_size
 
 
 class TransactionalSender(Sender):

@@ -51,7 +51,7 @@ class Deliveries:
     def take(self, sources: Sequence[ConsumerSource], trial: int) -> None:
         """Account the journals of all members; once."""
         journals = [read(source.folder, source.name, source.start, source.stop) for source in sources]
-        chosen = [self._choose(records, trial) for records in journals]
+        chosen = [self._choose(records, trial, worked=source.worked) for source, records in zip(sources, journals, strict=True)]
         if sum(map(len, chosen)):
             self._take(sources, journals, chosen)
         for ident, seen in self.seen.items():
@@ -91,10 +91,13 @@ class Deliveries:
                 self._listed(who, records.sequences(row), records.lanes(row))
         self.causes = told_apart(rows, lambda i: journals[consumer[i]].sequences(int(place[i])), self.twice, self._cuts)
 
-    def _choose(self, records: Records, trial: int) -> npt.NDArray[np.int64]:
-        """Places of this trial's sound deliveries; what else was delivered is counted."""
+    def _choose(self, records: Records, trial: int, *, worked: bool) -> npt.NDArray[np.int64]:
+        """Places of this trial's sound deliveries; what else was delivered is counted. ``worked``: as of ConsumerSource."""
         rows = records.rows
         kind, sound = rows["kind"], rows["flags"] & (CANARY | CORRUPT) == 0
+        if worked:
+            self._note(self.received, records, np.flatnonzero(sound & (rows["trial"] == trial) & (kind == Kind.RECEIVED)))
+            return np.empty(0, np.int64)
         corrupt = (rows["flags"] & (CANARY | CORRUPT) == CORRUPT) & ((kind == Kind.RECEIVED) | (kind == Kind.PROCESSED))
         self.corrupted += int(rows["count"][corrupt].sum(dtype=np.int64))
         mine = sound & (rows["trial"] == trial)

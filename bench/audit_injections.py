@@ -103,14 +103,15 @@ class _Group:
         self._delivered = Deliveries(sent, lane_of, self._begins.tolist())
         self._delivered.take(consumers, trial)
         received = [read(source.folder, source.name, source.start, source.stop) for source in consumers]
+        judged = [records for source, records in zip(consumers, received, strict=True) if not source.worked]
 
         def chosen(journals: Sequence[Records], *kinds: Kind) -> list[_Chosen]:
             return [_Chosen(records, _places(records.rows, trial, index, kinds)) for records in journals]
 
         self._said = chosen(producers, Kind.ATTEMPT, Kind.OK, Kind.FAIL, Kind.INFO)
         self._failed = chosen(producers, Kind.FAIL)
-        self._received, self._processed = chosen(received, Kind.RECEIVED), chosen(received, Kind.PROCESSED)
-        self._ended = chosen(received, Kind.PROCESSED, Kind.DEAD, Kind.EXPIRED)
+        self._received, self._processed = chosen(received, Kind.RECEIVED), chosen(judged, Kind.PROCESSED)
+        self._ended = chosen(judged, Kind.PROCESSED, Kind.DEAD, Kind.EXPIRED)
         self._attempted_ns, self._confirmed_ns = _times(chosen(producers, Kind.ATTEMPT)), _times(chosen(producers, Kind.OK))
         self._processed_ns = _times(self._processed)
 

@@ -31,7 +31,10 @@ class Source(NamedTuple):
 
 
 class ConsumerSource(NamedTuple):
-    """The same of one consumer: member ``member`` of the group with index ``group``. A restarted member is a new consumer."""
+    """The same of one consumer: member ``member`` of the group with index ``group``. A restarted member is a new consumer.
+
+    ``worked``: what it processed is judged elsewhere, on what it wrote (bench.outputs): of its journal only RECEIVED counts.
+    """
 
     folder: Path
     name: str
@@ -39,6 +42,7 @@ class ConsumerSource(NamedTuple):
     stop: int | None = None
     group: int = 0
     member: int = 0
+    worked: bool = False
 
 
 Sets = dict[tuple[int, Ident, int], BitMap64]

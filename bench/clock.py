@@ -47,6 +47,11 @@ def epoch_s(monotonic_ns: int) -> float:
     return (time.time_ns() - now_ns() + monotonic_ns) / 1e9
 
 
+def monotonic_ns(epoch_ns: int) -> int:
+    """The inverse, of ns since 1970: as wrong as the wall clock was set since then."""
+    return epoch_ns - time.time_ns() + now_ns()
+
+
 def utc_now() -> str:
     """Wall-clock time, ISO 8601 with milliseconds and Z: for people, never for a difference."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

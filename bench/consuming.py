@@ -25,6 +25,18 @@ def untapped(account: Account) -> Account:
     return account
 
 
+def account_of(workload: Workload, *, run: int, trial: int, group: int, writer: Writer) -> Account:
+    """Return what accounts for one trial of a workload."""
+    pool = pool_of(workload)
+    made: Account
+    if isinstance(pool, MixedPool):
+        made = MixedAccount(run=run, trial=trial, group=group, pool=pool, writer=writer)
+    else:
+        made = Account(run=run, trial=trial, group=group, size=workload.size_b, pool=pool, writer=writer)
+    made.keep_positions = bool(workload.faults)  # a client that tries again may write a message twice
+    return made
+
+
 class ConsumerLoop:
     """Serves one member of a group for the life of its endpoint: canaries and late messages are told from the trial's."""
 
@@ -49,19 +61,12 @@ class ConsumerLoop:
         """Account from now on for ``trial``; what is still pending goes to the trial before."""
         if self._last is not None:
             self._settle()
-        pool = pool_of(workload)
         self._workload = workload
         self._chunk = max(1, CHUNK_B // workload.size_b)
         if self._capabilities.acks:
             self._chunk = min(self._chunk, workload.ack_every)
         self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else TURN_NS
-        made: Account
-        if isinstance(pool, MixedPool):
-            made = MixedAccount(run=self._run, trial=trial, group=self._group, pool=pool, writer=self._writer)
-        else:
-            made = Account(run=self._run, trial=trial, group=self._group, size=workload.size_b, pool=pool, writer=self._writer)
-        made.keep_positions = bool(workload.faults)  # a client that tries again may write a message twice
-        self.account = self._tap(made)
+        self.account = self._tap(account_of(workload, run=self._run, trial=trial, group=self._group, writer=self._writer))
         self._meter = Meter()
 
     def go(self, at_ns: int) -> None:

@@ -23,7 +23,7 @@ def acknowledged(sources: Sequence[Source], *, groups: Sequence[str], trial: int
 
 def processed(sources: Sequence[ConsumerSource], *, groups: Sequence[str], trial: int, go_ns: int) -> Mapping[str, Curve]:
     """Deliveries PROCESSED by group, repeats among them. Raises EvidenceMissing."""
-    rows = [_rows(source, trial, Kind.PROCESSED) for source in sources]
+    rows = [_rows(source, trial, Kind.PROCESSED) for source in sources if not source.worked]
     table = np.concatenate([np.empty(0, RECORD), *rows])
     return {name: _curve(table[table["group"] == index], go_ns) for index, name in enumerate(groups)}
 

@@ -30,6 +30,7 @@ _WORDS = {
     Kind.PROCESSED: "processed", Kind.ACKED: "acknowledged to the broker", Kind.DEAD: "found among the dead letters",
     Kind.EXPIRED: "found among the expired",
 }  # fmt: skip
+_OUT, _WROTE = "out.", "found in the output, written at this time"  # the journal of what consumers wrote (bench.outputs)
 _CAUSES = {
     "retried": "because the application sent it again",
     "redelivered": "from one write, delivered again by the broker",
@@ -158,7 +159,7 @@ def _records(trial: Json, folder: Path, ident: Ident) -> Iterator[_Record]:
 def _who(name: str, trial: Json) -> str:
     """Whose journal this is, by its name: "007-kafka-consumer-inventory-0" is consumer.inventory.0's."""
     groups = "|".join(map(re.escape, trial["workload"]["groups"]))
-    found = re.search(rf"(?:(producer)|(consumer)-({groups}))-(\d+)(?:-e\d+)?$|(dead)-({groups})$", name)
+    found = re.search(rf"(?:(producer)|(consumer)-({groups}))-(\d+)(?:-e\d+)?$|(dead|out)-({groups})$", name)
     return ".".join(part for part in found.groups() if part) if found else name
 
 
@@ -168,7 +169,7 @@ def _moments(found: Sequence[_Record], trial: Json, groups: Sequence[str]) -> It
         positions = one.records.positions(one.place)
         sends = row["kind"] <= Kind.INFO
         yield Moment(
-            (one.t_ns - trial["go_ns"]) / 1e9, one.who, _WORDS[Kind(row["kind"])],
+            (one.t_ns - trial["go_ns"]) / 1e9, one.who, _WROTE if one.who.startswith(_OUT) else _WORDS[Kind(row["kind"])],
             group=None if row["group"] == ALL else groups[int(row["group"])], attempt=int(row["attempt"]),
             position=None if positions is None or sends else int(positions[one.offset]), redelivered=bool(row["flags"] & REDELIVERED),
         )  # fmt: skip
@@ -200,7 +201,8 @@ class _Judge:
         self._account: Json = trial["audit"].get(name, {})
         self._go_ns = trial["go_ns"]
         self._own = [one for one in found if one.row["group"] in (ALL, index)]
-        self._processed = self._of(Kind.PROCESSED)
+        outputs = {_who(part["name"], trial) for part in trial["evidence"]} & {f"{_OUT}{name}"}  # where there are some, they are judged
+        self._processed = [one for one in self._of(Kind.PROCESSED) if not outputs or one.who in outputs]
         begun = self._of(Kind.ATTEMPT)
         self._sent_ns = begun[0].t_ns if begun else None
 

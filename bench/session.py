@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapters import AdapterClass
-from adapters.base import DeadLetters, Group, Options, Topology, Wiring
+from adapters.base import DeadLetters, Group, Options, Topology, Wiring, WritesOutputs
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
 from bench import sockets
@@ -25,6 +25,7 @@ from bench.errors import BenchError
 from bench.faults.links import Ways
 from bench.header import run_number
 from bench.machine import Nodes, Watch
+from bench.outputs import Outputs
 from bench.placement import Placement, usable
 from bench.spec import Variant
 from bench.waiting import settled
@@ -95,6 +96,7 @@ class Raw:
     tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
     dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
     depth: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)  # of groups that miss something: bench.faults.depth
+    outputs: Sequence[ConsumerSource] = ()  # what consumers wrote, where that is what counts: bench.outputs
 
 
 class Session:
@@ -124,6 +126,7 @@ class Session:
         self.ways: Ways | None = None  # proxies before what its endpoints connect to
         self._prepared = False
         self._letters: Letters | None = None
+        self.outputs: Outputs | None = None
         self._placement: Placement | None = None
         topology = Topology(workload.producers, tuple(Group(name, members) for name, members in workload.groups), workload.partitions)
         self._topology = topology
@@ -154,10 +157,14 @@ class Session:
         with own_errors():
             self._wiring = self.adapter.prepare(self._wiring)
         self._prepared = True
+        names, run = [name for name, _ in self._workload.groups], run_number(self._run_id)
         if self.adapter.capabilities.dead_letters:
-            queues, names = cast("DeadLetters", self.adapter), [name for name, _ in self._workload.groups]
-            run = run_number(self._run_id)
+            queues = cast("DeadLetters", self.adapter)
             self._letters = Letters(queues, self._wiring, names, run=run, evidence=self.evidence, prefix=self._prefix)
+        if self.adapter.capabilities.judged_on_outputs:
+            stages = cast("WritesOutputs", self.adapter)
+            with own_errors():
+                self.outputs = Outputs(stages, self._wiring, names, run=run, evidence=self.evidence, prefix=self._prefix)
         self._placement = placement
         self.ways = None if ways is None else ways(self._wiring)
         for name, member in self.members:
@@ -247,6 +254,8 @@ class Session:
         if why:
             self.events.append({"who": "producers", "t_ns": now_ns(), "kind": "tick", "detail": why})
         everybody = [*self.producers, *self.consumers]
+        if self.outputs is not None:
+            self.outputs.begin(number, workload)
         before = {}
         for endpoint in everybody:
             endpoint.send({"do": "prepare", "trial": number, "workload": workload.to_json()})
@@ -266,7 +275,11 @@ class Session:
         for producer in self.producers:
             _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         reports = [producer.ask({"do": "report"}, "report") for producer in self.producers]
-        drained_ns, moving = self._drain(self._confirmed(reports), max(deadline, now_ns() + 500_000_000), watch)
+        confirmed, latest_ns = self._confirmed(reports), max(deadline, now_ns() + 500_000_000)
+        drained_ns, moving = self._drain(confirmed, latest_ns, watch)
+        if self.outputs is not None:  # those of the last come with their acknowledgement, after they were counted
+            wanted = dict(zip((name for name, _ in self._workload.groups), confirmed, strict=True))
+            drained_ns, moving = self.outputs.collect(wanted, max(latest_ns, now_ns() + 2_000_000_000), watch)
         dead = self.dead_letters(number, self._given_back(), max(deadline, now_ns() + 2_000_000_000), watch)
         received = [consumer.ask({"do": "report"}, "report") for consumer in self.consumers]
         after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
@@ -278,7 +291,7 @@ class Session:
         drained_s = None if drained_ns is None else max(0, drained_ns - end) / 1e9
         return Raw(
             go, reports, received, node_rows, before, after, drained_s, moving, machine, self.journals(), self.events,
-            tick_s=workload.tick_s, dead=dead,
+            tick_s=workload.tick_s, dead=dead, outputs=self.outputs.sources() if self.outputs is not None else (),
         )  # fmt: skip
 
     def journals(self) -> list[Journal]:
@@ -389,6 +402,9 @@ class Session:
         self.producers, self.consumers = [], []
         if self._letters is not None:
             self._letters.close()
+        if self.outputs is not None:
+            with contextlib.suppress(AdapterBug, OSError), own_errors():
+                self.outputs.close()
         if self._prepared and self._wiring is not None:
             self._prepared = False
             with contextlib.suppress(AdapterError, AdapterBug, OSError), own_errors():

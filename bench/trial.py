@@ -127,7 +127,7 @@ def complete(
         {"name": one.name, "of": one.who, "epoch": one.epoch, "from": raw.before[one.name], "to": raw.after[one.name]}
         for one in raw.journals
     ]
-    trial["evidence"] += [{"name": source.name, "from": source.start, "to": source.stop} for source in raw.dead]
+    trial["evidence"] += [{"name": source.name, "from": source.start, "to": source.stop} for source in (*raw.dead, *raw.outputs)]
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
@@ -262,8 +262,9 @@ def _evidence(raw: Raw, workload: Workload, folder: Path) -> _Evidence:
         if one.role == "producer":
             senders.append(Source(*part))
         else:
-            receivers.append(ConsumerSource(*part, group=names.index(one.group), member=one.number))
-    return _Evidence(senders, [*receivers, *raw.dead], lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")))
+            receivers.append(ConsumerSource(*part, group=names.index(one.group), member=one.number, worked=bool(raw.outputs)))
+    receivers += [*raw.dead, *raw.outputs]
+    return _Evidence(senders, receivers, lambda producer, sequences: routers[producer].lanes_of(sequences.astype("int64")))
 
 
 def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Workload, evidence: _Evidence) -> dict[str, Any]:

@@ -139,8 +139,8 @@ class WorkingLoop(ConsumerLoop):
         batch, upto = self._worked
         if self._consumer.ack(batch, upto) is not False:
             self._journal(Kind.ACKED, np.concatenate(self._unacked), now_ns())
-        elif self._capabilities.ack_first:
-            self._held = None  # it comes again: processed now, it could be processed twice
+        elif self._capabilities.ack_first or self._capabilities.judged_on_outputs:
+            self._held = None  # it comes again: processed now, it could be processed twice, or in vain
         self._unacked = []
 
     def _journal(self, kind: Kind, heads: NDArray[np.void], t: int) -> None:

@@ -16,7 +16,7 @@ from adapters.base import Adapter
 from bench.clock import now_ns, sleep_until
 from bench.faults.cast import Actor, Cast
 from bench.faults.depth import Depth, ask_twice
-from bench.faults.tally import Tally
+from bench.faults.tally import Fed, Tally
 
 _POLL_NS = 50_000_000
 _SOON_NS = 200_000_000  # nothing for so long, and all is there: a repeated delivery that follows closely belongs to this trial
@@ -48,7 +48,7 @@ def redelivery_s(adapter: Adapter) -> float:
     return 0.0 if told is None else float(told())
 
 
-def drain(cast: Cast, tally: Tally, healed_ns: int, deadline_ns: int, watch: Callable[[], None]) -> Drained:
+def drain(cast: Cast, tally: Tally | Fed, healed_ns: int, deadline_ns: int, watch: Callable[[], None]) -> Drained:
     """Wait until everything is processed or the rest is lost; at ``deadline_ns``, or later where the timers are longer, give up.
 
     All faults are healed, the last at ``healed_ns``, and all producers are done.

@@ -7,6 +7,7 @@ a hint only, as one duplicate hides one loss; and endpoints that are frozen or d
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,23 @@ class Tally:
         if what == "processed":
             return min(map(_size, self._processed))
         return _size(self._ok[ALL]) + min(_size(sets) for group, sets in self._ok.items() if group != ALL)
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A tally of a group's outputs, which the runner has to read first (bench.outputs): ``take``."""
+
+    tally: Tally
+    take: Callable[[], object]
+
+    def update(self) -> int:
+        """As Tally.update()."""
+        self.take()
+        return self.tally.update()
+
+    def missing(self) -> list[int]:
+        """As Tally.missing()."""
+        return self.tally.missing()
 
 
 def _size(sets: Sets) -> int:

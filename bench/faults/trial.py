@@ -16,7 +16,7 @@ from bench.faults import account
 from bench.faults.cast import Actor, Cast
 from bench.faults.drain import drain
 from bench.faults.inject import Ground, Injector
-from bench.faults.tally import Tally
+from bench.faults.tally import Fed, Tally
 from bench.journal import ALL, Writer
 from bench.machine import Nodes, Watch
 from bench.placement import usable
@@ -46,14 +46,25 @@ def run(
     groups = [name for name, _ in workload.groups]
     tally = Tally(session.evidence, number, len(groups))
 
+    outputs = session.outputs
+
     def follow(journal: Journal, start: int) -> None:
-        tally.follow(journal.name, start, groups.index(journal.group) if journal.group else ALL)
+        if not journal.group or outputs is None:
+            tally.follow(journal.name, start, groups.index(journal.group) if journal.group else ALL)
+
+    if outputs is not None:  # in place of the consumers' journals
+        for index, (name, position) in enumerate(outputs.begin(number, workload)):
+            tally.follow(name, position, index)
+
+    fed = tally if outputs is None else Fed(tally, outputs.take)
+
+    def count(what: str) -> int:
+        (fed if what == "processed" else tally).update()
+        return tally.count(what)
 
     cast = Cast(session, number, workload, follow)
     with contextlib.closing(Writer(session.evidence, session.name_of("faults", f"{number:04d}"), segment_b=_MARKS_B)) as marks:
-        injector = Injector(
-            workload.faults, cast, ground, lambda what: (tally.update(), tally.count(what))[1], lambda t, text: marks.mark(number, t, text)
-        )
+        injector = Injector(workload.faults, cast, ground, count, lambda t, text: marks.mark(number, t, text))
         with contextlib.closing(injector):
             return _Trial(cast, tally, injector).run(ground, watch, idle)
 
@@ -80,7 +91,8 @@ class _Trial:
         deadline = end + int(load.drain_s * 1e9)
         self._await_producers(deadline + int((load.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
         cast.reports("producer")
-        drained = drain(cast, self._tally, self._injector.healed_ns or end, deadline, watch)
+        looked = self._tally if session.outputs is None else Fed(self._tally, session.outputs.take)
+        drained = drain(cast, looked, self._injector.healed_ns or end, deadline, watch)
         session.events += [
             {"who": f"group {group}", "t_ns": now_ns(), "kind": "depth", "detail": depth.said}
             for group, depth in drained.depth.items()
@@ -106,6 +118,7 @@ class _Trial:
             tick_s=load.tick_s,
             dead=dead,
             depth=drained.depth,
+            outputs=session.outputs.sources() if session.outputs is not None else (),
         )
 
     def _until(self, until_ns: int, watch: Callable[[], None]) -> None:

@@ -28,10 +28,14 @@ def of(system: str, mode: str, own: Mapping[str, str]) -> Timers:
 def _kafka(mode: str, own: Mapping[str, str]) -> Timers:
     # 6 s is the least that a broker grants. The clients' back-off (30 s by default) made recovery 9 to 15 s later than the server [M].
     settings = {"session_timeout_ms": "6000", "heartbeat_interval_ms": "1500", "reconnect_backoff_max_ms": "1000"} | dict(own)
-    if mode == "transactional":  # what a dead producer's open transaction holds back
+    produces = mode == "consume-process-produce"  # a consumer commits five transactions a second at 50/s
+    if mode == "transactional" or produces:  # what a dead client's open transaction holds back
         settings = {"transaction_timeout_ms": "6000"} | settings
     session_s = int(settings["session_timeout_ms"]) / 1000
-    return Timers(handover_s=session_s, silence_s=session_s, restart_s=6.0, endpoint_s=2.0, around_s=9.0, settings=settings)
+    return Timers(
+        handover_s=session_s, silence_s=session_s, restart_s=6.0, endpoint_s=2.0, around_s=9.0, rate_per_s=50 if produces else 200,
+        settings=settings,
+    )  # fmt: skip
 
 
 def _rabbitmq(mode: str, own: Mapping[str, str]) -> Timers:

@@ -8,7 +8,7 @@ import time
 import pytest
 from adapter_parts import TestBlock, drain, id_of, send_all
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import MemberToRemove
+from kafka.admin import ConfigResource, MemberToRemove
 from kafka_parts import committed, consuming, log_of, producing, wired
 
 from adapters import kafka, kafka_receiver
@@ -27,6 +27,7 @@ ONE = Topology(1, (Group("g"),), 1)
         ("acks-0", (0, False, "read_uncommitted"), (False, False)),
         ("transactional", ("all", True, "read_committed"), (True, False)),
         ("commit-before", ("all", True, "read_uncommitted"), (True, True)),
+        ("consume-process-produce", ("all", True, "read_committed"), (True, False)),
     ],
 )
 def test_a_mode_is_what_it_sets(mode, sets, declares):
@@ -39,12 +40,15 @@ def test_a_mode_is_what_it_sets(mode, sets, declares):
     assert adapter.mode.copies == (3 if producer["acks"] == "all" else 1)
     assert ("transaction" in producer) == (mode == "transactional")
     assert ("before processing" in consumer["commit"]) == (mode == "commit-before")
+    assert adapter.capabilities.judged_on_outputs == (mode == "consume-process-produce")
+    assert ("transactional_id" in consumer) == (mode == "consume-process-produce")
 
 
 def test_the_longest_timer_is_the_session_or_the_transaction():
     settings = {"session_timeout_ms": "6000", "transaction_timeout_ms": "7000"}
     assert kafka.ADAPTER(Options(settings=settings)).redelivery_s() == 6.0
     assert kafka.ADAPTER(Options(mode="transactional", settings=settings)).redelivery_s() == 17.0
+    assert kafka.ADAPTER(Options(mode="consume-process-produce", settings=settings)).redelivery_s() == 17.0
 
 
 class OneLarge(TestBlock):
@@ -190,3 +194,99 @@ def test_a_member_that_was_thrown_out_cannot_commit(servers, mode):
         if mode == "commit-before":
             assert taken is False
             assert got == list(range(done, 40)), "what was not committed comes again, and nothing twice"
+
+
+def outputs_of(adapter, wiring, want):
+    """Ids in the group's output in their order, of what is committed; ``want`` of them, and what follows at once."""
+    reader = adapter.outputs(wiring, "g")
+    try:
+        found = []
+        end = time.monotonic() + 20.0
+        while len(found) < want and time.monotonic() < end:
+            found += [id_of(output.payload) for output in reader.read()]
+        return found + [id_of(output.payload) for output in reader.read()]
+    finally:
+        reader.close()
+
+
+@pytest.mark.server
+def test_what_was_processed_twice_is_in_the_output_once(servers):
+    """A predecessor that died within its transaction, and a zombie that acknowledges after another member took over: neither shows."""
+    mode = "consume-process-produce"
+    with (
+        wired(list(servers("kafka").bootstrap), ONE, mode=mode) as (adapter, wiring),
+        producing(adapter, wiring) as (producer, _),
+    ):
+        send_all(producer, TestBlock(0, [0] * 40))
+        output = wiring["outputs"]["g"]
+        dead = KafkaProducer(bootstrap_servers=wiring["servers"], transactional_id=f"{wiring['groups']['g']}.0")
+        try:
+            dead.init_transactions()
+            dead.begin_transaction()
+            for payload in TestBlock(100, [0] * 5).messages(0, 5):
+                dead.send(output, payload)
+            dead.flush()
+            with consuming(adapter, wiring) as zombie:
+                done = polled(zombie, 10)
+                assert zombie.ack(done, done.count - 1) is True, "a part of a batch"
+                assert zombie.ack(done, done.count) is True
+                late = polled(zombie, 10)
+                thrown_out(wiring)
+                with consuming(adapter, wiring, member=1) as heir:
+                    left, seen = 40 - done.count, []
+                    while len(seen) < left:
+                        more = polled(heir, 100)
+                        seen += [id_of(payload) for payload in more.payloads]
+                        assert heir.ack(more, more.count) is True
+                    assert seen == list(range(done.count, 40)), "what the zombie had processed came again"
+                    assert zombie.ack(late, late.count) is False
+                    assert [event.kind for event in zombie.events()][-1:] == ["ack-failed"]
+                    assert outputs_of(adapter, wiring, 40) == list(range(40))
+            log = log_of(wiring | {"topic": output}, 45)
+            assert set(log) >= {*range(40), *range(100, 105)}, "what was aborted is in the log"
+        finally:
+            dead.close(timeout=1)
+
+
+def limit_outputs(wiring, size):
+    admin = KafkaAdminClient(bootstrap_servers=wiring["servers"])
+    try:
+        admin.alter_configs([ConfigResource("topic", wiring["outputs"]["g"], {"max.message.bytes": str(size)})])
+    finally:
+        admin.close()
+
+
+@pytest.mark.server
+def test_what_was_not_committed_comes_again(servers):
+    """Once a transaction failed, and once partitions were shared out anew: nothing is skipped, and nothing is in the output twice.
+
+    kafka-python keeps the position of a partition that its member keeps: what was read there and not committed would be lost.
+    """
+    mode, settings = "consume-process-produce", {"heartbeat_interval_ms": "100"}
+    two = Topology(1, (Group("g", 2),), 2)
+    with (
+        wired(list(servers("kafka").bootstrap), two, mode=mode, settings=settings) as (adapter, wiring),
+        producing(adapter, wiring) as (producer, _),
+        consuming(adapter, wiring) as first,
+    ):
+        send_all(producer, TestBlock(0, [0, 1] * 20))
+        limit_outputs(wiring, 100)
+        batch = polled(first, 40)
+        assert first.ack(batch, batch.count) is False, "the output topic takes nothing"
+        limit_outputs(wiring, 100_000)
+        again = polled(first, 40)
+        assert min(id_of(payload) for payload in again.payloads) < 2, "it stands where it began"
+        told = [event.kind for event in first.events()]
+        assert "ack-failed" in told
+        assert "reconnected" in told, "another producer"
+        with consuming(adapter, wiring, member=1) as second:
+            seen, shared = [], False
+            end = time.monotonic() + 30.0
+            while len(seen) < 40:
+                assert time.monotonic() < end, sorted(seen)
+                for consumer in (first, second):
+                    batch = consumer.poll(40, 0.02)
+                    shared = shared or any(event.partitions and len(event.partitions) == 1 for event in second.events())
+                    if batch is not None and shared and consumer.ack(batch, batch.count):
+                        seen += [id_of(payload) for payload in batch.payloads]
+        assert sorted(outputs_of(adapter, wiring, 40)) == list(range(40))

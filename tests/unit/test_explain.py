@@ -119,6 +119,22 @@ def test_every_fate_has_its_sentence(made, message, sentence):
     assert sentence in said(made, f"0:0:{message}")
 
 
+def test_of_a_stage_the_output_is_judged_and_the_work_is_told(made):
+    """Message 2 was worked on twice and written once, message 6 worked on and never written."""
+    path = made / "trials" / "0001" / "trial.json"
+    trial = json.loads(path.read_text())
+    written = [(Kind.PROCESSED, 30, [2], GROUP | {"position": 5})]
+    trial["evidence"].append(write(made / "evidence", "001-x-out-orders", written))
+    path.write_text(json.dumps(trial))
+    assert said(made, "0:0:2").startswith("processed once by out.orders, 20.0 ms after it was sent")
+    assert said(made, "0:0:6").startswith("lost: acknowledged 2.0 ms after it was sent and never processed; consumer.orders.0 had")
+    told = [(one.who, one.what) for one in explain(store.open_run(made), NUMBER, "0:0:2").moments if one.group]
+    assert told == [
+        ("consumer.orders.0", "received"), ("consumer.orders.0", "processed"), ("consumer.orders.0", "processed"),
+        ("consumer.orders.0", "acknowledged to the broker"), ("out.orders", "found in the output, written at this time"),
+    ]  # fmt: skip
+
+
 def test_what_was_sent_while_a_fault_was_on_is_told_so(made):
     path = made / "trials" / "0001" / "trial.json"
     trial = json.loads(path.read_text())
