@@ -104,7 +104,7 @@ class Shape:
             "topology": {"producers": 1, "groups": dict.fromkeys(names, members), "partitions": members, "routing": "round-robin"},
             "payload": {"size": "128 B"},
             "load": {"schedule": "bursts", "rate": f"{self.timers.rate_per_s}/s", "burst": burst},
-            "timing": {"warmup": _time(_WARMUP_S), "measure": _time(self.load_s - _WARMUP_S), "drain": "20 s"},
+            "timing": {"warmup": _time(_WARMUP_S), "measure": _time(self.load_s - _WARMUP_S), "drain": "60 s"},
             "batch": {"send": burst, "ack_every": 10, "ack_interval": "20 ms"},
             "processing": _time(self._work_s),
             "rounds": 1,
