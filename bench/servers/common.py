@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -204,7 +205,9 @@ class ProcessServer:
                     continue
                 reason = ended(popen)
                 if reason is None and node.pid is not None and start_time(node.pid) != self._born[node.pid]:
-                    # A zombie already, and poll() looked a moment too early to say how it ended.
+                    # Gone already, and poll() looked a moment too early to say how it ended.
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        popen.wait(1.0)
                     reason = ended(popen) or "has died"
                 if reason is not None:
                     return f"{node.name} {reason}; its last log lines ({node.log or 'none'}):\n{tail(node.log)}"
