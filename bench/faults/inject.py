@@ -22,6 +22,7 @@ from bench.servers.base import Node, Server
 _HEAL_NS = 120_000_000_000  # a server that has not come back by then does not
 _POLL_NS = 5_000_000
 _NEVER = 1 << 62
+_GROUND = ("server", "peer", "links")  # parts of a target that are no endpoints
 
 
 @dataclass
@@ -152,7 +153,7 @@ class Injector:
         """Leave nothing frozen and no link cut, without waiting for anybody; idempotent."""
         self._cast.thaw(self._cast.actors)
         for one in self.injections:
-            if one.state not in ("waits", "over") and one.fault.on.part in ("server", "peer"):
+            if one.state not in ("waits", "over") and one.fault.on.part in _GROUND:
                 self._last_aid(one)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -216,7 +217,7 @@ class Injector:
 
     def _inject(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
-        if target.part in ("server", "peer", "links"):
+        if target.part in _GROUND:
             return self._blocking(*self._on_server(fault, target))
         actors = cast.named(target)
         if not any(actor.state == "runs" for actor in actors):
@@ -233,7 +234,7 @@ class Injector:
 
     def _mend(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
-        if target.part in ("server", "peer", "links"):
+        if target.part in _GROUND:
             return self._blocking(*self._server_again(fault, target))
         actors = cast.named(target)
         if fault.kind == "pause":

@@ -85,6 +85,19 @@ def test_a_trial_that_ends_before_its_time_leaves_nothing_broken(stage, kind, he
     assert server.done[1:] == [healed]
 
 
+@pytest.mark.parametrize("target", ["server.1", "peer.1", "links"])
+def test_a_link_that_is_cut_when_a_trial_ends_before_its_time_is_whole_again(target):
+    links = Noted()
+    injector = Injector(
+        [Fault("network", target, at_s=0.0, toxic="down")], Cast(SimpleNamespace(), 1, LOAD, lambda journal, start: None),
+        Ground(Noted(), links), lambda what: 0, lambda t, text: None,
+    )  # fmt: skip
+    injector.go(now_ns())
+    turned(injector, lambda: injector.injections[0].state == "holds")
+    injector.close()
+    assert [what for what, *_ in links.done] == ["add", "clear"]
+
+
 def test_what_cannot_be_broken_is_said_beforehand():
     kill = [Fault("kill", "server.1", at_s=0.0)]
     with pytest.raises(Unsupported, match="no server to break"):
