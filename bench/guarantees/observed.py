@@ -50,8 +50,7 @@ def _injection(trial: Json, fault: Json, open_: bool) -> Injection:
         target=fault["target"],
         in_flight=sum(in_flight.get(group) or 0 for group in groups),
         at_risk=sum(received) if received else None,
-        # What had not come when an undetermined trial ended is late or lost: nobody can say.
-        counts={name: 0 if open_ and name == "lost" else sum(row.get(name) or 0 for row in rows) for name in COUNTED},
+        counts={name: sum(row.get(name) or 0 for row in rows) for name in COUNTED},
         recovery_s=_after(fault["healed_s"], fault["recovered_s"]),
         publish_gap_s=_longest(rows, "unavailable_to_producers_s"),
         deliver_gap_s=_longest(rows, "unavailable_to_consumers_s"),

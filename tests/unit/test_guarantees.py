@@ -359,7 +359,7 @@ def test_messages_that_still_came_make_it_undetermined():
     trial = made_trial(1, record, place)
     trial["audit"]["g1"] |= {"verdict": "undetermined", "lost": None}
     for fault in trial["faults"]:
-        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": 5_000}}
+        fault["counts"] = {"g1": fault["counts"]["g1"] | {"lost": None}}
     record.take([trial])
     judged = record.tried[place].judged
     assert judged.surprises == ()
