@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from adapters.capabilities import Capabilities, Mode
 
@@ -153,6 +153,7 @@ class DeadLetters(Protocol):
     def dead_letters(self, wiring: Wiring, group: str) -> Sequence[bytes]: ...  # takes out what lies there now, in any order
 
 
+@runtime_checkable
 class HasDepth(Protocol):
     """What an adapter may have besides, where its system can be asked; the harness looks whether the method is there."""
 

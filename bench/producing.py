@@ -89,7 +89,6 @@ class ProducerTrial:
         self._most_room = 0
         self._blocked_since = 0
         self._blocked_ns = 0
-        self.unresolved: int | None = 0
 
     def go(self, at_ns: int) -> None:
         """Start the schedule at monotonic ``at_ns``."""
@@ -379,7 +378,7 @@ class ProducerTrial:
             self._blocked_ns += now - self._blocked_since
             self._blocked_since = 0
         limit = max(1.0, (self._deadline_ns - now) / 1e9)
-        self.unresolved = self._producer.flush(min(limit, max(1.0, self._workload.drain_s)))
+        self._producer.flush(min(limit, max(1.0, self._workload.drain_s)))
         self._account()
         self._meter.turn(max(now_ns(), self._end_ns), self.next_id)
         self.finished = True

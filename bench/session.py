@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapters import AdapterClass
-from adapters.base import DeadLetters, Group, Options, Topology, Wiring, WritesOutputs
+from adapters.base import DeadLetters, Group, HasDepth, Options, Topology, Wiring, WritesOutputs
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError
 from bench import sockets
@@ -35,7 +35,8 @@ _START_S = 40.0
 _READY_S = 40.0
 _STEADY_NS = 1_000_000_000  # assignments unchanged for so long count as settled
 LEAD_NS = 40_000_000  # between "go" and the start: every endpoint has heard of it
-_FLUSH_SLACK_S = 8.0
+FLUSH_SLACK_S = 8.0
+_LAST_NS = 2_000_000_000  # at least so long for what comes after the deliveries: refused messages into their queue, outputs
 _QUIET_NS = 20_000_000  # a duplicate that follows closely belongs to this trial
 _REPEATED_NS = 1_000_000_000
 _PROGRESS_NS = 20_000_000
@@ -244,15 +245,20 @@ class Session:
 
     # ---- one trial
 
+    def settle(self, workload: Workload, *, nodes: int) -> Workload:
+        """Begin the events of a trial, and return what is possible here of what it asks for (bench.waiting)."""
+        self.events = []
+        workload, why = settled(workload, self.adapter.capabilities, nodes=nodes, cores=len(usable()))
+        if why:
+            self.events.append({"who": "producers", "t_ns": now_ns(), "kind": "tick", "detail": why})
+        return workload
+
     def trial(self, number: int, workload: Workload, nodes: Sequence[Any], watch: Callable[[], None], idle: Iterable[int] = ()) -> Raw:
         """Run one trial; ``watch`` is called several times a second and may raise to end it (a dead server, Ctrl-C).
 
         ``idle``: pids of the run's other systems, whose CPU in the window is told apart from strangers'.
         """
-        self.events = []
-        workload, why = settled(workload, self.adapter.capabilities, nodes=len(nodes), cores=len(usable()))
-        if why:
-            self.events.append({"who": "producers", "t_ns": now_ns(), "kind": "tick", "detail": why})
+        workload = self.settle(workload, nodes=len(nodes))
         everybody = [*self.producers, *self.consumers]
         if self.outputs is not None:
             self.outputs.begin(number, workload)
@@ -273,14 +279,14 @@ class Session:
         node_rows, machine = used.end(), around.end(workload.measure_s)
         deadline = end + int(workload.drain_s * 1e9)
         for producer in self.producers:
-            _expect(producer, "done", deadline + int((workload.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
+            expect(producer, "done", deadline + int((workload.drain_s + FLUSH_SLACK_S) * 1e9), watch)
         reports = [producer.ask({"do": "report"}, "report") for producer in self.producers]
         confirmed, latest_ns = self._confirmed(reports), max(deadline, now_ns() + 500_000_000)
         drained_ns, moving = self._drain(confirmed, latest_ns, watch)
         if self.outputs is not None:  # those of the last come with their acknowledgement, after they were counted
             wanted = dict(zip((name for name, _ in self._workload.groups), confirmed, strict=True))
-            drained_ns, moving = self.outputs.collect(wanted, max(latest_ns, now_ns() + 2_000_000_000), watch)
-        dead = self.dead_letters(number, self._given_back(), max(deadline, now_ns() + 2_000_000_000), watch)
+            drained_ns, moving = self.outputs.collect(wanted, max(latest_ns, now_ns() + _LAST_NS), watch)
+        dead = self.dead_letters(number, self._given_back(), deadline, watch)
         received = [consumer.ask({"do": "report"}, "report") for consumer in self.consumers]
         after = {endpoint.name: report["position"] for endpoint, report in zip(everybody, [*reports, *received], strict=True)}
         for endpoint, report in zip(everybody, [*reports, *received], strict=True):
@@ -378,20 +384,18 @@ class Session:
         if self._letters is None:
             return ()
         with own_errors():
-            return self._letters.collect(trial, wanted, deadline_ns, watch)
+            return self._letters.collect(trial, wanted, max(deadline_ns, now_ns() + _LAST_NS), watch)
 
     def depth(self, group: str) -> int | None:
         """Ask the system how many messages it still holds for a group; None where it cannot say or does not answer."""
-        asked = getattr(self.adapter, "depth", None)
-        if asked is None:
+        if not isinstance(self.adapter, HasDepth) or self._wiring is None:
             return None
         try:
             with own_errors():
-                held: int | None = asked(self._wiring, group)
+                return self.adapter.depth(self._wiring, group)
         except (AdapterError, AdapterBug, OSError) as error:  # it may be down for good: then journals alone decide
             self.events.append({"who": f"group {group}", "t_ns": now_ns(), "kind": "depth", "detail": f"cannot be asked: {error}"})
             return None
-        return held
 
     # ---- closing
 
@@ -417,7 +421,8 @@ def _sleep(until_ns: int, watch: Callable[[], None]) -> None:
         sleep_until(min(until_ns, now + 100_000_000))
 
 
-def _expect(endpoint: Endpoint, kind: str, deadline_ns: int, watch: Callable[[], None]) -> None:
+def expect(endpoint: Endpoint, kind: str, deadline_ns: int, watch: Callable[[], None]) -> None:
+    """Wait for a word of an endpoint; raises Silent where it has not come by ``deadline_ns``."""
     while True:
         watch()
         try:

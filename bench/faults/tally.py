@@ -6,7 +6,6 @@ a hint only, as one duplicate hides one loss; and endpoints that are frozen or d
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap64
 
+from bench.audit_sent import longs
 from bench.faults.tail import Tail
 from bench.journal import ALL, CANARY, CORRUPT, REFUSED, Form, Kind, Records
 
@@ -121,6 +121,4 @@ def _add(sets: Sets, records: Records, chosen: npt.NDArray[np.bool_]) -> None:
         if whole:
             bitmap.add_range(first, first + count)
             continue
-        longs = array("Q")
-        longs.frombytes(records.sequences(i).tobytes())
-        bitmap.update(longs)
+        bitmap.update(longs(records.sequences(i)))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.clock import now_ns, sleep_until
-from bench.engine.local import Silent
 from bench.faults import account
 from bench.faults.cast import Actor, Cast
 from bench.faults.drain import drain
@@ -19,14 +18,10 @@ from bench.faults.inject import Ground, Injector
 from bench.faults.tally import Fed, Tally
 from bench.journal import ALL, Writer
 from bench.machine import Nodes, Watch
-from bench.placement import usable
-from bench.session import LEAD_NS, Journal, Raw, Session
-from bench.waiting import settled
+from bench.session import FLUSH_SLACK_S, LEAD_NS, Journal, Raw, Session, expect
 from bench.workload import Workload
 
 _TURN_NS = 5_000_000
-_FLUSH_SLACK_S = 8.0
-_DEAD_NS = 2_000_000_000  # at least so long for what is refused to get into its queue
 _MARKS_B = 64 << 10
 
 
@@ -38,11 +33,7 @@ def run(
     Raises Unsupported where a fault cannot be done here; before that nothing has happened.
     """
     ground.check(workload.faults)
-    session.events = []
-    nodes = ground.server.nodes if ground.server else ()
-    workload, why = settled(workload, session.adapter.capabilities, nodes=len(nodes), cores=len(usable()))
-    if why:
-        session.events.append({"who": "producers", "t_ns": now_ns(), "kind": "tick", "detail": why})
+    workload = session.settle(workload, nodes=len(ground.server.nodes) if ground.server else 0)
     groups = [name for name, _ in workload.groups]
     tally = Tally(session.evidence, number, len(groups))
 
@@ -89,7 +80,8 @@ class _Trial:
         node_rows, machine = used.end(), around.end(load.measure_s)
         self._injector.heal(watch)
         deadline = end + int(load.drain_s * 1e9)
-        self._await_producers(deadline + int((load.drain_s + _FLUSH_SLACK_S) * 1e9), watch)
+        for actor in cast.now("producer"):
+            expect(actor.endpoint, "done", deadline + int((load.drain_s + FLUSH_SLACK_S) * 1e9), watch)
         cast.reports("producer")
         looked = self._tally if session.outputs is None else Fed(self._tally, session.outputs.take)
         drained = drain(cast, looked, self._injector.healed_ns or end, deadline, watch)
@@ -99,7 +91,7 @@ class _Trial:
             if depth.said
         ]
         given_back = dict(zip((name for name, _ in load.groups), self._tally.refused(), strict=True))
-        dead = session.dead_letters(cast.trial, given_back, max(deadline, now_ns() + _DEAD_NS), watch)
+        dead = session.dead_letters(cast.trial, given_back, deadline, watch)
         cast.reports("consumer")
         actors = sorted(cast.actors, key=lambda actor: actor.journal.role != "producer")  # producers first
         return Raw(
@@ -126,18 +118,6 @@ class _Trial:
             self._injector.turn()
             watch()
             sleep_until(min(until_ns, now + _TURN_NS))
-
-    def _await_producers(self, deadline_ns: int, watch: Callable[[], None]) -> None:
-        for actor in self._cast.now("producer"):
-            while True:
-                watch()
-                try:
-                    actor.endpoint.expect("done", 0.1)
-                except Silent:
-                    if now_ns() >= deadline_ns:
-                        raise
-                else:
-                    break
 
     def _report(self, actor: Actor) -> dict[str, Any]:
         """What an endpoint said of itself, or what its journal says of one that was killed."""

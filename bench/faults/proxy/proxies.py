@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import sys
 import threading
@@ -15,10 +14,9 @@ from adapters.ports import LOOPBACK
 from bench.control import PROTOCOL, Channel, Closed, Message
 from bench.errors import EnvironmentProblem
 from bench.faults.proxy.toxics import Toxic
-from bench.guard import Guard
+from bench.guard import Guard, child_env
 from bench.servers.base import Node
 
-_ROOT = str(Path(__file__).resolve().parent.parent.parent.parent)
 PROXY: Final = "network"
 """Role of its process among a trial's nodes: no part of the system that is measured."""
 
@@ -38,7 +36,7 @@ class Proxies:
         self._names: set[str] = set()
         self._log = folder / "proxy.log"
         folder.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])}
+        env = child_env()
         env.setdefault("OPENBLAS_NUM_THREADS", "1")
         with socket.create_server((LOOPBACK, 0)) as listener:
             command = [sys.executable, "-m", "bench.faults.proxy", str(listener.getsockname()[1]), str(seed)]
