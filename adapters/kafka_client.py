@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -65,6 +66,26 @@ class Connections:
 def drained(events: deque[Event]) -> list[Event]:
     """Takes what is there; the client's thread may append meanwhile."""
     return [events.popleft() for _ in range(len(events))]
+
+
+def another(connect: Callable[[], Any], get_ready: Callable[[Any], object], events: deque[Event], wanted: Callable[[], bool]) -> Any | None:
+    """Connects a producer in place of one that cannot go on, as often as that takes; None where it is not ``wanted`` any more.
+
+    ``get_ready``: what may fail with a KafkaError once it is connected. Failures are told as events "error".
+    """
+    while wanted():
+        client = None
+        try:
+            client = connect()
+            get_ready(client)
+        except (AdapterError, kafka_errors.KafkaError) as error:
+            events.append(Event("error", str(error) if isinstance(error, AdapterError) else repr(error)))
+            if client is not None:
+                shut(client)
+            time.sleep(AGAIN_S)
+        else:
+            return client
+    return None
 
 
 def shut(client: Any) -> None:

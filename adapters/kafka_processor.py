@@ -26,8 +26,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from adapters.base import Batch, Event, Output
-from adapters.errors import AdapterError
-from adapters.kafka_client import AGAIN_S, BOOTSTRAP_MS, shut
+from adapters.kafka_client import AGAIN_S, BOOTSTRAP_MS, another, shut
 from adapters.kafka_receiver import Polled, Receiver
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
@@ -86,25 +85,13 @@ class Stage:
     def _replace(self, old: Any) -> None:
         """Close what could not commit, and connect another, as often as that takes."""
         shut(old)
-        while not self._closed:
-            try:
-                client = self._connect()
-            except AdapterError as error:
-                self._events.append(Event("error", str(error)))
-                time.sleep(AGAIN_S)
-                continue
-            try:
-                _begun(client)
-            except kafka_errors.KafkaError as error:
-                self._events.append(Event("error", repr(error)))
-                shut(client)
-                time.sleep(AGAIN_S)
-                continue
-            with self._change:
-                if not self._closed:
-                    self._client = client
-                    self._events.append(Event("reconnected", "another producer of outputs"))
-                    return
+        client = another(self._connect, _begun, self._events, lambda: not self._closed)
+        with self._change:
+            if client is not None and not self._closed:
+                self._client = client
+                self._events.append(Event("reconnected", "another producer of outputs"))
+                return
+        if client is not None:
             shut(client)
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
-from adapters.errors import AdapterError, Refused
-from adapters.kafka_client import AGAIN_S, BOOTSTRAP_MS, CLOSE_S, Connections, drained, shut
+from adapters.errors import Refused
+from adapters.kafka_client import BOOTSTRAP_MS, CLOSE_S, Connections, another, drained, shut
 
 PAYLOAD_BYTES_MAX = 1_000_000  # both ends stop at 1 MiB, with key and overhead in it
 
@@ -185,29 +185,21 @@ class Sender:
     def _replace(self) -> None:
         """Closes the producer that cannot go on, and connects another, as often as that takes."""
         shut(self._client)
-        while not self._closed:
-            try:
-                client = self._connect()
-            except AdapterError as error:
-                self._events.append(Event("error", str(error)))
-                time.sleep(AGAIN_S)
-                continue
+
+        def get_ready(client: Any) -> None:
             client.config["max_block_ms"] = BOOTSTRAP_MS
-            try:
-                self._get_ready(client)
-                client.partitions_for(self._topic)
-            except kafka_errors.KafkaError as error:
-                self._events.append(Event("error", repr(error)))
-                shut(client)
-                time.sleep(AGAIN_S)
-                continue
-            with self._change:
-                if not self._closed:
-                    self._client, self._connections = client, Connections(client)
-                    self._replacing = False
-                    self._events.append(Event("reconnected", "another producer"))
-                    self._change.notify_all()
-                    return
+            self._get_ready(client)
+            client.partitions_for(self._topic)
+
+        client = another(self._connect, get_ready, self._events, lambda: not self._closed)
+        with self._change:
+            if client is not None and not self._closed:
+                self._client, self._connections = client, Connections(client)
+                self._replacing = False
+                self._events.append(Event("reconnected", "another producer"))
+                self._change.notify_all()
+                return
+        if client is not None:
             shut(client)
 
     def pump(self, timeout_s: float) -> None:

@@ -24,7 +24,6 @@ from itertools import repeat
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from adapters.base import Block, Consumer, Event, Options, Outcomes, Producer, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
@@ -33,7 +32,7 @@ from adapters.options import check_profile, choose_mode, integer_settings
 from adapters.ports import LOOPBACK, free_ports
 from adapters.zeromq_acked import AckedConsumer, AckedProducer
 from adapters.zeromq_pubsub import PubSubConsumer, PubSubProducer, answers
-from adapters.zeromq_sockets import NOBLOCK, PAYLOAD_BYTES_MAX, Receiver, check_size, methods, offer, translated
+from adapters.zeromq_sockets import NOBLOCK, PAYLOAD_BYTES_MAX, Receiver, changes, check_size, methods, offer, translated
 
 ROOM = 1 << 16  # libzmq does not say how far a pipe is from its high-water mark; send() answers
 
@@ -271,10 +270,8 @@ class ZeroMqProducer:
     def _watch(self) -> None:
         """Takes what the monitors have to tell."""
         for monitor in self._monitors:
-            while int(monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-                message = recv_monitor_message(monitor)
-                address = message["endpoint"].decode()
-                if message["event"] == zmq.EVENT_DISCONNECTED:
+            for stands, address in changes(monitor):
+                if not stands:
                     self._live -= 1
                     self._events.append(Event("closed", f"{address}: what was underway on it may be lost"))
                     continue

@@ -29,11 +29,10 @@ from itertools import repeat
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from adapters.base import Block, Event
 from adapters.errors import Unreachable
-from adapters.zeromq_sockets import NOBLOCK, Receiver, check_size, offer
+from adapters.zeromq_sockets import NOBLOCK, Receiver, changes, check_size, offer
 
 ROOM = 1 << 16  # nothing says how full a pipe is
 SUBSCRIBED = 1  # the first byte of what an XPUB receives
@@ -90,8 +89,7 @@ class PubSubProducer:
 
     def _watch(self) -> None:
         """Counts the subscriptions that have come and gone; the end of a connection first, for they come anew after it."""
-        while self._monitor is not None and not self._closed and int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            recv_monitor_message(self._monitor)
+        for _ in () if self._monitor is None or self._closed else changes(self._monitor):
             self._subscriptions = 0
             self._count()
         with contextlib.suppress(zmq.Again):
@@ -183,10 +181,8 @@ class PubSubConsumer(Receiver):
 
     def events(self) -> Sequence[Event]:
         """Says "ready" and "assigned" when all connections stand, then "closed" and "reconnected" by connection."""
-        while not self._closed and int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            message = recv_monitor_message(self._monitor)
-            address = message["endpoint"].decode()
-            if message["event"] == zmq.EVENT_DISCONNECTED:
+        for stands, address in () if self._closed else changes(self._monitor):
+            if not stands:
                 self._live -= 1
                 self._events.append(Event("closed", f"{address}: what was underway on it is lost"))
                 continue

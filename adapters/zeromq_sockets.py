@@ -12,6 +12,7 @@ from operator import length_hint
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from adapters.base import Batch, Event
 from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
@@ -54,6 +55,13 @@ def offer(send: Callable[..., Any], socket: zmq.Socket[bytes], rows: Sequence[by
     except zmq.ZMQError as error:
         raise Unreachable(f"zeromq: {error}") from error
     return len(rows)
+
+
+def changes(monitor: zmq.Socket[bytes]) -> Iterator[tuple[bool, str]]:
+    """What a socket's monitor has to tell of its connections (handshakes and ends): whether one stands now, and its address."""
+    while int(monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+        message = recv_monitor_message(monitor)
+        yield message["event"] != zmq.EVENT_DISCONNECTED, message["endpoint"].decode()
 
 
 class Receiver:
