@@ -185,9 +185,7 @@ class Guard:
             self._watchdog = self._start_watchdog()
 
     def _start_watchdog(self) -> subprocess.Popen[bytes]:
-        root = str(Path(__file__).resolve().parent.parent)
-        env = {key: value for key, value in os.environ.items() if key != MARK}  # or an outer run would end it with ours
-        env["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [env.get("PYTHONPATH")])])
+        env = {key: value for key, value in child_env().items() if key != MARK}  # or an outer run would end it with ours
         watchdog = subprocess.Popen(
             [sys.executable, "-m", "bench.watchdog", self.run_id],
             env=env,
@@ -202,6 +200,12 @@ class Guard:
         watchdog.stdin.write("".join(lines).encode())
         watchdog.stdin.flush()
         return watchdog
+
+
+def child_env() -> dict[str, str]:
+    """The environment of a Python process that is to find this repository's modules, installed or not."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _gone(identity: Identity, timeout_s: float) -> bool:

@@ -15,7 +15,13 @@ from bench.calibration.adapter import SYSTEM, Calibration
 from bench.calibration.behaviour import Behaviour
 from bench.errors import ServerError
 from bench.servers.base import Node, Product, Request, Server
-from bench.servers.common import ProcessServer, local, stop_all, wait_ready
+from bench.servers.common import (
+    Launch,
+    ProcessServer,
+    launched,
+    local,
+    wait_ready,
+)
 
 READY_S: Final = 20.0
 LOG: Final = "log"  # the folder of its own log, within the server's
@@ -46,13 +52,12 @@ class FakeRecipe:
         trials = {trial: behaviour.to_json() for trial, behaviour in self._trials.items()}
         told = {"folder": str(folder), "groups": self._groups, "trials": trials, "always": self._always.to_json()}
         spec.write_text(json.dumps(told | {"survives": self._survives}, indent=1))
-        popen = request.guard.spawn([sys.executable, "-m", "bench.calibration.fake_server", spec], stdout=log, name=name)
-        try:
-            port = wait_ready(name, popen, log, lambda: int((folder / "port").read_text()), READY_S)
-        except BaseException:  # also Ctrl-C
-            stop_all(request.guard, [popen], 1.0)
-            raise
-        address = local(port)
+        launch = Launch(
+            lambda: request.guard.spawn([sys.executable, "-m", "bench.calibration.fake_server", spec], stdout=log, name=name),
+            lambda popen: wait_ready(name, popen, log, lambda: int((folder / "port").read_text()), READY_S),
+        )
+        with launched(request.guard, launch) as (popen, port):
+            address = local(port)
         node = Node(name, "broker", popen.pid, address, address, log)
         product = Product("brokerbench's fake server", __version__)
         return ProcessServer(SYSTEM, "embedded", request.guard, product, (node,), (address,), {}, [popen])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import socket
 import subprocess
@@ -17,9 +16,8 @@ from typing import Any
 from bench.clock import now_ns
 from bench.control import PROTOCOL, Channel, Closed, Message
 from bench.errors import BenchError, EnvironmentProblem, Incompatible
-from bench.guard import Guard
+from bench.guard import Guard, child_env
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
 _LOG_LINES = 8
 ENDPOINT = ("-m", "bench.endpoint")
 """What Python is given to be an endpoint, before its SPEC.json."""
@@ -110,9 +108,7 @@ class LocalEngine:
         path, log = folder / f"{name}.spec.json", folder / f"{name}.log"
         more = {"control": self._listener.getsockname()[:2], "sys_path": sys.path, "started_ns": now_ns()}
         path.write_text(json.dumps(spec | more))
-        env = dict(os.environ)
-        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
-        env["PYTHONUNBUFFERED"] = "1"
+        env = child_env() | {"PYTHONUNBUFFERED": "1"}
         env.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here: its threads would only cost memory
         process = self._guard.spawn([sys.executable, *self._endpoint, path], env=env, stdout=log, name=name)
         self._waiting[name] = (spec["role"], process, log)

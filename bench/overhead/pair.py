@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from typing import IO, Any, Self
 
 from bench.clock import now_ns
 from bench.errors import EnvironmentProblem
-from bench.guard import Guard
+from bench.guard import Guard, child_env
 
 ROOT = Path(__file__).resolve().parents[2]
 _READY_S = 30.0
@@ -67,7 +66,7 @@ class Pair:
         path.write_text(json.dumps(spec), encoding="utf-8")
         log = path.with_suffix(".log")
         log.unlink(missing_ok=True)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        env = child_env()
         env.setdefault("OPENBLAS_NUM_THREADS", "1")
         command = [sys.executable, "-m", "bench.overhead.bare.loop", str(path)]
         self._children[side] = self._guard.spawn(command, env=env, stdout=log, name=f"bare {side}")

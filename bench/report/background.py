@@ -199,6 +199,18 @@ def _mapping(point: Any) -> Mapping[str, Any]:
     return point if isinstance(point, Mapping) else {"point": point}
 
 
+def behind(run: RunLike, points: Sequence[PointSummary]) -> dict[str, Any]:
+    """What every page prints behind its answer."""
+    return {
+        "not_run": not_run(run, points),
+        "promises": promises(points),
+        "settings": settings(points),
+        "versions": versions(points, str(run.run.get("started") or "")),
+        "environment": environment(run),
+        "command": reproduce(run),
+    }
+
+
 def not_run(run: RunLike, points: Sequence[PointSummary]) -> Table | None:
     """What could not be had here, why, and how to get it; what a system does not support."""
     builder = Builder("Not run", (("Variant", False), ("Why", False), ("Get it by", False)))

@@ -63,12 +63,7 @@ def view(run: Run) -> dict[str, Any]:
         "charts": _charts(found, names),
         "sweeps": [table for one in found["searches"] if (table := _sweep(one, names, found["objective"]))],
         "probes": [table for one in found["searches"] if (table := _probes(one, names, found["objective"]))],
-        "not_run": background.not_run(run, points),
-        "promises": background.promises(points),
-        "versions": background.versions(points, str(run.run.get("started") or "")),
-        "settings": background.settings(points),
-        "environment": background.environment(run),
-        "command": background.reproduce(run),
+        **background.behind(run, points),
         "scenario_text": run.scenario_text,
         "knee": f"{result.KNEE:g}",
     }

@@ -68,12 +68,7 @@ def view(run: Run) -> dict[str, Any]:
         "times": _times(cells),
         "left_out": _left_out(cells),
         "details": [_detail(i, cell) for i, cell in enumerate(cells) if cell["injections"]],
-        "not_run": background.not_run(run, points),
-        "promises": background.promises(points),
-        "versions": background.versions(points, str(run.run.get("started") or "")),
-        "settings": background.settings(points),
-        "environment": background.environment(run),
-        "command": background.reproduce(run),
+        **background.behind(run, points),
     }
 
 

@@ -102,14 +102,9 @@ def view(run: RunLike) -> dict[str, Any]:
         "states": background.states(points),
         "disturbed": any(part.phases for point in shown for part in (point.real, point.emulated) if part),
         "findings": figures.findings(points),
-        "not_run": background.not_run(run, points),
-        "promises": background.promises(points),
+        **background.behind(run, points),
         "brokerless": background.brokerless(points),
-        "settings": background.settings(points),
-        "versions": background.versions(points, str(run.run.get("started") or "")),
         "execution": background.execution(run),
-        "environment": background.environment(run),
-        "command": background.reproduce(run),
         "scenario_text": run.scenario_text,
     }
 

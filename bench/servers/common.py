@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,6 +167,17 @@ class Launch:
 
     spawn: Callable[[], subprocess.Popen[bytes]]  # through the guard
     wait: Callable[[subprocess.Popen[bytes]], Any]  # until its protocol answers; raises ServerError
+
+
+@contextlib.contextmanager
+def launched(guard: Guard, launch: Launch) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
+    """Start one process, wait for its answer, give both; whatever fails until the block has ended, Ctrl-C too, ends it again."""
+    popen = launch.spawn()
+    try:
+        yield popen, launch.wait(popen)
+    except BaseException:
+        stop_all(guard, [popen], 1.0)
+        raise
 
 
 @dataclass

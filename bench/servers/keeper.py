@@ -20,7 +20,7 @@ from typing import Any
 from bench import servers
 from bench.clock import now_ns, sleep_until
 from bench.errors import BenchError, ServerError
-from bench.guard import Guard
+from bench.guard import Guard, child_env
 from bench.servers.base import Request
 from bench.servers.home import home
 from bench.watchdog import start_time
@@ -52,12 +52,10 @@ def start(system: str, kind: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state.json").unlink(missing_ok=True)
     log = folder / "keeper.log"
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     with log.open("wb") as out:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "bench.servers.keeper", system, kind],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=env, cwd="/",
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=child_env(), cwd="/",
         )  # fmt: skip
     deadline = now_ns() + int(_START_S * 1e9)
     while now_ns() < deadline:

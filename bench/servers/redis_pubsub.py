@@ -19,11 +19,11 @@ from bench.servers.common import (
     answer_of,
     external_address,
     host_ports,
+    launched,
     local,
     node_folder,
     one_node,
     refuse_version,
-    stop_all,
     wait_ready,
 )
 from bench.servers.compose import missing_common, start_service
@@ -121,15 +121,10 @@ class RedisRecipe:
             lambda: request.guard.spawn(command, cwd=folder, stdout=log, name=name),
             lambda popen: wait_ready(name, popen, log, lambda: _own(port, popen.pid), READY_TIMEOUT_S),
         )
-        popen = launch.spawn()
-        try:
-            info = launch.wait(popen)
+        with launched(request.guard, launch) as (popen, info):
             found = product_of(info)
             refuse_version(request, self.system, found.version)
             settings = effective(LOOPBACK, port)
-        except BaseException:  # also Ctrl-C
-            stop_all(request.guard, [popen], 1.0)
-            raise
         told = advertised(request, name, local(port))
         node = Node(name, "broker", popen.pid, local(port), told, log)
         return ProcessServer(

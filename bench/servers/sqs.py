@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import sys
 import urllib.parse
 from pathlib import Path
@@ -12,6 +11,7 @@ from string import Template
 
 from adapters.ports import LOOPBACK
 from bench.errors import ServerError, UsageError
+from bench.guard import child_env
 from bench.servers import java
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
@@ -22,11 +22,11 @@ from bench.servers.common import (
     advertised,
     answer_of,
     external_address,
+    launched,
     local,
     node_folder,
     one_node,
     refuse_version,
-    stop_all,
     wait_ready,
 )
 from bench.servers.compose import missing_common, start_service
@@ -109,22 +109,18 @@ def _started(
     request: Request, name: str, *, port: int, command: list[str], folder: Path, what: Product, settings: dict[str, str]
 ) -> Server:
     log = request.folder / f"{name}.log"
-    root = str(DATA.parent.parent)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    env = child_env()
     url = f"http://{local(port)}"
     launch = Launch(
         lambda: request.guard.spawn(command, env=env, cwd=folder, stdout=log, name=name),
         lambda popen: wait_ready(name, popen, log, lambda: _answered(url), READY_TIMEOUT_S),
     )
-    popen = launch.spawn()
-    try:
-        launch.wait(popen)
-    except BaseException:  # also Ctrl-C
-        stop_all(request.guard, [popen], 1.0)
-        raise
-    told = advertised(request, name, local(port))
-    node = Node(name, "emulator", popen.pid, local(port), told, log)
-    return ProcessServer("sqs", request.kind, request.guard, what, (node,), (told,), settings, [popen], scratch=[folder], launches=[launch])
+    with launched(request.guard, launch) as (popen, _):
+        told = advertised(request, name, local(port))
+        node = Node(name, "emulator", popen.pid, local(port), told, log)
+        return ProcessServer(
+            "sqs", request.kind, request.guard, what, (node,), (told,), settings, [popen], scratch=[folder], launches=[launch]
+        )
 
 
 def _answered(url: str) -> bool:

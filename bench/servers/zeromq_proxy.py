@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import sys
 
 from adapters.errors import Unreachable
 from bench.errors import ServerError
+from bench.guard import child_env
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
-    DATA,
     Launch,
     ProcessServer,
     RemoteServer,
@@ -23,11 +22,11 @@ from bench.servers.common import (
     answer_of,
     external_address,
     host_ports,
+    launched,
     local,
     node_folder,
     one_node,
     refuse_version,
-    stop_all,
     wait_ready,
 )
 from bench.servers.compose import missing_common
@@ -80,25 +79,19 @@ class ZeroMqProxyRecipe:
         (back,) = free_ports(1)
         folder = node_folder(request, name)
         log = request.folder / f"{name}.log"
-        root = str(DATA.parent.parent)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+        env = child_env()
         command = [sys.executable, "-m", "bench.servers.zeromq_proxy_child", str(front), str(back)]
         launch = Launch(
             lambda: request.guard.spawn(command, env=env, cwd=folder, stdout=log, name=name),
             lambda popen: wait_ready(name, popen, log, lambda: _greet(local(front), local(back)), READY_TIMEOUT_S),
         )
-        popen = launch.spawn()
-        try:
-            launch.wait(popen)
-        except BaseException:  # also Ctrl-C
-            stop_all(request.guard, [popen], 1.0)
-            raise
-        told = advertised(request, name, local(front))
-        node = Node(name, "proxy", popen.pid, local(front), told, log)
-        what, bootstrap = Product(NAME, version), (told, local(back))
-        return ProcessServer(
-            self.system, request.kind, request.guard, what, (node,), bootstrap, SETTINGS, [popen], scratch=[folder], launches=[launch]
-        )
+        with launched(request.guard, launch) as (popen, _):
+            told = advertised(request, name, local(front))
+            node = Node(name, "proxy", popen.pid, local(front), told, log)
+            what, bootstrap = Product(NAME, version), (told, local(back))
+            return ProcessServer(
+                self.system, request.kind, request.guard, what, (node,), bootstrap, SETTINGS, [popen], scratch=[folder], launches=[launch]
+            )
 
 
 def _greet(*addresses: str) -> bool:
