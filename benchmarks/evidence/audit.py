@@ -22,7 +22,7 @@ from typing import Any
 from bench import environment
 from bench.clock import now_ns, utc_now
 from benchmarks.evidence import common
-from benchmarks.evidence.common import RESULTS, Json
+from benchmarks.evidence.common import Json
 
 EXAMPLES = 100_000
 AT_ONCE = 2_500  # examples of one run: what a Ctrl-C costs at most
@@ -128,10 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=EXAMPLES, metavar="N", help=f"in all (default: {EXAMPLES:,})")
     parser.add_argument("--quick", action="store_true", help="a smoke test: 200 examples")
     parser.add_argument("--seed", type=int, metavar="N", help="only this example: say where its accounts differ")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where the runs are kept (default: results/evidence/audit)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the summary goes (default: results/reference/<machine>/evidence-audit)"
-    )
+    fill = common.placed(parser, "audit")
     parser.add_argument(
         "--recompute", type=Path, metavar="FILE", help="run nothing: compute the tables of an audit.json again, and compare"
     )
@@ -147,9 +144,8 @@ def main(words: Sequence[str] | None = None) -> int:
     total = 200 if args.quick else args.examples
     if total < at_once or total % at_once:
         parser.error(f"--examples {total}: a multiple of {at_once:,}")
-    work = args.work or RESULTS / "evidence" / ("audit-quick" if args.quick else "audit")
-    out = args.out or (work / "summary" if args.quick else environment.machine_folder(RESULTS) / "evidence-audit")
-    return run(work, out, total // at_once, at_once)
+    fill(args)
+    return run(args.work, args.out, total // at_once, at_once)
 
 
 def run(folder: Path, out: Path, runs: int, at_once: int) -> int:

@@ -224,6 +224,37 @@ def circumstances(made: Mapping[str, Any]) -> str:
 # ---- the command
 
 
+def placed(parser: argparse.ArgumentParser, name: str) -> Callable[[argparse.Namespace], None]:
+    """Add --work and --out of an evidence that has --quick; return what fills in where they go by default, once they are parsed."""
+    committed = f"results/reference/<machine>/evidence-{name}"
+    parser.add_argument("--work", type=Path, metavar="DIR", help=f"where the runs are kept (default: results/evidence/{name})")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where the summary goes (default: {committed})")
+
+    def fill(args: argparse.Namespace) -> None:
+        args.work = args.work or RESULTS / "evidence" / (f"{name}-quick" if args.quick else name)
+        args.out = args.out or (args.work / "summary" if args.quick else environment.machine_folder(RESULTS) / f"evidence-{name}")
+
+    return fill
+
+
+def of_verb(name: str, what: str, quick: str, words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line of an evidence that is a verb's long run: --quick, --work, --out."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.evidence.{name}", description=what)
+    parser.add_argument("--quick", action="store_true", help=f"a smoke test that shows nothing: {quick}")
+    fill = placed(parser, name)
+    args = parser.parse_args(words)
+    fill(args)
+    return args
+
+
+def keep(folder: Path, names: Iterable[str], out: Path) -> None:
+    """Copy what is to be committed of a run's folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(folder / name, out / name)
+    say(f"Kept in {out}")
+
+
 def arguments(name: str, what: str, full: Size, quick: Size, words: Sequence[str] | None) -> tuple[argparse.Namespace, Size]:
     """The command line of one evidence; ends the process with code 2 and a reason for what is not understood."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.evidence.{name}", description=what)
@@ -231,9 +262,7 @@ def arguments(name: str, what: str, full: Size, quick: Size, words: Sequence[str
     parser.add_argument("--quick", action="store_true", help=smoke)
     parser.add_argument("--runs", type=int, metavar="N", help=f"runs of each system (default: {full.runs})")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each run (default: {full.rounds})")
-    parser.add_argument("--work", type=Path, metavar="DIR", help=f"where the runs are kept (default: results/evidence/{name})")
-    committed = f"results/reference/<machine>/evidence-{name}"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where the summary goes (default: {committed})")
+    fill = placed(parser, name)
     again = f"measure nothing: compute the tables of a {name}.json again, and compare"
     parser.add_argument("--recompute", type=Path, metavar="FILE", help=again)
     args = parser.parse_args(words)
@@ -242,8 +271,7 @@ def arguments(name: str, what: str, full: Size, quick: Size, words: Sequence[str
         if value is not None and not 1 <= value <= 500:
             parser.error(f"{option} {value}: 1 to 500")
     size = Size(args.runs or size.runs, args.rounds or size.rounds, size.warmup_s, size.measure_s)
-    args.work = args.work or RESULTS / "evidence" / (f"{name}-quick" if args.quick else name)
-    args.out = args.out or (args.work / "summary" if args.quick else environment.machine_folder(RESULTS) / f"evidence-{name}")
+    fill(args)
     return args, size
 
 

@@ -8,13 +8,11 @@ guarantees.md and guarantees.csv; journals of surprises stay in the work folder.
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import environment, store
+from bench import store
 from bench.errors import BenchError
 from bench.guarantees import cells, command, run
 from bench.guarantees.record import FILE, Asked
@@ -46,23 +44,13 @@ def unfinished(work: Path, asked: Asked) -> Path | None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Try what is missing, then copy the result; the exit code of `brokerbench guarantees`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence.guarantees", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a smoke test that shows nothing: one injection")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where the runs are kept (default: results/evidence/guarantees)")
-    committed = "results/reference/<machine>/evidence-guarantees"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where the result goes (default: {committed})")
-    args = parser.parse_args(words)
+    args = common.of_verb("guarantees", (__doc__ or "").split("\n\n")[0], "one injection", words)
     asked = QUICK if args.quick else FULL
-    work = args.work or common.RESULTS / "evidence" / ("guarantees-quick" if args.quick else "guarantees")
-    out = args.out or (work / "summary" if args.quick else environment.machine_folder(common.RESULTS) / "evidence-guarantees")
     progress = Progress()
-    before = unfinished(work, asked)
-    record, writer, plan = run.resumed(before) if before else (*run.begin(asked, work, command="make evidence-guarantees"), [])
+    before = unfinished(args.work, asked)
+    record, writer, plan = run.resumed(before) if before else (*run.begin(asked, args.work, command="make evidence-guarantees"), [])
     code = command.tried(Guarantees(record, writer, progress, plan, time_s=LIMIT_S), progress, as_json=False)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copy(writer.folder / name, out / name)
-    common.say(f"Kept in {out}")
+    common.keep(writer.folder, KEPT, args.out)
     return code
 
 

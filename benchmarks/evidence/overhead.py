@@ -7,8 +7,6 @@ What is committed is overhead.json, every round, and overhead.md.
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,22 +39,12 @@ def unfinished(work: Path, asked: Asked) -> Path | None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure what is missing, then copy the result; the exit code of `brokerbench overhead`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence.overhead", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a smoke test that shows nothing: tcp, one round")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where the runs are kept (default: results/evidence/overhead)")
-    committed = "results/reference/<machine>/evidence-overhead"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where the result goes (default: {committed})")
-    args = parser.parse_args(words)
+    args = common.of_verb("overhead", (__doc__ or "").split("\n\n")[0], "tcp, one round", words)
     asked = QUICK if args.quick else FULL
-    work = args.work or common.RESULTS / "evidence" / ("overhead-quick" if args.quick else "overhead")
-    out = args.out or (work / "summary" if args.quick else environment.machine_folder(common.RESULTS) / "evidence-overhead")
     progress = Progress()
-    begun = run.begin(asked, work, command="make evidence-overhead", resume=unfinished(work, asked), told=progress.say)
+    begun = run.begin(asked, args.work, command="make evidence-overhead", resume=unfinished(args.work, asked), told=progress.say)
     code = verb.measured(begun, progress, as_json=False)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (record.FILE, verb.MARKDOWN):
-        shutil.copy(begun.folder / name, out / name)
-    common.say(f"Kept in {out}")
+    common.keep(begun.folder, (record.FILE, verb.MARKDOWN), args.out)
     return code
 
 

@@ -171,12 +171,7 @@ def carries_in_its_mode(case: Case) -> None:
         acknowledging_is_harmless(case)
         return
     with case.stand(topology()) as stand:
-        stand.open()
-        block = Rows(60, 64)
-        stand.send([block], poll=False)
-        stand.flush()
-        assert_outcomes(stand, [block])
-        first = stand.readers[0]
+        block, first = _sixty(stand)
         acknowledged = _work(first, 30)  # as they come: what is in flight may hold up what follows it (SQS FIFO)
         first.consumer.close()
         second = _replace(stand, first)
@@ -186,14 +181,19 @@ def carries_in_its_mode(case: Case) -> None:
         assert sorted(acknowledged + others) == sorted(block.ids)
 
 
-def _taken_over(stand: Stand) -> Reader:
-    """Acknowledge 30 of 60 messages, close, and return the next consumer, which has got the others."""
+def _sixty(stand: Stand) -> tuple[Rows, Reader]:
+    """Open the run and send 60 messages; those, and the reader that has polled none of them yet."""
     stand.open()
     block = Rows(60, 64)
     stand.send([block], poll=False)
     stand.flush()
     assert_outcomes(stand, [block])
-    first = stand.readers[0]
+    return block, stand.readers[0]
+
+
+def _taken_over(stand: Stand) -> Reader:
+    """Acknowledge 30 of 60 messages, close, and return the next consumer, which has got the others."""
+    block, first = _sixty(stand)
     _poll_until(first, 60, 20)
     assert first.messages == 60
     acknowledged = set(_acknowledge(first, 30))

@@ -43,6 +43,18 @@ class TestBlock:
         return memoryview(b"".join(self.messages(lo, hi)))
 
 
+@contextlib.contextmanager
+def prepared(adapter, topology, run_id, servers):
+    """An adapter with its wiring, prepared on the servers, cleaned up at the end."""
+    wiring = adapter.wire(topology, run_id)
+    wiring["servers"] = servers
+    adapter.prepare(wiring)
+    try:
+        yield adapter, wiring
+    finally:
+        adapter.cleanup(wiring)
+
+
 class Ledger:
     """Outcomes by id; an id that is resolved twice is an error that the test sees."""
 

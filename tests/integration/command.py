@@ -69,6 +69,14 @@ def until(condition, process=None, timeout_s=60.0, what="it"):
     return found
 
 
+def ran(folder, text):
+    """Run a scenario's text; the ended command, the run's folder, its trials by variant (the last of each)."""
+    (folder / "scenario.yaml").write_text(text)
+    done = brokerbench("run", "scenario.yaml", "--results", "results", cwd=folder)
+    found = folder_of(folder / "results")
+    return done, found, {record["variant"]["id"]: record for record in trials(found)}
+
+
 def folder_of(results):
     """The one run's folder under ``results``."""
     (folder,) = [path.parent for path in results.glob("*/run.json")]

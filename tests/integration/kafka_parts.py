@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from adapter_parts import Ledger, id_of
+from adapter_parts import Ledger, id_of, prepared
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from adapters import kafka
@@ -15,16 +14,8 @@ from adapters.base import Group, Options, Topology
 PARTITIONS = 4
 
 
-@contextmanager
-def wired(servers, topology=None, **options) -> Iterator[tuple[kafka.KafkaAdapter, dict]]:
-    adapter = kafka.ADAPTER(Options(**options))
-    wiring = adapter.wire(topology or Topology(1, (Group("g"),), PARTITIONS), "kafka-test")
-    wiring["servers"] = servers
-    adapter.prepare(wiring)
-    try:
-        yield adapter, wiring
-    finally:
-        adapter.cleanup(wiring)
+def wired(servers, topology=None, **options) -> AbstractContextManager[tuple[kafka.KafkaAdapter, dict]]:
+    return prepared(kafka.ADAPTER(Options(**options)), topology or Topology(1, (Group("g"),), PARTITIONS), "kafka-test", servers)
 
 
 @contextmanager

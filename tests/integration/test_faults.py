@@ -4,7 +4,7 @@ The runs are few and short, with several systems and several faults each; the fi
 """
 
 import pytest
-from command import brokerbench, folder_of, read, trials
+from command import ran, read
 
 from bench import journal
 from bench.journal import Kind
@@ -47,15 +47,8 @@ SERVER
 SERVER = "  - {fault: kill, target: server.1, at: 2 s, for: 200 ms}"
 
 
-def run(folder, text):
-    (folder / "faults.yaml").write_text(text)
-    done = brokerbench("run", "faults.yaml", "--results", "results", cwd=folder)
-    found = folder_of(folder / "results")
-    return done, found, {record["variant"]["id"]: record for record in trials(found)}
-
-
 def test_a_killed_consumer_costs_what_the_mode_says(tmp_path):
-    done, folder, by = run(tmp_path, KILLED)
+    done, folder, by = ran(tmp_path, KILLED)
     assert done.returncode == 0, done.stderr
     for record in by.values():
         assert record["status"] == "ok", record["reason"]
@@ -87,7 +80,7 @@ def test_a_killed_consumer_costs_what_the_mode_says(tmp_path):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("all"), ALL.replace("SERVER", SERVER))
+    return ran(tmp_path_factory.mktemp("all"), ALL.replace("SERVER", SERVER))
 
 
 def test_a_system_without_a_server_says_so(everything):

@@ -6,12 +6,11 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pika
 import pytest
-from adapter_parts import Ledger, Proxy, TestBlock, drain, freeze, id_of, send_all, wait_event
+from adapter_parts import Ledger, Proxy, TestBlock, drain, freeze, id_of, prepared, send_all, wait_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,16 +28,8 @@ def rabbit(servers):
     return servers("rabbitmq").bootstrap[0]
 
 
-@contextmanager
-def wired(address, topology=None, **options) -> Iterator[tuple[rabbitmq.RabbitAdapter, dict]]:
-    adapter = rabbitmq.ADAPTER(Options(**options))
-    wiring = adapter.wire(topology or Topology(1, (Group("g"),)), "rabbitmq-test")
-    wiring["servers"] = [address]
-    adapter.prepare(wiring)
-    try:
-        yield adapter, wiring
-    finally:
-        adapter.cleanup(wiring)
+def wired(address, topology=None, **options) -> AbstractContextManager[tuple[rabbitmq.RabbitAdapter, dict]]:
+    return prepared(rabbitmq.ADAPTER(Options(**options)), topology or Topology(1, (Group("g"),)), "rabbitmq-test", [address])
 
 
 @contextmanager

@@ -28,20 +28,6 @@ def own(tmp_path, servers):
     server.kill()
 
 
-@pytest.fixture
-def opened():
-    """Makes adapters' parts and closes them."""
-    parts = []
-
-    def keep(part):
-        parts.append(part)
-        return part
-
-    yield keep
-    for part in parts:
-        part.close()
-
-
 def wired(adapter, topology, address, run_id="run-1"):
     return adapter.prepare({**adapter.wire(topology, run_id), "servers": [address]})
 

@@ -22,20 +22,6 @@ def own(tmp_path, servers):
     server.kill()
 
 
-@pytest.fixture
-def opened():
-    """Makes adapters' parts and closes them."""
-    parts = []
-
-    def keep(part):
-        parts.append(part)
-        return part
-
-    yield keep
-    for part in parts:
-        part.close()
-
-
 def wired(own, topology=TWO_MEMBERS, mode="", **settings):
     adapter = RedisStreams(Options(mode=mode, settings={name: str(value) for name, value in settings.items()}))
     return adapter, adapter.prepare({**adapter.wire(topology, "run-1"), "servers": [own.address]})

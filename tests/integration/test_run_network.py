@@ -1,7 +1,7 @@
 """Network faults through the command: the endpoints are led through the proxies, and nothing is lost by what only delays."""
 
 import pytest
-from command import brokerbench, folder_of, trials
+from command import ran
 
 TEXT = """\
 name: network
@@ -19,10 +19,8 @@ faults:
 
 
 def test_a_black_hole_and_latency_on_every_way(tmp_path):
-    (tmp_path / "network.yaml").write_text(TEXT)
-    done = brokerbench("run", "network.yaml", "--results", "results", cwd=tmp_path)
+    done, _, by = ran(tmp_path, TEXT)
     assert done.returncode == 0, done.stderr
-    by = {record["variant"]["id"]: record for record in trials(folder_of(tmp_path / "results"))}
     for record in by.values():
         assert record["status"] == "ok", record["reason"]
         hole, delay = record["faults"]
