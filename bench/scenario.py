@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from bench import marked_yaml, placement, plan, scenario_errors, scenario_faults, scenario_load, scenario_payload, spec, units
+from bench import (
+    marked_yaml,
+    placement,
+    plan,
+    scenario_errors,
+    scenario_faults,
+    scenario_ladder,
+    scenario_load,
+    scenario_payload,
+    spec,
+    units,
+)
 from bench.errors import UsageError
 from bench.scenario_faults import FaultPart
 from bench.scenario_fields import (
@@ -93,7 +104,10 @@ class Scenario(Part):
     title: str = Field("", description="one line for a report's headline")
     description: str = Field("", description="what it stands for, in a few sentences")
     systems: Annotated[tuple[str, ...], BeforeValidator(_systems)] = Field(
-        FIVE, description="what is compared, each a SPEC: system[,key=value...]"
+        FIVE, description="what is compared, each a SPEC: system[,key=value...]; with a ladder its steps' systems"
+    )
+    ladder: Annotated[tuple[scenario_ladder.Step, ...], BeforeValidator(scenario_ladder.read)] = Field(
+        (), description="steps from one variant to another, each changing what it names: what that one thing costs and buys; a list"
     )
     topology: Topology = Field(default_factory=Topology, description="who talks to whom")
     keys: Keys = Field(default_factory=Keys, description="the keys of messages")
@@ -173,15 +187,19 @@ class Scenario(Part):
     ) -> Scenario:
         """This scenario with values of the command line; texts with their units. ``axes`` replaces the values of an axis.
 
-        ``lanes`` False switches both off. A reference that is none of the ``systems`` is forgotten. ``scale`` multiplies the times
-        of load and faults, before others are set.
+        ``lanes`` False switches both off. A reference that is none of the ``systems`` is forgotten, and so is a ladder of which
+        they lack a step. ``scale`` multiplies the times of load and faults, before others are set.
         Raises UsageError as a file with these values would, naming the option instead of a line.
         """
         data = self.to_data()
         given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed, "pin": pin}
         data.update({name: value for name, value in given.items() if value is not None})
-        if systems and self.reference and self.reference not in {spec.parse(one).spec for one in systems}:
-            data.pop("reference", None)
+        if systems and (self.reference or self.ladder):
+            chosen = {spec.parse(one).spec for one in systems}
+            if self.reference not in chosen:
+                data.pop("reference", None)
+            if not chosen.issuperset(step.system for step in self.ladder):
+                data.pop("ladder", None)
         if not lanes:
             data["lanes"] = dict.fromkeys(Lanes.model_fields, False)
         if scale is not None:
@@ -377,6 +395,8 @@ def _validated(marked: marked_yaml.Marked) -> Scenario:
         scenario = Scenario.model_validate(marked.data)
     except ValidationError as error:
         raise UsageError(scenario_errors.told(marked, scenario_errors.of_validation(error, Scenario))) from None
+    if scenario.ladder and "systems" not in scenario.model_fields_set:
+        scenario = scenario.model_copy(update={"systems": tuple(dict.fromkeys(step.system for step in scenario.ladder))})
     problems = [*_spanning(scenario), *_strange_reference(scenario)] or _limits(scenario)
     if problems or marked.problems:
         raise UsageError(scenario_errors.told(marked, problems))
@@ -402,7 +422,7 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
     if topology.routing != "key" and "keys" in scenario.model_fields_set:
         problems.append((("keys",), f"no keys are sent with routing: {topology.routing}; remove this part, or write routing: key"))
-    return problems + _of_keys(scenario)
+    return problems + scenario_ladder.problems(scenario.ladder, scenario.systems) + _of_keys(scenario)
 
 
 def _of_keys(scenario: Scenario) -> list[scenario_errors.Problem]:

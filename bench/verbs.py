@@ -198,7 +198,7 @@ def scenarios(args: argparse.Namespace) -> int:
         return 0
     for one in listed:
         size = f"{len(one.points())} points x {len(one.systems)} variants x {one.rounds} rounds: {one.load_s():.0f} s of load"
-        print(f"{one.name:<14} {one.title}\n{'':<14} {size}")
+        print(f"{one.name:<16} {one.title}\n{'':<16} {size}")
     return 0
 
 
