@@ -250,18 +250,38 @@ class Run:
             raise UsageError(f"{path}: not whole: {error}") from error
 
 
-def open_run(folder: Path) -> Run:
-    """Read a run; raises UsageError for what is not one or not whole, Incompatible for a newer format."""
+def open_run(folder: Path, damaged: Callable[[str], None] | None = None) -> Run:
+    """Read a run; raises UsageError for what is not one or not whole, Incompatible for a newer format.
+
+    ``damaged``: is told what cannot be read, in words, and the rest is returned; only a run.json that cannot be read raises then.
+    """
     folder = Path(folder)
     run = _run_json(folder)
-    plan, environment = _part(folder / "plan.json", list), _part(folder / "environment.json", dict)
+    plan = _tolerated(_part, damaged, folder / "plan.json", list)
+    environment = _tolerated(_part, damaged, folder / "environment.json", dict)
+    text = _tolerated(_text, damaged, folder / "scenario.yaml")
+    return Run(folder, run, plan or [], environment or {}, text or "", list(_trials(folder, damaged)))
+
+
+def _tolerated(read: Callable[..., Any], damaged: Callable[[str], None] | None, *what: Any) -> Any:
+    """What ``read`` returns; None where it cannot and somebody wants to be told of it."""
     try:
-        text = (folder / "scenario.yaml").read_text(encoding="utf-8")
+        return read(*what)
+    except (UsageError, Incompatible) as error:
+        if damaged is None:
+            raise
+        damaged(str(error))
+        return None
+
+
+def _text(path: Path) -> str:
+    """A file of the run; what is missing is empty."""
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        text = ""
+        return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{folder / 'scenario.yaml'}: cannot be read: {error}") from error
-    return Run(folder, run, plan, environment, text, list(_trials(folder)))
+        raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 def read_data(folder: Path, name: str) -> Json:
@@ -343,14 +363,20 @@ def _at(trial: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _trials(folder: Path) -> Iterator[Json]:
+def _trials(folder: Path, damaged: Callable[[str], None] | None) -> Iterator[Json]:
     paths = [path for path in (folder / "trials").glob("[0-9]*/trial.json") if path.parent.name.isdigit()]
     for path in sorted(paths, key=lambda one: int(one.parent.name)):
-        trial = _check_kind(path, read_json(path), dict)
-        _check_format(path, trial)
-        if trial.get("trial") != int(path.parent.name):
-            raise UsageError(f"{path}: is of trial {trial.get('trial')}, not of the folder it lies in")
-        yield trial
+        trial = _tolerated(_trial, damaged, path)
+        if trial is not None:
+            yield trial
+
+
+def _trial(path: Path) -> Json:
+    trial: Json = _check_kind(path, read_json(path), dict)
+    _check_format(path, trial)
+    if trial.get("trial") != int(path.parent.name):
+        raise UsageError(f"{path}: is of trial {trial.get('trial')}, not of the folder it lies in")
+    return trial
 
 
 def _run_json(folder: Path) -> Json:

@@ -17,6 +17,7 @@ from bench.clock import now_ns, utc_now
 from bench.errors import Incompatible, UsageError
 from bench.guarantees import observed, shape, verdicts
 from bench.guarantees.record import FILE, KIND, Asked, Record, Tried
+from bench.likeness import exactly
 from bench.plan import Planned
 from bench.progress import Progress
 from bench.scenario import Scenario
@@ -157,12 +158,9 @@ def resumed(folder: Path) -> tuple[Record, RunWriter, list[dict[str, Any]]]:
     data = store.read_data(folder, FILE)
     here = environment.capture()
     for sitting in data["sittings"]:
-        for name in _NAME_ENVIRONMENT:
-            before = sitting["environment"][name]
-            other = [key for key in here[name] if before.get(key) != here[name][key]]
-            if other:
-                what = ", ".join(f"{key} {before.get(key)}, now {here[name][key]}" for key in other)
-                raise Incompatible(f"{folder}: begun with another {name} ({what}): begin anew, without --resume")
+        other = exactly(sitting["environment"], here, _NAME_ENVIRONMENT)
+        if other:
+            raise Incompatible(f"{folder}: begun with another {other}: begin anew, without --resume")
     record = Record.of(Asked.from_json(data["asked"]))
     record.take(opened.trials, data["cells"])
     record.sittings = data["sittings"]

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from bench import store
 from bench.errors import Incompatible, UsageError
+from bench.likeness import exactly
 
 FORMAT = 1
 KIND = "overhead"
@@ -101,9 +102,6 @@ def read(folder: Path) -> Record:
 def same_machine(sittings: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> None:
     """Raise Incompatible where a sitting before was on another machine or with another revision of the code: no such rounds are pooled."""
     for sitting in sittings:
-        for name in ("machine", "placement", "python", "clients", "brokerbench"):
-            before, after = sitting["environment"][name], now[name]
-            other = [key for key in after if key != "changed" and before.get(key) != after[key]]
-            if other:
-                what = ", ".join(f"{key} {before.get(key)}, now {after[key]}" for key in other)
-                raise Incompatible(f"it was begun with another {name} ({what}): begin anew, without --resume")
+        other = exactly(sitting["environment"], now, ("machine", "placement", "python", "clients", "brokerbench"), aside=("changed",))
+        if other:
+            raise Incompatible(f"it was begun with another {other}: begin anew, without --resume")

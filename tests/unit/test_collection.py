@@ -1,0 +1,150 @@
+"""Several runs in one report: gathered, held against each other, joined by variant; damaged ones told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from make_results import five, make
+
+from bench.errors import Incompatible, UsageError
+from bench.report.collection import gather
+from bench.report.joining import delivery, not_joined
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
+RUN = REFERENCE / "order-events-20261122-214802-59ca"
+FAULTS = [REFERENCE / "evidence-guarantees" / name for name in ("kafka", "others")]
+
+
+@pytest.fixture(scope="module")
+def joined():
+    return gather([RUN, *FAULTS])
+
+
+def edited(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def small(folder, **run):
+    return make(folder, five()[:1], rounds=1, samples=1200, points=({"rate_per_s": 200, "size_b": 256},), **run)
+
+
+def variant_of(collection, name):
+    return next(t["variant"] for run in collection.runs for t in run.trials if t["variant"]["id"] == name)
+
+
+def test_the_committed_runs_of_speed_and_faults_stand_side_by_side(joined):
+    assert [run.run["id"] for run in joined.runs] == [RUN.name]
+    assert [run.run["id"] for run in joined.guarantees] == ["evidence-guarantees/kafka", "evidence-guarantees/others"]
+    assert joined.differences == joined.missing == ()
+    assert [joined.label(run) for run in joined.all] == ["", "evidence-guarantees/kafka", "evidence-guarantees/others"]
+
+
+@pytest.mark.parametrize("name", ["kafka", "rabbitmq", "zeromq", "redis_pubsub"])
+def test_a_variant_gets_the_kills_of_its_own_mode(joined, name):
+    variant = variant_of(joined, name)
+    [kill] = [one for one in delivery(joined, variant) if one.fault == "consumer-kill"]
+    file = FAULTS[name != "kafka"] / "guarantees.json"
+    cells = json.loads(file.read_text())["cells"]
+    [cell] = [c for c in cells if (c["system"], c["mode"]["name"], c["fault"]) == (name, variant["mode"]["name"], "consumer-kill")]
+    assert (kill.n, kill.lost, kill.high) == (cell["judged"]["n"], *(cell["judged"]["shares"]["lost"][key] for key in ("events", "high")))
+    assert kill.cell == cell["id"]
+
+
+def test_a_loss_that_could_not_be_seen_has_its_bound(joined):
+    [kill] = [one for one in delivery(joined, variant_of(joined, "kafka")) if one.fault == "consumer-kill"]
+    assert kill.lost == 0
+    assert kill.high == pytest.approx(1 - 0.05 ** (1 / kill.n))
+    assert "session_timeout_ms=6000" in kill.aside
+    assert "version of Apache Kafka not recorded there" in kill.aside
+
+
+@pytest.mark.parametrize("change", [{"spec": "kafka,linger_ms=5"}, {"profile": "tuned", "spec": "kafka,profile=tuned"}])
+def test_another_variant_of_the_system_has_no_kills(joined, change):
+    assert delivery(joined, variant_of(joined, "kafka") | change) == []
+
+
+def test_another_mode_has_those_of_that_mode(joined):
+    variant = variant_of(joined, "kafka")
+    other = variant | {"spec": "kafka,mode=commit-before", "mode": variant["mode"] | {"name": "commit-before"}}
+    [kill] = [one for one in delivery(joined, other) if one.fault == "consumer-kill"]
+    assert kill.lost > 0
+
+
+def test_another_version_of_the_client_is_another_variant_and_said(joined):
+    variant = variant_of(joined, "rabbitmq") | {"client_version": "1.3.2"}
+    assert delivery(joined, variant) == []
+    assert not_joined(joined, variant) == ["evidence-guarantees/others: pika 1.4.4 there, 1.3.2 here"]
+
+
+def test_runs_of_another_machine_are_refused_and_the_fields_named(tmp_path):
+    one, other = small(tmp_path / "one"), small(tmp_path / "other")
+    edited(other / "environment.json", machine={"cpu": "8 GHz <Z80>", "cores": 4}, placement={"usable_cores": 4, "pinned": True})
+    edited(one / "environment.json", placement={"usable_cores": 2, "pinned": False})
+    with pytest.raises(Incompatible) as refused:
+        gather([one, other])
+    for told in (
+        "machine.cores: 2 in one, 4 in other",
+        "placement.pinned: False in one, True in other",
+        "placement.usable_cores: 2 in one, 4 in",
+    ):
+        assert told in str(refused.value)
+    assert refused.value.exit_code == 4
+    anyway = gather([one, other], anyway=True)
+    assert len(anyway.differences) == 3
+    assert len({anyway.label(run) for run in anyway.runs} - {""}) == 2
+
+
+def test_an_embedded_server_is_not_a_native_one(tmp_path):
+    one, other = small(tmp_path / "one"), small(tmp_path / "other")
+    path = next(other.glob("trials/*/trial.json"))
+    edited(path, server=json.loads(path.read_text())["server"] | {"kind": "embedded"})
+    with pytest.raises(Incompatible, match=r"server\.kind of kafka: native in one, embedded in other"):
+        gather([one, other])
+
+
+def test_a_machine_that_is_not_recorded_is_not_taken_for_the_same(tmp_path):
+    one, other = small(tmp_path / "one"), small(tmp_path / "other")
+    (other / "environment.json").unlink()
+    with pytest.raises(Incompatible, match=r"environment.json, machine: recorded in one, not recorded in other"):
+        gather([one, other])
+
+
+def test_of_several_folders_a_damaged_one_is_named_and_the_others_are_reported(tmp_path):
+    one, other = small(tmp_path / "one"), small(tmp_path / "other")
+    (other / "run.json").write_text('{"format": 1, "id"')
+    found = gather([one, other, tmp_path / "none"])
+    assert [run.run["id"] for run in found.runs] == ["one"]
+    assert "other/run.json:1: not whole JSON" in found.missing[0]
+    assert "none: no such folder" in found.missing[1]
+
+
+def test_nothing_that_can_be_read_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match=r"a: no such folder.*b: no such folder"):
+        gather([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_cut_trial_is_named_and_the_rest_stands(tmp_path):
+    one = small(tmp_path / "one")
+    shutil.copytree(one / "trials" / "0001", one / "trials" / "0002")
+    text = (one / "trials" / "0002" / "trial.json").read_text()
+    (one / "trials" / "0002" / "trial.json").write_text(text[: len(text) // 2])
+    (one / "plan.json").unlink()
+    found = gather([one])
+    assert [t["trial"] for t in found.runs[0].trials] == [1]
+    assert "trials/0002/trial.json:" in found.missing[0]
+    assert "plan.json: missing, the order of execution is not known" in found.missing[1]
+
+
+def test_a_kind_with_a_page_of_its_own_is_refused(tmp_path):
+    one = small(tmp_path / "one")
+    edited(one / "run.json", kind="overhead")
+    with pytest.raises(UsageError, match='kind "overhead" has a report of its own'):
+        gather([one])
+
+
+def test_a_run_named_twice_is_there_once(tmp_path):
+    one = small(tmp_path / "one")
+    assert len(gather([one, tmp_path / "." / "one"]).runs) == 1
