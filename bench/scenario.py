@@ -194,12 +194,8 @@ class Scenario(Part):
         data = self.to_data()
         given = {"systems": list(systems) if systems else None, "rounds": rounds, "series": series, "seed": seed, "pin": pin}
         data.update({name: value for name, value in given.items() if value is not None})
-        if systems and (self.reference or self.ladder):
-            chosen = {spec.parse(one).spec for one in systems}
-            if self.reference not in chosen:
-                data.pop("reference", None)
-            if not chosen.issuperset(step.system for step in self.ladder):
-                data.pop("ladder", None)
+        for name in self._forgotten(systems or ()):
+            data.pop(name, None)
         if not lanes:
             data["lanes"] = dict.fromkeys(Lanes.model_fields, False)
         if scale is not None:
@@ -218,6 +214,14 @@ class Scenario(Part):
                 data["payload"] = {key: value for key, value in data.get("payload", {}).items() if key in {"content", "ratio"}}
             data.setdefault("sweep", {})[name] = list(values)
         return _validated(marked_yaml.Marked(f"{self.name} with the values of the command line", data))
+
+    def _forgotten(self, systems: Sequence[str]) -> list[str]:
+        """Fields that name a system that is none of ``systems`` (none: as in the file)."""
+        if not systems or not (self.reference or self.ladder):
+            return []
+        chosen = {spec.parse(one).spec for one in systems}
+        named = {"reference": {self.reference} - {""}, "ladder": {step.system for step in self.ladder}}
+        return [name for name, needed in named.items() if not needed <= chosen]
 
     def to_data(self) -> dict[str, Any]:
         """Plain data with units, every default written out; `parse` reads it back to an equal scenario."""
