@@ -1,0 +1,37 @@
+"""One browser for the session, and the reports that are looked at: of every kind, made once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # make_results
+
+import looking
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (-n, --dist loadgroup) one of them has the browser, and makes the reports."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; without one the tests are skipped, or fail where everything is required."""
+    reason = looking.missing()
+    if reason is not None:
+        if os.environ.get("BROKERBENCH_REQUIRE") == "all":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with looking.started() as started:
+        yield started
