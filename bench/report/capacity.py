@@ -10,7 +10,8 @@ from bench.analysis.summary import summarise
 from bench.capacity import result
 from bench.errors import EnvironmentProblem
 from bench.report import background, chart_capacity, data, text
-from bench.report.page import ReportFiles, environment
+from bench.report.markup import environment
+from bench.report.page import ReportFiles
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.store import Run, open_run, read_data

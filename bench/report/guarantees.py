@@ -12,7 +12,8 @@ from typing import Any
 from bench.analysis.summary import summarise
 from bench.errors import EnvironmentProblem, UsageError
 from bench.report import background, text
-from bench.report.page import ReportFiles, environment
+from bench.report.markup import environment
+from bench.report.page import ReportFiles
 from bench.report.table import Builder, Cell, Table, link
 from bench.store import Run, open_run, read_data
 

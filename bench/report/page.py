@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
 from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, phases, text
 from bench.report.headline import place, sentence
+from bench.report.markup import environment
 from bench.report.svg import Chart
 from bench.report.table import Table
 from bench.store import open_run
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -147,35 +143,3 @@ def _facts(run: RunLike) -> list[tuple[str, str]]:
     known = [("run", "id"), ("started", "started"), ("ended", "ended"), ("seed", "seed"), ("brokerbench", "brokerbench")]
     facts = [(name, str(run.run[key])) for name, key in known if run.run.get(key) is not None]
     return [*facts, ("trials", str(len(run.trials))), ("rounds over all points", str(len(rounds)))]
-
-
-def _markdown(value: str) -> str:
-    """Text for a table cell or a line of Markdown: no markup of the results folder takes effect."""
-    flat = " ".join(str(value).split())
-    for sign in "\\`*_[]|":
-        flat = flat.replace(sign, f"\\{sign}")
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _fenced(value: str) -> str:
-    """A fence longer than any run of backticks inside."""
-    longest = max((len(part) for part in "".join(c if c == "`" else " " for c in value).split()), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{value.rstrip()}\n{fence}"
-
-
-def environment(*, autoescape: bool) -> jinja2.Environment:
-    """Templates, with the filters that they use."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=autoescape,  # noqa: S701  # off for Markdown only, whose own filter escapes
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["md"] = _markdown
-    made.filters["fenced"] = _fenced
-    # The only text that is not escaped: our own charts, whose names matplotlib escaped.
-    made.filters["svg"] = lambda chart: Markup(chart.inline)  # noqa: S704
-    made.globals["css"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
-    return made
