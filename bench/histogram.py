@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ _COOKIE_DEFLATED: Final = 0x1C849304 | 0x10
 _OUTER: Final = struct.Struct(">II")  # cookie, bytes that follow
 _INNER: Final = struct.Struct(">IIIIQQd")  # cookie, bytes that follow, index offset, digits, lowest, highest, conversion ratio
 _LINE: Final = re.compile(r"(?:Tag=([^,]*),)?([\d.]+),([\d.]+),([\d.]+),(\S+)")
+_START: Final = re.compile(r"#\[StartTime: ([\d.]+) ")
 _ASIDE: Final = re.compile(r"#\[Aside Tag=([^,]*), negative=(\d+), over=(\d+)\]")
 
 
@@ -334,21 +335,40 @@ def read_log(path: Path) -> dict[str, Histogram]:
     Raises Incompatible (with file and line) for what is damaged or of another layout, OSError for a missing file.
     """
     histograms: dict[str, Histogram] = {}
-    asides: list[tuple[Any, ...]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if aside := _ASIDE.fullmatch(line):
-            asides.append(aside.groups())
-        elif line and not line.startswith(("#", '"')):
-            interval = _LINE.fullmatch(line)
-            if not interval:
-                raise Incompatible(f"{path}:{number}: not a line of an HdrHistogram log (Tag=NAME,start,length,max,histogram)")
-            try:
-                histogram = decode(interval[5])
-            except Incompatible as error:
-                raise Incompatible(f"{path}:{number}: {error}") from error
-            histograms.setdefault(interval[1] or "", Histogram()).merge(histogram)
-    for tag, negative, over in asides:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for tag, _, _, histogram in _intervals(path, lines):
+        histograms.setdefault(tag, Histogram()).merge(histogram)
+    for tag, negative, over in (aside.groups() for line in lines if (aside := _ASIDE.fullmatch(line))):
         if tag in histograms:
             histograms[tag].negative += int(negative)
             histograms[tag].over += int(over)
     return histograms
+
+
+def read_slices(path: Path) -> dict[str, list[Slice]]:
+    """The lines of a log by tag, one by one, as write_log() was given them: starts are seconds after the log's own (its StartTime).
+
+    Raises what read_log() raises; Incompatible also for a log that does not say when it starts.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = next((found for line in lines if (found := _START.match(line))), None)
+    if start is None:
+        raise Incompatible(f"{path}: no line with the StartTime of an HdrHistogram log")
+    slices: dict[str, list[Slice]] = {}
+    for tag, at_s, length_s, histogram in _intervals(path, lines):
+        slices.setdefault(tag, []).append((at_s - float(start[1]), length_s, histogram))
+    return slices
+
+
+def _intervals(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, float, float, Histogram]]:
+    """Tag ("" = untagged), start in seconds since the epoch, length in seconds, and counts of each interval."""
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith(("#", '"')):
+            continue
+        interval = _LINE.fullmatch(line)
+        if not interval:
+            raise Incompatible(f"{path}:{number}: not a line of an HdrHistogram log (Tag=NAME,start,length,max,histogram)")
+        try:
+            yield interval[1] or "", float(interval[2]), float(interval[3]), decode(interval[5])
+        except (Incompatible, ValueError) as error:
+            raise Incompatible(f"{path}:{number}: {error}") from error

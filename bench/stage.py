@@ -266,7 +266,7 @@ class Stage:
             record = self._frame(planned, entry, started)
             raw = self._raw(planned, entry, session, server)
             histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
-            slices = {"e2e": trial.by_second(raw, planned.point.workload)}
+            slices = trial.over_time(raw, planned.point.workload)
             measured = record
         except Unsupported as error:
             status, reason = "unsupported", str(error)

@@ -22,18 +22,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from bench import __version__
 from bench.clock import epoch_s, utc_now
 from bench.errors import EnvironmentProblem, Incompatible, UsageError
-from bench.histogram import Histogram, Slice, read_log, write_log
+from bench.histogram import Histogram, Slice, read_log, read_slices, write_log
 
 FORMAT = 1
 STATUSES = ("running", "complete", "interrupted", "failed")
 TRIAL_DIGITS = 4
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Described(Protocol):
@@ -230,9 +231,16 @@ class Run:
 
     def histograms(self, number: int) -> dict[str, Histogram]:
         """Latencies of a trial by tag; empty where it has none. Raises Incompatible for a damaged file."""
+        return self._log(number, read_log)
+
+    def slices(self, number: int) -> dict[str, list[Slice]]:
+        """Latencies of a trial by tag, interval by interval; starts in seconds after the measured window's. Otherwise as histograms()."""
+        return self._log(number, read_slices)
+
+    def _log(self, number: int, read: Callable[[Path], dict[str, T]]) -> dict[str, T]:
         path = self.folder / "trials" / _numbered(number) / "latency.hlog"
         try:
-            return read_log(path)
+            return read(path)
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:

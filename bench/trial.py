@@ -176,12 +176,23 @@ def _histograms(raw: Raw) -> dict[str, Histogram]:
     return merged
 
 
-def by_second(raw: Raw, workload: Workload) -> Iterator[Slice]:
-    """End-to-end latencies of all groups by the second in which they arrived, counted from the window's start; a slice at a time."""
+def over_time(raw: Raw, workload: Workload) -> dict[str, Iterator[Slice]]:
+    """What latency.hlog has by the second: end to end over all groups; where there were faults, which strike one and not another, each."""
+    slices = {"e2e": by_second(raw, workload)}
+    groups = [name for name, _ in workload.groups]
+    if raw.faults and len(groups) > 1:
+        arrived = {report["group"] for report in raw.consumers if report["latency_seconds"]}
+        slices |= {f"e2e-{name}": by_second(raw, workload, name) for name in groups if name in arrived}
+    return slices
+
+
+def by_second(raw: Raw, workload: Workload, group: str = "") -> Iterator[Slice]:
+    """End-to-end latencies of a group ("" = all) by the second of arrival, counted from the window's start; a slice at a time."""
     seconds: dict[int, list[str]] = {}
     for report in raw.consumers:
-        for second, counts in report["latency_seconds"]:
-            seconds.setdefault(second, []).append(counts)
+        if group in ("", report["group"]):
+            for second, counts in report["latency_seconds"]:
+                seconds.setdefault(second, []).append(counts)
     for second in sorted(seconds):
         one = Histogram()
         for counts in seconds[second]:

@@ -10,8 +10,10 @@ in full belongs to none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from bench.histogram import Histogram
 
 PHASES = ("before", "during", "catching_up", "after")
 SHORT_S = 0.02  # a phase that is shorter has no rate
+_STEPS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_STEPS_MAX = 240
 _SLACK_S = 1e-6  # of a second's edges: phases begin at times of the journals
 
 Span = tuple[float, float]
@@ -79,6 +83,12 @@ class Backlog:
         at = int(np.argmax(self.messages))
         return int(self.messages[at]), float(self.times_s[at])
 
+    def sampled(self, step_s: float, steps: int) -> list[int]:
+        """The largest in each of so many steps from go: no peak is lost, however short."""
+        edges = np.searchsorted(self.times_s, np.arange(steps + 1) * step_s).tolist()
+        # One before it: what was there as the step began.
+        return [int(self.messages[max(low - 1, 0) : high].max(initial=0)) for low, high in pairwise(edges)]
+
     def gone(self, injected_s: float, healed_s: float) -> float | None:
         """When, from ``healed_s`` on, it was as small as before ``injected_s``, but for what never came; None = not in this trial."""
         usual = int(self.messages[self.times_s < injected_s].max(initial=0))
@@ -113,15 +123,27 @@ def of(
     last = max(known) if len(known) == len(caught_up) else None  # None: at least one group never was
     spans = _spans(start, end, injected, healed, last)
     slices = {group: list(latency.get(group, ())) for group in processed}
+    step, steps = _steps(max([end, *(float(one.times_s[-1]) for one in backlogs.values() if len(one.times_s))]))
     return {
+        "step_s": step,
         "injected_s": injected,
         "healed_s": healed,
         "caught_up_s": last,
         "spans": {name: list(span) for name, span in spans.items()},
         "groups": {
-            group: _group(backlogs[group], (healed, caught_up[group]), processed[group], spans, slices[group]) for group in processed
+            group: {
+                **_group(backlogs[group], (healed, caught_up[group]), processed[group], spans, slices[group]),
+                "backlog": backlogs[group].sampled(step, steps),
+            }
+            for group in processed
         },
     }
+
+
+def _steps(until_s: float) -> tuple[float, int]:
+    """A step, and how many of it: fine enough to be drawn, few enough to be kept."""
+    step = next((one for one in _STEPS_S if until_s / one <= _STEPS_MAX), until_s / _STEPS_MAX)
+    return step, max(1, math.ceil(until_s / step))
 
 
 def _spans(start: float, end: float, injected: float, healed: float, caught_up: float | None) -> dict[str, Span]:

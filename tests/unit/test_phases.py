@@ -108,6 +108,32 @@ def test_a_backlog_is_what_plain_counting_says(ok, done):
 
 
 @settings(deadline=None)  # a busy machine is no fault of the code
+@given(events, events, st.sampled_from([0.25, 0.5, 1.0]))
+def test_a_sampled_backlog_has_every_peak_in_its_step(ok, done, step_s):
+    acknowledged, processed = (Curve.of([t for t, _ in rows], [n for _, n in rows]) for rows in (ok, done))
+    backlog = Backlog.of(acknowledged, processed)
+    sampled = backlog.sampled(step_s, int(10 / step_s) + 1)
+    assert max(sampled) == backlog.most()[0]
+    for i, most in enumerate(sampled):
+        inside = backlog.messages[(backlog.times_s >= i * step_s) & (backlog.times_s < (i + 1) * step_s)].tolist()
+        before = backlog.messages[backlog.times_s < i * step_s].tolist()[-1:]
+        assert most == max([*inside, *before], default=0)
+
+
+def test_a_backlog_is_kept_in_few_steps_however_long_the_trial_was():
+    made = found({"slow": AWAY, "live": LIVE})
+    slow = made["groups"]["slow"]
+    assert made["step_s"] == 0.05
+    assert len(slow["backlog"]) == len(made["groups"]["live"]["backlog"]) == 240
+    assert max(slow["backlog"]) == slow["backlog_max"]
+    assert slow["backlog"].index(slow["backlog_max"]) * 0.05 == pytest.approx(5.0, abs=0.06)
+    assert max(slow["backlog"][:40]) == 10
+    late = joined(steady(1000, 0, 2), steady(1000, 5, 3600))
+    long = found({"slow": late})
+    assert (long["step_s"], len(long["groups"]["slow"]["backlog"])) == (30.0, 120)
+
+
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(events, events, st.floats(0, 10), st.floats(0, 10))
 def test_it_is_gone_no_sooner_than_healed_and_small_from_then_on(ok, done, one, other):
     injected, healed = sorted((one, other))

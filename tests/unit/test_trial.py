@@ -10,7 +10,7 @@ from adapters.base import Options
 from adapters.memory import Memory
 from adapters.tcp import Tcp
 from bench import plan, scenario, trial
-from bench.histogram import Histogram, pack
+from bench.histogram import Histogram, in_use, pack, pack_counts
 from bench.journal import Kind, Writer
 from bench.servers.base import Node, Product
 from bench.session import Journal, Raw
@@ -336,3 +336,17 @@ def test_messages_of_another_run_are_unexpected(made):
     audit = made.complete()["audit"]
     assert (audit["a"]["unexpected"], audit["b"]["unexpected"]) == (3, 0)
     assert audit["a"]["verdict"] == "violated"
+
+
+def test_latencies_over_time_are_by_group_where_there_were_faults(made):
+    """Slices merged are the whole of their tag; a group that got nothing has none."""
+    for report, at in zip(made.raw.consumers, ({1: [1000], 2: [1500]}, {2: [2000]}, {}), strict=True):
+        report["latency_seconds"] = [(second, pack_counts(in_use(histogram(*values).counts))) for second, values in at.items()]
+
+    def merged(slices):
+        return {tag: [(after_s, length_s, one.n) for after_s, length_s, one in parts] for tag, parts in slices.items()}
+
+    assert merged(trial.over_time(made.raw, made.workload)) == {"e2e": [(0.0, 1.0, 1), (1.0, 1.0, 2)]}, "seconds after the warm-up"
+    made.raw.faults = [{"fault": "kill"}]
+    found = merged(trial.over_time(made.raw, made.workload))
+    assert found == {"e2e": [(0.0, 1.0, 1), (1.0, 1.0, 2)], "e2e-a": [(0.0, 1.0, 1), (1.0, 1.0, 2)]}
