@@ -169,11 +169,13 @@ def _add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         verbs,
         common,
         "report",
-        "write the report of a run from its files",
-        "brokerbench report results/runs/order-events-20261122-170102-ab12",
+        "write the report of one or several runs from their files",
+        "brokerbench report results/runs/order-events-20261122-170102-ab12\n"
+        "  brokerbench report results/runs/order-events-... results/runs/guarantees-...   speed, and what faults did, on one page",
     )
-    verb.add_argument("run", nargs="*", type=Path, help="a run's folder (default: the newest)")
-    verb.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the run's folder)")
+    verb.add_argument("run", nargs="*", type=Path, help='a run: its folder, its id or the beginning of it, or "latest" (the default)')
+    verb.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the run's folder; of several DIR/report-TIME)")
+    verb.add_argument("--anyway", action="store_true", help="also runs of unlike machines or placements: every figure says of which")
 
 
 def _add_systems(verbs: Verbs, common: argparse.ArgumentParser) -> None:

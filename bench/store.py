@@ -57,6 +57,11 @@ def results_dir() -> Path:
     return Path(os.environ.get("BROKERBENCH_RESULTS") or Path("results") / "runs")
 
 
+def stamp(utc: str) -> str:
+    """A time as folders are named by it: 20261122-170102, of 2026-11-22T17:01:02.123Z."""
+    return re.sub("[-:]", "", utc)[:15].replace("T", "-")
+
+
 class RunWriter:
     """The one writer of one run. Every OSError becomes an EnvironmentProblem that names the folder and what would help."""
 
@@ -75,7 +80,7 @@ class RunWriter:
         Raises EnvironmentProblem where nothing can be written, UsageError where ``run_id`` is taken.
         """
         started = utc_now()
-        run_id = run_id or f"{scenario.name}-{re.sub('[-:]', '', started)[:15].replace('T', '-')}-{secrets.token_hex(2)}"
+        run_id = run_id or f"{scenario.name}-{stamp(started)}-{secrets.token_hex(2)}"
         parent = results_dir() if results is None else results
         folder = (parent / run_id).absolute()
         with _explained(folder):
@@ -256,6 +261,11 @@ class Run:
             return []
         except (OSError, ValueError, TypeError) as error:  # TypeError: a cell is missing
             raise UsageError(f"{path}: not whole: {error}") from error
+
+
+def kind(folder: Path) -> str:
+    """What a folder's run.json says it is of; "" where it has none. Raises UsageError where it cannot be read."""
+    return str(_run_json(folder)["kind"]) if (Path(folder) / "run.json").is_file() else ""
 
 
 def open_run(folder: Path, damaged: Callable[[str], None] | None = None) -> Run:

@@ -102,28 +102,35 @@ def _report(folder: Path, args: argparse.Namespace, *, interrupted: bool = False
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write the report of a run again, from its files alone."""
-    if len(args.run) > 1:
-        raise UsageError("one run at a time: reports over several runs are not available yet")
-    folder = args.run[0] if args.run else store.latest(args.results)
-    opened = store.open_run(folder)
-    if opened.run["kind"] == "overhead":
+    """Write the report of one or several runs, from their files alone."""
+    folders = [_folder(one, args.results) for one in args.run] or [store.latest(args.results)]
+    kind = store.kind(folders[0]) if len(folders) == 1 else ""
+    if kind == "overhead":
         from bench.overhead import verb  # noqa: PLC0415  # the engine: only there
 
-        return verb.report(folder, args.out, as_json=args.json)
-    if opened.run["kind"] == "calibrate":
+        return verb.report(folders[0], args.out, as_json=args.json)
+    if kind == "calibrate":
         from bench.calibration import verb as calibration  # noqa: PLC0415  # scipy: not for --help
 
-        return calibration.report(opened, args)
+        return calibration.report(store.open_run(folders[0]), args)
     from bench import report as reports  # noqa: PLC0415  # matplotlib costs a second
 
-    files = reports.write(folder, args.out)
+    collection = reports.gather(folders, anyway=args.anyway)
+    files = reports.write_collection(collection, args.out or reports.default_folder(collection, args.results))
+    for missing in collection.missing:
+        print(f"brokerbench: {missing}", file=sys.stderr)
     if args.json:
-        _json({"folder": str(folder), "html": str(files.html), "markdown": str(files.markdown)})
-        return 0
-    print(reports.verdict(opened))
-    print(f"\nreport: {files.html}\n        {files.markdown}")
-    return 0
+        written = {"html": str(files.html), "markdown": str(files.markdown), "missing": collection.missing}
+        _json({"folder": str(files.html.parent), "runs": [str(run.folder) for run in collection.all], **written})
+    else:
+        print("\n\n".join(reports.verdict(run) for run in collection.all))
+        print(f"\nreport: {files.html}\n        {files.markdown}")
+    return UsageError.exit_code if len(collection.all) < len(folders) else 0
+
+
+def _folder(which: Path, results: Path | None) -> Path:
+    """A path is one; a single word names a run."""
+    return which if len(which.parts) > 1 or which.exists() else store.find(results, str(which))
 
 
 def calibrate(args: argparse.Namespace) -> int:

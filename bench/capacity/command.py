@@ -96,14 +96,14 @@ def _precision(text: str) -> float:
 
 def _report(folder: Path, *, as_json: bool, interrupted: bool = False) -> None:
     """Write the report and print it; of an interrupted run only where a probe was finished."""
-    from bench.report import capacity as pages  # noqa: PLC0415  # matplotlib: not before the measuring is over
+    from bench import report  # noqa: PLC0415  # matplotlib: not before the measuring is over
 
     opened = open_run(folder)
     if interrupted and not any(trial["status"] == "ok" for trial in opened.trials):
         return
-    files = pages.write(folder)
+    files = report.write(folder)
     if as_json:
-        json.dump({"folder": str(folder), "report": str(files.html), **pages.read(opened)}, sys.stdout, indent=1)
+        json.dump({"folder": str(folder), "report": str(files.html), **report.capacity.read(opened)}, sys.stdout, indent=1)
         print()
         return
     print(files.markdown.read_text(encoding="utf-8"))

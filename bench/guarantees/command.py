@@ -70,12 +70,12 @@ def _time(text: str | None) -> float | None:
 
 
 def _report(folder: Path, *, as_json: bool) -> None:
-    from bench.report import guarantees as pages  # noqa: PLC0415  # templates: not before the trials are over
+    from bench import report  # noqa: PLC0415  # templates: not before the trials are over
 
-    files = pages.write(folder)
+    files = report.write(folder)
     if as_json:
         json.dump({"folder": str(folder), "report": str(files.html), **read_data(folder, FILE)}, sys.stdout, indent=1)
         print()
         return
-    print("\n".join(pages.said(open_run(folder))))
+    print("\n".join(report.guarantees.said(open_run(folder))))
     print(f"\nreport: {files.html}\n        {files.markdown}")

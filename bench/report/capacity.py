@@ -10,11 +10,12 @@ from bench.analysis.summary import summarise
 from bench.capacity import result
 from bench.errors import EnvironmentProblem
 from bench.report import background, chart_capacity, data, text
+from bench.report.collection import Collection
 from bench.report.markup import environment
 from bench.report.page import ReportFiles
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
-from bench.store import Run, open_run, read_data
+from bench.store import Run, read_data
 
 Json = Mapping[str, Any]
 
@@ -24,14 +25,13 @@ def read(run: Run) -> dict[str, Any]:
     return read_data(run.folder, result.FILE)
 
 
-def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, capacity.md, summary.csv and charts/*.svg into ``out`` (the run's folder where not given).
+def write(collection: Collection, folder: Path) -> ReportFiles:
+    """Write report.html, capacity.md, summary.csv and charts/*.svg of the first capacity run into ``folder``.
 
     Raises what bench.report.page.write raises.
     """
-    run = open_run(run_folder)
-    folder = run_folder if out is None else out
-    page = view(run)
+    run = collection.capacities[0]
+    page = view(run, collection.missing)
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
         files = ReportFiles(
@@ -48,7 +48,7 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
     return files
 
 
-def view(run: Run) -> dict[str, Any]:
+def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
     """All that the templates print."""
     found = read(run)
     names = _names(run, found["searches"])
@@ -57,7 +57,7 @@ def view(run: Run) -> dict[str, Any]:
         "title": f"{run.run.get('scenario') or 'scenario'}: capacity",
         "place": "loopback, shared cores",
         "objective": found["objective"]["text"],
-        "warnings": _warnings(run, found),
+        "warnings": [*_warnings(run, found), *missing],
         "sentences": sentences(run),
         "answers": _answers(found, names),
         "limits": _limits(found, names),

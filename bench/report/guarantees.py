@@ -12,10 +12,11 @@ from typing import Any
 from bench.analysis.summary import summarise
 from bench.errors import EnvironmentProblem, UsageError
 from bench.report import background, text
+from bench.report.collection import Collection
 from bench.report.markup import environment
 from bench.report.page import ReportFiles
 from bench.report.table import Builder, Cell, Table, link
-from bench.store import Run, open_run, read_data
+from bench.store import Run, read_data
 
 FILE = "guarantees.json"
 _MARK = "!"  # before what the documentation does not predict: a sign, not only a colour
@@ -34,14 +35,13 @@ def read(run: Run) -> dict[str, Any]:
     return found
 
 
-def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, guarantees.md and guarantees.csv into ``out`` (the run's folder where not given).
+def write(collection: Collection, folder: Path) -> ReportFiles:
+    """Write report.html, guarantees.md and guarantees.csv of the first run of faults into ``folder``.
 
     Raises what bench.report.page.write raises.
     """
-    run = open_run(run_folder)
-    folder = run_folder if out is None else out
-    page = view(run)
+    run = collection.guarantees[0]
+    page = view(run, collection.missing)
     files = ReportFiles(folder / "report.html", folder / "guarantees.md", (), folder / "guarantees.csv")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
     return files
 
 
-def view(run: Run) -> dict[str, Any]:
+def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
     """All that the templates print."""
     cells = read(run)["cells"]
     first = {trial["variant"]["id"]: trial for trial in reversed(run.trials) if trial["status"] == "ok"}
@@ -61,7 +61,7 @@ def view(run: Run) -> dict[str, Any]:
     return {
         "title": "Delivery guarantees under faults",
         "place": "loopback, shared cores",
-        "warnings": _warnings(run, cells),
+        "warnings": [*_warnings(run, cells), *missing],
         "sentences": sentences(cells),
         "matrices": [_matrix(system, cells) for system in _systems(cells)],
         "surprises": _surprises(cells),

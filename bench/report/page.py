@@ -10,11 +10,11 @@ from typing import Any
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
 from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, phases, text
+from bench.report.collection import Collection
 from bench.report.headline import place, sentence
 from bench.report.markup import environment
 from bench.report.svg import Chart
 from bench.report.table import Table
-from bench.store import open_run
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,15 @@ class PointView:
     emulated: Part | None
 
 
-def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, report.md, summary.csv, charts/*.svg and charts/latency/*.hgrm into ``out`` (the run's folder where not given).
+def write(collection: Collection, folder: Path) -> ReportFiles:
+    """Write report.html, report.md, summary.csv, charts/*.svg and charts/latency/*.hgrm into ``folder``.
 
     Raises:
-        UsageError: the folder is no run, or a file in it cannot be read.
-        Incompatible: it was written by a newer release.
-        EnvironmentProblem: ``out`` cannot be written.
+        UsageError: a file of a run cannot be read.
+        EnvironmentProblem: ``folder`` cannot be written.
     """
-    run = open_run(run_folder)
-    page = view(run)
-    folder = run_folder if out is None else out
+    run = collection.runs[0]
+    page = view(run, collection.missing)
     charts = [chart for point in page["points"] for part in (point.real, point.emulated) if part for chart in part.charts]
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
@@ -81,7 +79,7 @@ def write(run_folder: Path, out: Path | None = None) -> ReportFiles:
     return ReportFiles(html, markdown, tuple(paths), summary)
 
 
-def view(run: RunLike) -> dict[str, Any]:
+def view(run: RunLike, missing: Sequence[str] = ()) -> dict[str, Any]:
     """All that the templates print: text, tables and charts, no logic left."""
     points = summarise(run)
     scenario = str(run.run.get("scenario") or "scenario")
@@ -92,7 +90,7 @@ def view(run: RunLike) -> dict[str, Any]:
         "title": scenario,
         "place": place(results),
         "sentences": [sentence(scenario, p) for p in points],
-        "warnings": _warnings(run),
+        "warnings": [*_warnings(run), *missing],
         "facts": _facts(run),
         "points": shown,
         "states": background.states(points),

@@ -19,6 +19,7 @@ from bench.guarantees.record import FILE, Asked, Record
 from bench.guarantees.shape import PER_TRIAL
 from bench.guarantees.verdicts import ANOMALIES, Expectation, Injection
 from bench.report import guarantees as pages
+from bench.report import write
 
 CELLS = cells.of(cells.systems(), ())
 counts = st.dictionaries(st.sampled_from([*ANOMALIES, "unknown", "recovered"]), st.integers(0, 3))
@@ -395,7 +396,7 @@ def test_a_report_links_each_cell_and_marks_surprises(tmp_path):
     strange["audit"]["g1"]["duplicated"] = 3
     record.take([strange, made_trial(2, record, fine)])
     folder = kept(tmp_path, record)
-    files = pages.write(folder)
+    files = write(folder)
     html, markdown = files.html.read_text(), files.markdown.read_text()
     assert f'href="#cell-{odd}"' in html
     assert f'id="cell-{odd}"' in html
