@@ -9,7 +9,8 @@ from typing import Any
 from bench.analysis.summary import summarise
 from bench.capacity import result
 from bench.errors import EnvironmentProblem
-from bench.report import background, chart_capacity, data, text
+from bench.report import background, data, svg, text
+from bench.report.charts import capacity as chart_capacity
 from bench.report.collection import Collection
 from bench.report.markup import environment
 from bench.report.page import ReportFiles
@@ -41,7 +42,7 @@ def write(collection: Collection, folder: Path) -> ReportFiles:
         files.html.write_text(environment(autoescape=True).get_template("capacity.html.j2").render(page), encoding="utf-8")
         files.markdown.write_text(environment(autoescape=False).get_template("capacity.md.j2").render(page), encoding="utf-8")
         for chart, path in zip(page["charts"], files.charts, strict=True):
-            path.write_text(chart.standalone, encoding="utf-8")
+            svg.write(chart, path.parent)
         data.summary(run.trials).to_csv(files.summary, index=False)
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
@@ -66,7 +67,6 @@ def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
         "probes": [table for one in found["searches"] if (table := _probes(one, names, found["objective"]))],
         **background.behind(run, points),
         "scenario_text": run.scenario_text,
-        "knee": f"{result.KNEE:g}",
     }
 
 

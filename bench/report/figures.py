@@ -26,6 +26,14 @@ def label(result: VariantPoint) -> str:
     return f"{base} [emulator]" if result.emulator else base
 
 
+def spoken_of(results: Sequence[VariantPoint]) -> tuple[str, list[VariantPoint]]:
+    """What a chart's title compares, and what stands before it: what is valid; else the harness's own floor; else "Not valid: "."""
+    for prefix, standings in (("", {"ranked", "tuned", "emulator"}), ("", {"reference"})):
+        if found := [r for r in results if r.standing in standings]:
+            return prefix, found
+    return "Not valid: ", list(results)
+
+
 def latency_cell(result: VariantPoint, tag: str, which: str) -> str:
     """One percentile: a figure, or why there is none."""
     found = result.latency.get(tag)

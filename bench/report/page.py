@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
-from bench.report import background, chart_cost, chart_percentiles, data, figures, hgrm, phases, text
+from bench.report import background, data, figures, hgrm, phases, svg, text
+from bench.report.charts import cost, percentiles
 from bench.report.collection import Collection
 from bench.report.headline import place, sentence
 from bench.report.markup import environment
@@ -64,10 +65,7 @@ def write(collection: Collection, folder: Path) -> ReportFiles:
         html, markdown = folder / "report.html", folder / "report.md"
         html.write_text(environment(autoescape=True).get_template("report.html.j2").render(page), encoding="utf-8")
         markdown.write_text(environment(autoescape=False).get_template("report.md.j2").render(page), encoding="utf-8")
-        paths = []
-        for chart in charts:
-            paths.append(folder / "charts" / f"{chart.name}.svg")
-            paths[-1].write_text(chart.standalone, encoding="utf-8")
+        paths = [svg.write(chart, folder / "charts") for chart in charts]
         latency = folder / "charts" / "latency"
         latency.mkdir(exist_ok=True)
         for name, distribution in hgrm.texts(run):
@@ -111,7 +109,10 @@ def _point(point: PointSummary, number: int, colours: dict[str, int]) -> PointVi
 
 def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: dict[str, int], ranking: Table | None) -> Part:
     measured = [r for r in results if r.rate]
-    charts = (chart_percentiles.draw(point, measured, f"percentiles-{name}", colours), chart_cost.draw(point, measured, f"cost-{name}"))
+    charts = (
+        percentiles.draw(point, measured, f"percentiles-{name}", colours),
+        cost.draw(point, measured, f"cost-{name}", colours),
+    )
     return Part(
         ranking=ranking,
         phases=phases.table(point, results),

@@ -1,0 +1,74 @@
+"""Names beside curves: each at the height of its curve's end, none on another, led to it by a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, spread, width_of, wrapped
+from bench.report.svg import DASHES, INK, MARKERS, QUIET, SERIES
+
+ROOM = 166.0
+"""To the right of the axes, for the names."""
+_LEAD = 16.0  # from the axes to the sample of the line
+_SAMPLE = 22.0  # its length
+_LINE = 1.24
+_GAP = 6.0
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a curve, in the data's units; its name and what stands beneath it, in parts that stay whole where they fit."""
+
+    x: float
+    y: float
+    name: str
+    under: tuple[str, ...]
+    colour: int
+
+    def lines(self) -> tuple[list[str], list[str]]:
+        """Name and what stands beneath, in lines that fit."""
+        room = ROOM - _LEAD - _SAMPLE - 5 - EDGE
+        under: list[str] = []
+        for part in self.under:
+            joined = f"{under[-1]}, {part}" if under else part
+            if under and width_of(joined, SMALL) <= room:
+                under[-1] = joined
+            else:
+                under += wrapped(part, room, SMALL, most=2)
+        return wrapped(self.name, room, LABEL, most=2) or ["?"], under
+
+    def height(self) -> float:
+        """Of the whole label, with the gap to the next."""
+        name, under = self.lines()
+        return len(name) * LABEL * _LINE + len(under) * SMALL * _LINE + _GAP
+
+
+def height(ends: Sequence[End]) -> float:
+    """What the labels need, one upon another."""
+    return sum(end.height() for end in ends)
+
+
+def draw(sheet: Sheet, axes: Axes, ends: Sequence[End]) -> None:
+    """Write the labels to the right of the axes, whose limits have to be final."""
+    right = 72 * sheet.figure.get_size_inches()[0] - ROOM
+    placed = sorted(((*sheet.place(axes, end.x, end.y), i) for i, end in enumerate(ends)), key=lambda at: (at[1], at[2]))
+    ordered = [ends[i] for _, _, i in placed]
+    centres = spread([y for _, y, _ in placed], [end.height() for end in ordered], sheet.bottom, sheet.top)
+    for (x, y, _), end, centre in zip(placed, ordered, centres, strict=True):
+        name, under = end.lines()
+        top = centre + (end.height() - _GAP) / 2
+        middle = top - LABEL * _LINE / 2  # of the first line: there the sample stands
+        at = right + _LEAD
+        colour = SERIES[end.colour]
+        sheet.line((x, right + 2, at), (y, y, middle), color=colour, linewidth=0.6, alpha=0.8)
+        sheet.line((at, at + _SAMPLE), (middle, middle), color=colour, linewidth=1.6, linestyle=DASHES[end.colour])
+        sheet.line((at + _SAMPLE / 2,), (middle,), color=colour, marker=MARKERS[end.colour], markersize=5, linestyle="none")
+        words = at + _SAMPLE + 5
+        for i, line in enumerate(name):
+            sheet.text(words, top - (i + 0.82) * LABEL * _LINE, line, LABEL, color=INK)
+        below = top - len(name) * LABEL * _LINE
+        for i, line in enumerate(under):
+            sheet.text(words, below - (i + 0.8) * SMALL * _LINE, line, SMALL, color=QUIET)
