@@ -83,9 +83,8 @@ def _end(one: Json, shown: Sequence[Json], names: Mapping[str, str], key: str, n
 
 def _table(shown: Sequence[Json], names: Mapping[str, str], objective: Json, key: str) -> Table:
     percentile = objective["percentile"]
-    builder = Builder(
-        "What is drawn: latency against load", (("Offered, msg/s", True), ("Share of capacity", True), ("n", True), (f"{percentile}, ms", True)),
-    )  # fmt: skip
+    head = (("Offered, msg/s", True), ("Share of capacity", True), ("n", True), (f"{percentile}, ms", True))
+    builder = Builder("What is drawn: latency against load", head)
     for one in shown:
         called = f"{names.get(one['variant'], one['variant'])}, {text.many(one['producers'], 'producer')}"
         rows = [row for row in one["sweep"] if row[key] is not None]

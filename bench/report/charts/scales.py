@@ -36,8 +36,10 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         found = [v for v in found if low <= v <= high]
         if 2 <= len(found) <= most:
             return found
-    every = max(1, math.ceil((last - first) / most))
-    found = [10.0**decade for decade in decades if decade % every == 0 and low <= 10.0**decade <= high]
+    for every in range(1, last - first + 2):
+        found = [10.0**decade for decade in decades if decade % every == 0 and low <= 10.0**decade <= high]
+        if len(found) <= most:
+            break
     return found or [float(f"{math.sqrt(low * high):.3g}")]
 
 
