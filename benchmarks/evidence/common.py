@@ -237,10 +237,12 @@ def placed(parser: argparse.ArgumentParser, name: str) -> Callable[[argparse.Nam
     return fill
 
 
-def of_verb(name: str, what: str, quick: str, words: Sequence[str] | None) -> argparse.Namespace:
-    """The command line of an evidence that is a verb's long run: --quick, --work, --out."""
+def of_verb(name: str, what: str, quick: str, words: Sequence[str] | None, *, systems: bool = False) -> argparse.Namespace:
+    """The command line of an evidence that is a verb's long run: --quick, --work, --out; ``systems``: those to try, by name."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.evidence.{name}", description=what)
     parser.add_argument("--quick", action="store_true", help=f"a smoke test that shows nothing: {quick}")
+    if systems:
+        parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="only of these, kept in a folder named after them (default: all)")
     fill = placed(parser, name)
     args = parser.parse_args(words)
     fill(args)

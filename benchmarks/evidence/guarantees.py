@@ -2,14 +2,16 @@
 
 `brokerbench guarantees` over every system: the core cells with twenty counted injections each, of the others those of FAULTS with
 three. Cells take turns, so that wherever it ends each has been tried. Started again, it goes on with the newest run in the work
-folder that was cut off on this machine and was asked the same. What is committed is guarantees.json, every injection, with
-guarantees.md and guarantees.csv; journals of surprises stay in the work folder.
+folder that was cut off on this machine and was asked the same. Systems that are named are tried alone, into a folder of their own.
+What is committed is guarantees.json, every injection, with guarantees.md and guarantees.csv; journals of surprises stay in the work
+folder.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import store
@@ -44,13 +46,14 @@ def unfinished(work: Path, asked: Asked) -> Path | None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Try what is missing, then copy the result; the exit code of `brokerbench guarantees`."""
-    args = common.of_verb("guarantees", (__doc__ or "").split("\n\n")[0], "one injection", words)
-    asked = QUICK if args.quick else FULL
+    args = common.of_verb("guarantees", (__doc__ or "").split("\n\n")[0], "one injection", words, systems=True)
+    asked = QUICK if args.quick else replace(FULL, specs=tuple(args.systems))
+    out = args.out / "-".join(args.systems) if args.systems else args.out
     progress = Progress()
     before = unfinished(args.work, asked)
     record, writer, plan = run.resumed(before) if before else (*run.begin(asked, args.work, command="make evidence-guarantees"), [])
     code = command.tried(Guarantees(record, writer, progress, plan, time_s=LIMIT_S), progress, as_json=False)
-    common.keep(writer.folder, KEPT, args.out)
+    common.keep(writer.folder, KEPT, out)
     return code
 
 
