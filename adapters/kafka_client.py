@@ -15,6 +15,7 @@ from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
 
 BOOTSTRAP_MS = 9000
 CLOSE_S = 2.0
+ANOTHER_MS = 3000  # one try of a producer in place of another: kafka-python may lose its request while a broker comes back
 AGAIN_S = 0.2  # between two tries to replace a producer
 
 

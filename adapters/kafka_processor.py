@@ -26,7 +26,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from adapters.base import Batch, Event, Output
-from adapters.kafka_client import AGAIN_S, BOOTSTRAP_MS, another, shut
+from adapters.kafka_client import AGAIN_S, ANOTHER_MS, BOOTSTRAP_MS, another, shut
 from adapters.kafka_receiver import Polled, Receiver
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
@@ -50,7 +50,7 @@ class Stage:
         self._closed = False
         self._client: Any = connect()  # None while it is being replaced
         try:
-            _begun(self._client)
+            _begun(self._client, BOOTSTRAP_MS)
         except BaseException:
             shut(self._client)
             raise
@@ -103,9 +103,9 @@ class Stage:
             shut(client)
 
 
-def _begun(client: Any) -> None:
+def _begun(client: Any, within_ms: int = ANOTHER_MS) -> None:
     """Take over the transactional_id: what a predecessor left open is aborted, or its commit finished, when this returns."""
-    client.config["max_block_ms"] = BOOTSTRAP_MS
+    client.config["max_block_ms"] = within_ms
     client.init_transactions()
 
 

@@ -21,7 +21,7 @@ from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
 from adapters.errors import Refused
-from adapters.kafka_client import BOOTSTRAP_MS, CLOSE_S, Connections, another, drained, shut
+from adapters.kafka_client import ANOTHER_MS, CLOSE_S, Connections, another, drained, shut
 
 PAYLOAD_BYTES_MAX = 1_000_000  # both ends stop at 1 MiB, with key and overhead in it
 
@@ -187,7 +187,7 @@ class Sender:
         shut(self._client)
 
         def get_ready(client: Any) -> None:
-            client.config["max_block_ms"] = BOOTSTRAP_MS
+            client.config["max_block_ms"] = ANOTHER_MS
             self._get_ready(client)
             client.partitions_for(self._topic)
 

@@ -3,7 +3,9 @@
 A producer has one transaction at a time, and committing takes several round trips, in which it takes nothing more: room() is
 0 meanwhile, so a load that is faster sends more messages in each transaction, up to the scenario's batch. kafka-python's
 commit_transaction() and flush() block, so a thread calls them. By its source kafka-python 3.0 commits a transaction also
-where delivery_timeout_ms gave up some of its messages; here it is aborted as soon as one was given up.
+where delivery_timeout_ms gave up some of its messages; here it is aborted as soon as one was given up. And where the broker dies
+it may drop the request that ends a transaction, and then waits for its answer for good (seen after a SIGKILL of the broker, the
+client's thread busy all the while): what has not ended after transaction_timeout_ms, when the coordinator aborts it anyway, is given up.
 
 Outcomes: committed = CONFIRMED; aborted, and the coordinator said so = FAILED, since no reader of committed messages ever sees
 it; else INDETERMINATE. After any of the last two the producer is replaced: the new one has the same transactional_id, so
@@ -15,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -24,16 +27,35 @@ from adapters.kafka_client import CLOSE_S, shut
 from adapters.kafka_sender import Sender, check_size
 
 
+@dataclass
+class _Open:
+    """A transaction. ``trouble``: why it has to be aborted."""
+
+    taken: list[tuple[int, int]] = field(default_factory=list)  # first id and count, of neighbours
+    trouble: str = ""
+
+    def take(self, ident: int) -> None:
+        """Add a message."""
+        if self.taken and sum(self.taken[-1]) == ident:
+            self.taken[-1] = (self.taken[-1][0], self.taken[-1][1] + 1)
+        else:
+            self.taken.append((ident, 1))
+
+    def given_up(self, error: BaseException) -> None:
+        """The client's thread, or send(): a message of it was not written."""
+        self.trouble = self.trouble or repr(error)
+
+
 class TransactionalSender(Sender):
     """A KafkaProducer with a transactional_id; at most ``window`` messages a transaction."""
 
     def __init__(self, connect: Callable[[], Any], wiring: Wiring, outcomes: Outcomes, *, window: int, explicit: bool) -> None:
         super().__init__(connect, wiring, outcomes, window=window, explicit=explicit)
         self._begun = False
-        self._taken: list[tuple[int, int]] = []  # of the open transaction: first id and count, of neighbours
+        self._open = _Open()
+        self._limit_s = self._client.config["transaction_timeout_ms"] / 1000
         self._filling = False  # send() adds to it
         self._ending = False  # the thread ends it
-        self._trouble = ""  # why it has to be aborted
         threading.Thread(target=self._end_each, name="end-kafka-transactions", daemon=True).start()
 
     def _get_ready(self, client: Any) -> None:
@@ -85,7 +107,7 @@ class TransactionalSender(Sender):
     def _fill(self, block: Block, lo: int, most: int, timeout_s: float) -> int:
         send, topic = self._client.send, self._topic
         self._client.config["max_block_ms"] = timeout_s * 1000
-        accepted = 0
+        accepted, transaction = 0, self._open
         for ident, message, key, partition in self._rows(block, lo, most):
             try:
                 future = send(topic, message, key, None, partition)
@@ -96,72 +118,68 @@ class TransactionalSender(Sender):
                 self._events.append(Event("error", f"not sent: {error!r}"))
                 break
             except kafka_errors.KafkaError as error:  # the transaction is in trouble already
-                self._given_up(error)
+                transaction.given_up(error)
                 break
             else:
-                future.add_errback(self._given_up)
-                self._take(ident)
+                future.add_errback(transaction.given_up)
+                transaction.take(ident)
+                self._outstanding += 1
             accepted += 1
         return accepted
-
-    def _take(self, ident: int) -> None:
-        taken = self._taken
-        if taken and sum(taken[-1]) == ident:
-            taken[-1] = (taken[-1][0], taken[-1][1] + 1)
-        else:
-            taken.append((ident, 1))
-        self._outstanding += 1
-
-    def _given_up(self, error: BaseException) -> None:
-        """The client's thread, or send(): a message of this transaction was not written."""
-        self._trouble = self._trouble or repr(error)
 
     def _end_each(self) -> None:
         """The thread: ends one transaction after the other."""
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._closed or ((self._taken or self._trouble) and not self._filling))
+                self._change.wait_for(lambda: self._closed or ((self._open.taken or self._open.trouble) and not self._filling))
                 if self._closed:
                     return
                 self._ending = True
-            status = self._end()
+            status, why = self._ended_in_time()
             with self._change:
                 if self._closed:  # close() has reported it
                     return
-                for first, many in self._taken:
+                for first, many in self._open.taken:
                     self._report(first, many, status)
-                self._taken, self._begun, self._outstanding = [], False, 0
-                why, self._trouble = self._trouble, ""
+                self._open, self._begun, self._outstanding = _Open(), False, 0
             if status is not Status.CONFIRMED:
                 self._gave_up(kafka_errors.TransactionAbortedError(why))
             with self._change:
                 self._ending = False
                 self._change.notify_all()
 
-    def _end(self) -> Status:
+    def _ended_in_time(self) -> tuple[Status, str]:
+        """What became of the open transaction within its time limit, and why it was not committed."""
+        ended: list[tuple[Status, str]] = []
+        client, transaction = self._client, self._open
+        thread = threading.Thread(target=lambda: ended.append(self._end(client, transaction)), name="end-kafka-transaction", daemon=True)
+        thread.start()
+        thread.join(self._limit_s)
+        return ended[0] if ended else (Status.INDETERMINATE, f"it had not ended after {self._limit_s:g} s (transaction_timeout_ms)")
+
+    def _end(self, client: Any, transaction: _Open) -> tuple[Status, str]:
         """Commits, or aborts what is in trouble; waits as long as that takes."""
-        client = self._client
         try:
-            self._flush_client()
-            if not self._trouble:
+            self._flush_client(client)
+            if not transaction.trouble:
                 client.commit_transaction()
-                return Status.CONFIRMED
+                return Status.CONFIRMED, ""
         except kafka_errors.KafkaError as error:
-            self._given_up(error)
+            transaction.given_up(error)
         if self._closed:
-            return Status.INDETERMINATE
+            return Status.INDETERMINATE, transaction.trouble
         try:
             client.abort_transaction()
         except kafka_errors.KafkaError as error:
             self._events.append(Event("error", f"not even aborted: {error!r}"))
-            return Status.INDETERMINATE
-        return Status.FAILED
+            return Status.INDETERMINATE, transaction.trouble
+        return Status.FAILED, transaction.trouble
 
-    def _flush_client(self) -> None:
+    def _flush_client(self, client: Any) -> None:
         """KafkaProducer.flush(), which kafka-python 3.0 ends too early, with UnknownError, where a batch was divided meanwhile."""
         while not self._closed:
             with contextlib.suppress(kafka_errors.UnknownError):
-                self._client.flush()
+                client.flush()
                 return
 
     def flush(self, timeout_s: float) -> int:
@@ -177,9 +195,9 @@ class TransactionalSender(Sender):
         self.flush(CLOSE_S)
         with self._change:
             self._closed = True
-            for first, many in self._taken:
+            for first, many in self._open.taken:
                 self._report(first, many, Status.INDETERMINATE)
-            self._taken, self._outstanding = [], 0
+            self._open, self._outstanding = _Open(), 0
             self._change.notify_all()
         if not self._replacing:
             shut(self._client)

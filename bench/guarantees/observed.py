@@ -44,11 +44,13 @@ def _injection(trial: Json, fault: Json, open_: bool) -> Injection:
     groups = list(_struck(trial, fault))
     rows = [(fault.get("counts") or {}).get(group) or {} for group in groups]
     received = [row["received"] for row in rows if row.get("received") is not None]
-    in_flight = fault.get("in_flight") or {}
+    in_flight = sum((fault.get("in_flight") or {}).get(group) or 0 for group in groups)
+    if target_of(fault["target"]).part == "server" and fault["fault"] != "network":
+        in_flight = max(0, in_flight - sum(received))  # what a consumer has is not the server's to lose
     return Injection(
         trial=trial["trial"],
         target=fault["target"],
-        in_flight=sum(in_flight.get(group) or 0 for group in groups),
+        in_flight=in_flight,
         at_risk=sum(received) if received else None,
         counts={name: sum(row.get(name) or 0 for row in rows) for name in COUNTED},
         recovery_s=_after(fault["healed_s"], fault["recovered_s"]),

@@ -58,7 +58,12 @@ class Shape:
         """
         away_s = self.named.lasts(self.timers) + self.named.recovers(self.timers)
         takes_s = away_s / (1 - _BUSY) + _SETTLED_S
-        return math.ceil(takes_s * _BURSTS_PER_S) / _BURSTS_PER_S + _PHASE_S
+        return math.ceil(takes_s * self._bursts_per_s) / self._bursts_per_s + _PHASE_S
+
+    @property
+    def _bursts_per_s(self) -> int:
+        """Of a server's death only what no consumer has can tell: then bursts are longer than what a consumer takes at once."""
+        return 1 if self.named.on == "server" else _BURSTS_PER_S
 
     @property
     def groups(self) -> int:
@@ -96,7 +101,7 @@ class Shape:
         """The scenario, as a file that `brokerbench run` takes too."""
         members = self.named.members if self.shares else 1
         names = [f"g{i + 1}" for i in range(self.groups)]
-        burst = self.timers.rate_per_s // _BURSTS_PER_S
+        burst = self.timers.rate_per_s // self._bursts_per_s
         data: dict[str, Any] = {
             "name": NAME,
             "title": self.title,
@@ -105,7 +110,7 @@ class Shape:
             "payload": {"size": "128 B"},
             "load": {"schedule": "bursts", "rate": f"{self.timers.rate_per_s}/s", "burst": burst},
             "timing": {"warmup": _time(_WARMUP_S), "measure": _time(self.load_s - _WARMUP_S), "drain": "60 s"},
-            "batch": {"send": burst, "ack_every": 10, "ack_interval": "20 ms"},
+            "batch": {"send": self.timers.rate_per_s // _BURSTS_PER_S, "ack_every": 10, "ack_interval": "20 ms"},
             "processing": _time(self._work_s),
             "rounds": 1,
             "lanes": {"aa": False, "floor": False},

@@ -32,9 +32,11 @@ def _kafka(mode: str, own: Mapping[str, str]) -> Timers:
     if mode == "transactional" or produces:  # what a dead client's open transaction holds back
         settings = {"transaction_timeout_ms": "6000"} | settings
     session_s = int(settings["session_timeout_ms"]) / 1000
+    # A transaction that the broker's death cut off is given up after its time-out, and then the coordinator has to end it.
+    transaction_s = int(settings.get("transaction_timeout_ms", "0")) / 1000
     return Timers(
-        handover_s=session_s, silence_s=session_s, restart_s=6.0, endpoint_s=2.0, around_s=9.0, rate_per_s=50 if produces else 200,
-        settings=settings,
+        handover_s=session_s, silence_s=session_s, restart_s=6.0 + 1.5 * transaction_s, endpoint_s=2.0, around_s=9.0,
+        rate_per_s=50 if produces else 200, settings=settings,
     )  # fmt: skip
 
 
