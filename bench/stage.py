@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import adapters
@@ -114,9 +115,9 @@ class Stage:
         self._decision = decision
         self._links = links
         self._pinned: dict[int, tuple[int, ...]] = {}  # cores of nodes, by pid
-        self._sessions = sum(1 for _ in (writer.folder / "trials").glob("[0-9]*"))  # of a run that goes on, its trials' journals are there
         self._evidence = writer.folder / "evidence"
         self._evidence.mkdir(exist_ok=True)
+        self._sessions = last_session(writer.folder)
         self.entries: dict[str, Entry] = {}  # by variant id: those that can be run
         self.not_run: list[dict[str, str]] = []
         self.failed = 0
@@ -374,3 +375,10 @@ def made(variant: Variant) -> tuple[AdapterClass, Adapter]:
             return adapter_class, adapter_class(Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings)))
     except BadSetting as error:
         raise UsageError(f'"{variant.spec}": {error}') from error
+
+
+def last_session(folder: Path) -> int:
+    """The number of the last session of a run that goes on: one that was cut off has journals and no trial."""
+    trials = sum(1 for _ in (folder / "trials").glob("[0-9]*"))
+    numbers = (path.name.partition("-")[0] for path in (folder / "evidence").iterdir())
+    return max([trials, *(int(number) for number in numbers if number.isdigit())])

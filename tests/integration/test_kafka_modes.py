@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
 import pytest
-from adapter_parts import TestBlock, drain, id_of, send_all
+from adapter_parts import TestBlock, drain, freeze, id_of, send_all
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, MemberToRemove
 from kafka_parts import committed, consuming, log_of, producing, wired
@@ -117,6 +119,33 @@ def test_a_producer_that_starts_again_ends_what_its_predecessor_left_open(server
             assert visible(wiring, 5) == list(range(10, 15))
         finally:
             dead.close(timeout=1)
+
+
+@pytest.mark.server
+def test_a_transaction_that_does_not_end_is_given_up_and_the_next_one_is_made(servers):
+    """The broker stands still: kafka-python's commit_transaction() has no time limit (of a broker that died, it never returned)."""
+    found = servers("kafka")
+    broker = found.nodes[0].pid
+    settings = {"transaction_timeout_ms": "1500"}
+    with wired(list(found.bootstrap), ONE, mode="transactional", settings=settings) as (adapter, wiring):
+        with producing(adapter, wiring) as (producer, ledger):
+            send_all(producer, TestBlock(0, [0] * 5))
+            freeze(broker)
+            try:
+                assert producer.send(TestBlock(10, [0] * 3), 0, 3, 1.0) == 3
+                assert producer.flush(10.0) == 0
+            finally:
+                os.killpg(broker, signal.SIGCONT)
+            assert {ident: ledger.of[ident] for ident in (10, 11, 12)} == dict.fromkeys((10, 11, 12), Status.INDETERMINATE)
+            end = time.monotonic() + 30.0
+            while not producer.room():
+                assert time.monotonic() < end, "the producer was not replaced"
+                producer.pump(0.01)
+            assert any("had not ended after 1.5 s (transaction_timeout_ms)" in event.detail for event in producer.events())
+            send_all(producer, TestBlock(20, [0] * 5))
+        assert ledger.twice == []
+        assert ledger.count(Status.CONFIRMED) == 10
+        assert set(visible(wiring, 10)) >= {*range(5), *range(20, 25)}, "whether the one given up was committed, nobody knows"
 
 
 @pytest.mark.server

@@ -13,7 +13,7 @@ from scipy import stats
 import adapters
 from bench import cli, scenario, store
 from bench.errors import Incompatible, UsageError
-from bench.guarantees import cells, expectations, run, timers, verdicts
+from bench.guarantees import cells, expectations, observed, run, timers, verdicts
 from bench.guarantees.named import FAULTS
 from bench.guarantees.record import FILE, Asked, Record
 from bench.guarantees.shape import PER_TRIAL
@@ -237,6 +237,15 @@ def test_injections_into_a_group_leave_it_time_to_recover():
             assert fault.last_s + named.recovers(cell.timers) <= shape.load_s
 
 
+def test_a_server_that_is_killed_holds_more_of_a_burst_than_a_consumer_takes_at_once():
+    for cell in CELLS:
+        if cell.unsupported or FAULTS[cell.fault].on != "server":
+            continue
+        load = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload
+        took = (1.02 - 1.0) / load.processing_s[0] + load.batch  # worked off since the burst, and in its hands
+        assert took < load.burst / 2, cell.id
+
+
 def test_several_groups_are_struck_only_where_each_has_its_copy():
     groups = {cell.variant.system: cell.shape(20).groups for cell in CELLS if cell.fault == "consumer-kill"}
     assert groups["kafka"] > 1
@@ -322,6 +331,18 @@ def test_trials_become_injections_and_those_a_verdict():
     assert one.judged.publish_gap_s == (2.0, 2.0)
     assert one.status == "waiting"
     assert one.judged.surprises == ()
+
+
+def test_what_a_consumer_has_is_not_in_flight_as_its_server_dies():
+    """9 were not processed yet, 4 of them in the consumer's hands; a black hole before the server cuts off both."""
+    record = Record.of(ASKED)
+    place = place_of(record, "redis_pubsub", "server-kill")
+    trial = made_trial(1, record, place)
+    for kind, in_flight in (("kill", 5), ("pause", 5), ("network", 9)):
+        faults = [fault | {"target": "server.1", "fault": kind} for fault in trial["faults"]]
+        assert [one.in_flight for one in observed.injections(trial | {"faults": faults})] == [in_flight] * 2
+    hollow = [fault | {"target": "server.1", "in_flight": {"g1": 4}, "counts": {"g1": {"received": 4}}} for fault in trial["faults"]]
+    assert all(one.vacuous for one in observed.injections(trial | {"faults": hollow}))
 
 
 def test_a_trial_without_a_fault_is_one_injection_of_nothing():
