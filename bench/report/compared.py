@@ -27,7 +27,7 @@ def cell(place: Place) -> str:
 
 
 def sentence(place: Place) -> str:
-    """For the answer in words, in brackets: "(ratio 1.32, 95% interval 1.21-1.45, 8 rounds)"."""
+    """For the answer in words, in brackets: "(ratio 1.32, 1.21-1.45)"; what the two figures are is said once for all of a point."""
     comparison = place.comparison
     if comparison is None:
         return _ranged(place)
@@ -36,12 +36,10 @@ def sentence(place: Place) -> str:
     if effect.ratio is not None:
         words.append(f"ratio {text.number(effect.ratio)}")
     if effect.low is not None and effect.high is not None:
-        words.append(f"{1 - ALPHA:.0%} interval {text.number(effect.low)}{text.DASH}{text.number(effect.high)}")
-    words.append(f"{effect.rounds} rounds" + (f" in {effect.series} series" if effect.series > 1 else ""))
-    if place.close:
-        words += [_why(comparison)] if _why(comparison) != TOO_CLOSE else []
-        words += [_visible(comparison)] if comparison.smallest else []
-    return f"({', '.join(words)})"
+        words.append(f"{text.number(effect.low)}{text.DASH}{text.number(effect.high)}")
+    if place.close and _why(comparison) != TOO_CLOSE:
+        words.append(_why(comparison))
+    return f"({', '.join(words)})" if words else ""
 
 
 def note(point: PointSummary) -> str:
@@ -72,7 +70,7 @@ def noise_floor(point: PointSummary) -> str:
     first = lane.repeats[0]
     rounds = f"{first.rounds} {'round' if first.rounds == 1 else 'rounds'}"
     others = "".join(f", {text.number(one.noise)}{text.TIMES} in {one.metric.name}" for one in lane.repeats[1:])
-    told = f"Noise floor: the same system measured twice differed by up to {text.number(first.noise)}{text.TIMES} in {first.metric.name}"
+    told = f"the same system measured twice differed by up to {text.number(first.noise)}{text.TIMES} in {first.metric.name}"
     return f"{told}{others} ({rounds} of {', '.join(lane.systems)})"
 
 
@@ -99,5 +97,5 @@ def _ranged(place: Place) -> str:
     ratio = place.ratio
     if ratio is None:
         return ""
-    between = f", range {text.number(ratio.low)} to {text.number(ratio.high)}" if ratio.rounds > 1 else ""
-    return f"({text.number(ratio.median)} times the best{between})"
+    between = f", {text.number(ratio.low)}{text.DASH}{text.number(ratio.high)}" if ratio.rounds > 1 else ""
+    return f"(ratio {text.number(ratio.median)}{between})"

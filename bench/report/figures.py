@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.summary import Board, Percentiles, Place, PointSummary, VariantPoint
-from bench.report import compared, text
-from bench.report.headline import STANDING
+from bench.analysis.findings import NOTES
+from bench.analysis.summary import RATE_NOT_REACHED, Board, Percentiles, Place, PointSummary, VariantPoint
+from bench.report import compared, losses, text
+from bench.report.headline import STANDING, Faults, nothing
+from bench.report.joining import Evidence
 from bench.report.table import Builder, Cell, Table
 
 VERDICT_KINDS = {"clean": "good", "as promised": "good", "undetermined": "warn", "violated": "bad"}
@@ -42,8 +44,44 @@ def latency_cell(result: VariantPoint, tag: str, which: str) -> str:
     return text.duration(getattr(found, which))
 
 
-def ranking(point: PointSummary) -> Table | None:
+def ranking(point: PointSummary, faults: Faults = nothing) -> Table | None:
     """The first table of a point: ranked within each promise; then what was measured and is not ranked."""
+    tried = {r.id: faults(r) for r in point.results if not r.emulator}
+    under = bool(any(tried.values()))
+    builder = Builder(
+        text.point_name(point.point),
+        (
+            ("Rank", False),
+            ("System (client)", False),
+            (f"{'Rate' if point.by == 'rate' else 'p99'} ÷ best", True),
+            ("p50", True),
+            ("p99", True),
+            ("p99.9", True),
+            ("Delivered /s", True),
+            ("CPU µs/msg", True),
+            ("Delivery", False),
+            *([("Lost under faults", False)] if under else []),
+            ("Validity", False),
+        ),
+        row_header=1,
+        note=_ranking_note(point, [one for found in tried.values() for one in found]),
+    )
+
+    def row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
+        cells = _row(result, rank, ratio)
+        return (*cells[:-1], _under(tried[result.id]), cells[-1]) if under else cells
+
+    for board in point.boards:
+        builder.add(_board_label(board), [row(place.result, *_placed(place, len(board.places))) for place in board.places])
+    tuned = [r for r in point.apart if r.standing == "tuned"]
+    rest = [r for r in point.apart if r.standing != "tuned"]
+    builder.add("Tuned settings, shown beside", [row(r, STANDING["tuned"], "") for r in tuned])
+    builder.add("Measured, not ranked", [row(r, STANDING.get(r.standing, r.standing), "") for r in rest if r.rate])
+    builder.add("Not measured", [row(r, STANDING.get(r.standing, r.standing), "") for r in rest if not r.rate])
+    return builder.build()
+
+
+def _ranking_note(point: PointSummary, found: Sequence[Evidence]) -> str:
     by = "delivery rate of the slowest group" if point.by == "rate" else "p99, end to end, from the intended send time"
     rounds = max((r.rate.rounds for r in point.results if r.rate), default=0)
     floor = compared.noise_floor(point)
@@ -51,30 +89,20 @@ def ranking(point: PointSummary) -> Table | None:
     apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
     pair = next((text.pair(p.result.variant) for b in point.boards for p in b.places if p.result.variant.get("client")), "")
     pairs = f", in pairs of system and client (such as {pair})" if pair else ""
-    bound = f" {compared.AT_LEAST}" if any(r.at_least for r in point.results) else ""
-    builder = Builder(
-        text.point_name(point.point),
-        (
-            ("Rank", False),
-            ("System (client)", False),
-            ("Delivered /s", True),
-            ("p50", True),
-            ("p99", True),
-            ("p99.9", True),
-            (f"{'Rate' if point.by == 'rate' else 'p99'} ÷ best", True),
-            ("CPU µs/msg", True),
-            ("Lost", True),
-            ("Repeated", True),
-            ("Audit", False),
-        ),
-        row_header=1,
-        note=f"Ranked by {by}, within the same delivery promise{pairs}. {spread}{apart}{bound}{f' {floor}.' if floor else ''}",
-    )
-    for board in point.boards:
-        builder.add(_board_label(board), [_ranked(place, len(board.places)) for place in board.places])
-    builder.add("Measured, not ranked", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if r.rate])
-    builder.add("Not measured", [_row(r, STANDING.get(r.standing, r.standing), "") for r in point.apart if not r.rate])
-    return builder.build()
+    said = [f"Noise floor: {floor}."] if floor else []
+    said.append(f"Ranked by {by}, within the same delivery promise{pairs}. {spread}{apart}")
+    said += [compared.AT_LEAST] if any(r.at_least for r in point.results) else []
+    if found:
+        said.append(
+            "Lost under faults: injections after which an acknowledged message never came, of those that struck something in flight."
+        )
+        said += [f"{aside[0].upper()}{aside[1:]}." for aside in dict.fromkeys(one.aside for one in found if one.aside)]
+    return " ".join(said)
+
+
+def _under(found: Sequence[Evidence]) -> Cell:
+    told = "; ".join(f"{one.fault} {losses.events(one)}" for one in found)
+    return Cell(told or "not tried", "bad" if any(one.verdict == "violated" for one in found) else "" if told else "quiet")
 
 
 def _board_label(board: Board) -> str:
@@ -85,49 +113,57 @@ def _board_label(board: Board) -> str:
     return f"{label}, but acknowledgements are unequal ({meanings})"
 
 
-def _ranked(place: Place, among: int) -> tuple[str | Cell, ...]:
+def _placed(place: Place, among: int) -> tuple[str, str]:
+    """Rank and ratio of a ranked one."""
     if among == 1:
-        return _row(place.result, text.DASH, "alone")
-    rank = str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}"
-    return _row(place.result, rank, compared.cell(place))
+        return text.DASH, "alone"
+    return str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}", compared.cell(place)
 
 
 def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
     if result.rate is None:
-        return (Cell(rank, "quiet"), name(result), *[""] * 8, Cell(result.why, "quiet"))
-    lost, repeated = (_total(result, key) for key in ("lost", "duplicated"))
+        return (Cell(rank, "quiet"), name(result), *[""] * 7, Cell(result.why, "quiet"))
     rate = text.ranged(result.rate)
     # Saturated: said once; the other percentiles would only repeat it.
     p99 = latency_cell(result, "e2e", "p99_ns")
     others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
     return (
         Cell(rank, "" if result.standing == "ranked" else "quiet"),
-        f"{name(result)}: {result.why}" if result.standing == "not-valid" else name(result),
-        f">= {rate}" if result.at_least else rate,
+        name(result),
+        ratio,
         others[0],
         p99,
         others[1],
-        ratio,
+        f">= {rate}" if result.at_least else rate,
         text.ranged(result.cost.total, text.micro),
-        lost,
-        repeated,
-        verdict_cell(result),
+        delivery_cell(result),
+        validity_cell(result),
     )
 
 
-def _total(result: VariantPoint, key: str) -> str:
-    known = [a.counts.get(key) for a in result.audit]
-    return text.count(sum(v for v in known if v is not None)) if known and None not in known else text.count(None)
-
-
-def verdict_cell(result: VariantPoint) -> Cell:
-    """The worst verdict over groups, with how many deliveries it rests on."""
+def delivery_cell(result: VariantPoint) -> Cell:
+    """The worst verdict over groups, what was lost and repeated, and how many deliveries it rests on."""
     if not result.audit:
-        return Cell("none", "quiet")
-    order = list(VERDICT_KINDS)
-    worst = max((a.verdict for a in result.audit), key=order.index)
-    told = f"{worst}, n = {sum(a.counts.get('processed') or 0 for a in result.audit):,}"
-    return Cell(told.replace(" ", "\u00a0"), VERDICT_KINDS[worst])
+        return Cell("not audited", "quiet")
+    worst = max((a.verdict for a in result.audit), key=list(VERDICT_KINDS).index)
+    words = [worst]
+    for key, word in (("lost", "lost"), ("duplicated", "repeated"), ("reordered", "reordered"), ("corrupted", "corrupted")):
+        known = [a.counts.get(key) for a in result.audit]
+        if None in known:
+            words.append(f"{word}: not known")
+        elif total := sum(v for v in known if v is not None):
+            words.append(f"{total:,} {word}")
+    n = sum(a.counts.get("processed") or 0 for a in result.audit)
+    return Cell(f"{', '.join(words)}, n\u00a0=\u00a0{n:,}", VERDICT_KINDS[worst])
+
+
+def validity_cell(result: VariantPoint) -> Cell:
+    """Whether its rounds speak against themselves; what is worth knowing, and voids nothing, stands beside."""
+    if result.standing in {"not-valid", RATE_NOT_REACHED}:
+        return Cell(result.why, "warn")
+    codes = {f.code for f in result.findings}
+    voiding, notes = sorted(codes - NOTES), sorted(codes & NOTES)
+    return Cell(", ".join(voiding), "warn") if voiding else Cell("; ".join(["valid", *notes]), "good")
 
 
 def emulators(point: PointSummary) -> Table | None:
@@ -136,21 +172,17 @@ def emulators(point: PointSummary) -> Table | None:
         f"Emulators, {text.point_name(point.point)}",
         (
             ("System (client)", False),
-            ("Delivered /s", True),
             ("p50", True),
             ("p99", True),
             ("p99.9", True),
+            ("Delivered /s", True),
             ("CPU µs/msg", True),
-            ("Lost", True),
-            ("Repeated", True),
-            ("Audit", False),
-            ("State", False),
+            ("Delivery", False),
+            ("Validity", False),
         ),
     )
     # The same cells without rank and ratio: an emulator has neither.
-    rows = [tuple(c for i, c in enumerate(_row(r, "", "")) if i not in {0, 6}) for r in point.emulators]
-    states = [text.listed(sorted({f.code for f in r.findings})) or "no finding" for r in point.emulators]
-    builder.add("", [(*row, state) for row, state in zip(rows, states, strict=True)])
+    builder.add("", [tuple(c for i, c in enumerate(_row(r, "", "")) if i not in {0, 2}) for r in point.emulators])
     return builder.build()
 
 

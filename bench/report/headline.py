@@ -1,11 +1,14 @@
-"""The answer in one sentence a point, for the command line and the first screen."""
+"""The answer in one sentence a point, for the command line and the first screen; what else is to be known stands in short lines below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from bench.analysis.compare import ALPHA
 from bench.analysis.summary import RATE_NOT_REACHED, Board, PointSummary, RunLike, VariantPoint, summarise
-from bench.report import compared, text
+from bench.report import compared, losses, text
+from bench.report.joining import Evidence
 
 STANDING = {
     "tuned": "tuned",
@@ -17,42 +20,65 @@ STANDING = {
     "failed": "failed",
     "unsupported": "unsupported",
 }
+BEHIND_MAX = 3
+"""So many systems behind the best are named in a sentence; the table has all."""
+
+Faults = Callable[[VariantPoint], Sequence[Evidence]]
+"""What faults did to a variant, where a run of them was given: bench.report.joining.delivery."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One point's answer: a sentence of ``condition`` and ``told``; ``alarms`` are read before it, ``lines`` (label, words) after it."""
+
+    condition: str  # "order-events at 2,000/s, 256 B, at-least-once, loopback on shared cores (95% intervals over 8 rounds)"
+    told: str
+    alarms: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+
+    @property
+    def sentence(self) -> str:
+        """The whole of it."""
+        return f"{self.condition}: {self.told}."
+
+    @property
+    def plain(self) -> str:
+        """For the terminal: what speaks against it, the sentence, the lines indented."""
+        return "\n".join([*self.alarms, self.sentence, *(f"    {label}: {words}." for label, words in self.lines)])
+
+
+def nothing(_: VariantPoint) -> Sequence[Evidence]:
+    """Where no run of faults was given."""
+    return ()
 
 
 def place(results: Sequence[VariantPoint]) -> str:
     """Where it was measured: said in every headline."""
     far = sorted({text.variant_name(r.variant) for r in results if (r.server or {}).get("kind") == "external"})
-    return "loopback, shared cores" + (f"; external server: {text.listed(far)}" if far else "")
+    pinned = {bool((t.get("placement") or {}).get("pinned")) for r in results for t in r.trials}
+    where = "loopback, pinned to cores of their own" if pinned == {True} else "loopback on shared cores"
+    return where + (f", external server of {text.listed(far)}" if far else "")
 
 
 def verdict(run: RunLike) -> str:
-    """One line a point; a line that says so where nothing was measured."""
+    """The answers of a run; a line that says so where nothing was measured."""
     points = summarise(run)
     name = str(run.run.get("scenario") or "the scenario")
     if not points:
         return f"{name}: nothing was measured{_not_run(run)}."
-    lines = [sentence(name, point) for point in points]
+    lines = [answer(name, point).plain for point in points]
     left = _not_run(run)
     return "\n".join([*lines, f"{name}{left}."] if left else lines)
 
 
-def sentence(scenario: str, point: PointSummary) -> str:
-    """One point's answer: who leads within each promise, by how much, what was lost, what stands apart."""
-    rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
-    what = "intervals" if point.family else "range"
-    ranges = f"{what} over {rounds} rounds" if rounds > 1 else "one round, so no order is established"
-    head = "".join(f"{finding.code}: {finding.evidence}; {finding.advice}. " for finding in point.findings)
-    head += f"{scenario} {text.at(point.point)} ({place(point.results)}; {ranges}): "
-    boards = [_board(board, point.by) for board in point.boards]
-    parts = ["; ".join(boards) or "nothing could be ranked", _audit(point.results)]
-    parts += [*_apart(point), _bound(point), compared.noise_floor(point)]
-    return head + ". ".join(p for p in parts if p) + "."
-
-
-def _bound(point: PointSummary) -> str:
-    """Said where a lower bound is printed: a rate that the ranking goes by."""
-    bound = point.by == "rate" and any(place.result.at_least for board in point.boards for place in board.places)
-    return compared.AT_LEAST.removesuffix(".") if bound else ""
+def answer(scenario: str, point: PointSummary, faults: Faults = nothing) -> Answer:
+    """Who leads among what promises the same, by how much, what was lost; then what else was promised, and what stands apart."""
+    main = next((board for board in point.boards if len(board.places) > 1), None)
+    promise = f", {_promise(main)}" if main else ""
+    condition = f"{scenario} {text.at(point.point)}{promise}, {place(point.results)} ({_rounds(point)})"
+    told = [_board(main, point.by) if main else _unranked(point), _lost(main, point, faults), *_broken(point)]
+    alarms = tuple(f"{finding.code}: {finding.evidence}; {finding.advice}." for finding in point.findings)
+    return Answer(condition, "; ".join(part for part in told if part), alarms, tuple(_lines(point, main, faults)))
 
 
 def figure(result: VariantPoint, by: str) -> str:
@@ -64,56 +90,85 @@ def figure(result: VariantPoint, by: str) -> str:
     return text.duration(e2e.p99_ns if e2e else None)
 
 
+def _rounds(point: PointSummary) -> str:
+    rounds = max((len({(t.get("series"), t.get("round")) for t in r.trials}) for r in point.results), default=0)
+    series = len({t.get("series") for r in point.results for t in r.trials})
+    if rounds < 2:
+        return "one round, so no order is established"
+    starts = f" in {series} series" if series > 1 else ""
+    return f"{f'{1 - ALPHA:.0%} intervals' if point.family else 'ranges'} over {rounds} rounds{starts}"
+
+
+def _promise(board: Board) -> str:
+    """The promise, with a word where an acknowledgement is worth more in one system than in another."""
+    return text.promise(board.delivery) + ("" if board.same_acknowledgement else " (acknowledgements differ)")
+
+
 def _board(board: Board, by: str) -> str:
-    what = "delivery rate" if by == "rate" else "p99"
-    name = text.promise(board.delivery)
+    what = "in delivery rate" if by == "rate" else "at p99"
     best = board.places[0].result
-    if len(board.places) == 1:
-        return f"{name}: {text.variant_name(best.variant)}, {what} {figure(best, by)}, alone in its class"
     close = [p for p in board.places if p.close]
     rest = [p for p in board.places[1:] if not p.close]
     if close:
-        where = "in" if by == "rate" else "at"
         # Below six rounds the ranges of what is close say nothing that the table does not.
         others = (f"{_with_figure(p.result, by)} {compared.sentence(p) if p.comparison else ''}".rstrip() for p in close)
-        told = f"{text.listed([_with_figure(best, by), *others])} {compared.TOO_CLOSE} {where} {what}"
+        told = f"{text.listed([_with_figure(best, by), *others])} {compared.TOO_CLOSE} {what}"
     else:
-        told = f"{text.variant_name(best.variant)} leads with {what} {figure(best, by)}"
-    behind = ", ".join(f"{_with_figure(p.result, by)} {compared.sentence(p)}".rstrip() for p in rest)
-    label = "" if board.same_acknowledgement else " (their acknowledgements mean different things)"
-    return f"{name}{label}: {told}{f', then {behind}' if behind else ''}"
+        told = f"{text.variant_name(best.variant)} leads {what} with {figure(best, by)}"
+    behind = ", ".join(f"{_with_figure(p.result, by)} {compared.sentence(p)}".rstrip() for p in rest[:BEHIND_MAX])
+    more = f" and {len(rest) - BEHIND_MAX} more" if len(rest) > BEHIND_MAX else ""
+    return f"{told}{f', then {behind}{more}' if behind else ''}"
+
+
+def _unranked(point: PointSummary) -> str:
+    """No two that promise the same could be ranked: each stands alone."""
+    alone = [board.places[0].result for board in point.boards]
+    if not alone:
+        return "nothing could be ranked"
+    names = [f"{_with_figure(r, point.by)} ({text.promise(r.delivery)})" for r in alone]
+    what = "delivery rate" if point.by == "rate" else "p99"
+    promise = ", which promise different things" if len(alone) > 1 else ""
+    return f"no two can be ranked against each other: {what} of {text.listed(names)}{promise}"
 
 
 def _with_figure(result: VariantPoint, by: str) -> str:
     return f"{text.variant_name(result.variant)} {figure(result, by)}"
 
 
-def _audit(results: Sequence[VariantPoint]) -> str:
-    real = [r for r in results if r.audit and not r.emulator]
-    if not real:
-        return ""
-    broken = [text.variant_name(r.variant) for r in real if any(a.verdict == "violated" for a in r.audit)]
-    if broken:
-        return f"{text.listed(broken)} broke what the mode promises and so takes no rank"
-    doubtful = [text.variant_name(r.variant) for r in real if any(a.verdict == "undetermined" for a in r.audit)]
-    n = sum(a.counts.get("processed") or 0 for r in real for a in r.audit)
-    lost = sum(a.counts.get("lost") or 0 for r in real for a in r.audit)
-    told = f"No promise was seen broken in {n:,} deliveries"
-    if lost:
-        told += f" ({lost:,} lost where the mode allows it)"
-    return told + (f"; undetermined for {text.listed(doubtful)}" if doubtful else "")
+def _lost(main: Board | None, point: PointSummary, faults: Faults) -> str:
+    results = [p.result for p in main.places] if main else [board.places[0].result for board in point.boards]
+    return losses.sentence(results, faults)
 
 
-def _apart(point: PointSummary) -> list[str]:
+def _broken(point: PointSummary) -> list[str]:
+    broken = [text.variant_name(r.variant) for r in point.results if r.standing == "violated"]
+    return [f"{text.listed(broken)} broke what the mode promises and takes no rank"] if broken else []
+
+
+def _lines(point: PointSummary, main: Board | None, faults: Faults) -> list[tuple[str, str]]:
     said = []
+    for board in point.boards:
+        if board is main or main is None:
+            continue
+        told = (
+            f"{_with_figure(board.places[0].result, point.by)}, alone in its class" if len(board.places) == 1 else _board(board, point.by)
+        )
+        said.append((_promise(board).capitalize(), f"{told}; {losses.sentence([p.result for p in board.places], faults)}".rstrip("; ")))
     # What broke its promise was just said; the table says the rest.
     out = [r for r in point.apart if r.standing not in {"tuned", "reference", "violated"}]
     if out:
-        said.append("Not ranked: " + "; ".join(f"{text.variant_name(r.variant)}, {_reason(r)}" for r in out))
+        said.append(("Not ranked", "; ".join(f"{text.variant_name(r.variant)}, {_reason(r)}" for r in out)))
+    tuned = [r for r in point.apart if r.standing == "tuned"]
+    if tuned:
+        what = "delivery rate" if point.by == "rate" else "p99"
+        said.append(("Tuned, shown beside", "; ".join(f"{text.variant_name(r.variant)}, {what} {figure(r, point.by)}" for r in tuned)))
     if point.emulators:
         names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}{_slow(r)}" for r in point.emulators)
-        said.append(f"Apart, because the server only imitates the service: {names}")
-    return said
+        said.append(("Emulated, apart", f"{names}: a server that imitates the service says nothing about its speed"))
+    if point.by == "rate" and any(p.result.at_least for board in point.boards for p in board.places):
+        said.append(("Lower bounds", compared.AT_LEAST.removesuffix(".")))
+    floor = compared.noise_floor(point)
+    return [*said, ("Noise floor", floor)] if floor else said
 
 
 def _reason(result: VariantPoint) -> str:

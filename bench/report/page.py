@@ -12,7 +12,7 @@ from bench.errors import EnvironmentProblem
 from bench.report import background, data, figures, hgrm, phases, svg, text
 from bench.report.charts import cost, percentiles
 from bench.report.collection import Collection
-from bench.report.headline import place, sentence
+from bench.report.headline import answer, place
 from bench.report.markup import environment
 from bench.report.svg import Chart
 from bench.report.table import Table
@@ -87,7 +87,7 @@ def view(run: RunLike, missing: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "title": scenario,
         "place": place(results),
-        "sentences": [sentence(scenario, p) for p in points],
+        "answers": [answer(scenario, p) for p in points],
         "warnings": [*_warnings(run), *missing],
         "facts": _facts(run),
         "points": shown,

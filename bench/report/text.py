@@ -53,6 +53,11 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
+def percent(share: float) -> str:
+    """A share or probability: 14%, 4.5%."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+
+
 def ranged(spread: Spread | None, form: Any = number) -> str:
     """The median, with smallest and largest over rounds where there are several."""
     if spread is None:
