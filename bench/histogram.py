@@ -13,7 +13,8 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ _START: Final = re.compile(r"#\[StartTime: ([\d.]+) ")
 _ASIDE: Final = re.compile(r"#\[Aside Tag=([^,]*), negative=(\d+), over=(\d+)\]")
 
 
+Used = tuple[npt.NDArray[np.uint16], npt.NDArray[np.integer[Any]]]
+"""Counters that are not 0: their indices, rising, and their counts in the narrowest type that holds them; some bytes each."""
 Slice = tuple[float, float, "Histogram"]
 """Start in seconds after the log's, length in seconds, what was counted in it."""
 
@@ -83,6 +86,11 @@ class Histogram:
         self._view[value if bucket <= 0 else (bucket << HALF_BITS) + (value >> bucket)] += count
         self.n += count
 
+    def count(self, used: Used) -> None:
+        """Add counters in use, each index at most once."""
+        self.counts[used[0]] += used[1].astype(np.int64)
+        self.n += int(used[1].sum(dtype=np.int64))
+
     def merge(self, other: Histogram) -> None:
         """Add all that ``other`` holds."""
         self.counts += other.counts
@@ -113,12 +121,19 @@ class Histogram:
 
     def quantile(self, q: float) -> int:
         """The value in ns that a share ``q`` (0..1) of all values does not exceed, within 0.1%; raises ValueError when empty."""
-        if not 0.0 <= q <= 1.0:
-            raise ValueError(f"a quantile lies in 0..1, not {q}")
+        return self.quantiles([q])[0]
+
+    def quantiles(self, shares: Sequence[float]) -> list[int]:
+        """As quantile(), of several shares at once: the counters are added up once."""
+        wrong = next((q for q in shares if not 0.0 <= q <= 1.0), None)
+        if wrong is not None:
+            raise ValueError(f"a quantile lies in 0..1, not {wrong}")
         if not self.n:
             raise ValueError("an empty histogram has no quantiles: look at n first")
-        index = int(np.searchsorted(np.cumsum(self.counts), self._target(q)))
-        return highest(index) if q else lowest(index)
+        used = np.flatnonzero(self.counts)
+        reached = np.searchsorted(np.cumsum(self.counts[used]), [self._target(q) for q in shares])
+        at = used[reached].tolist()
+        return [highest(index) if q else lowest(index) for q, index in zip(shares, at, strict=True)]
 
     def supported(self, q: float) -> bool:
         """Whether at least 10 samples lie beyond quantile ``q``: with fewer it is a report of single events."""
@@ -180,17 +195,22 @@ def encode(histogram: Histogram) -> str:
 def decode(text: str) -> Histogram:
     """The inverse of encode(); raises Incompatible for damaged text and other layouts."""
     histogram = Histogram()
-    index = 0
-    for word in _words(_payload(text)):
-        if word < 0:
-            index -= word
-            continue
-        if index >= LENGTH:
-            raise Incompatible(f"damaged HdrHistogram encoding: more than {LENGTH} counters")
-        histogram.counts[index] = word
-        index += 1
-    histogram.n = int(histogram.counts.sum())
+    histogram.count(decode_used(text))
     return histogram
+
+
+def decode_used(text: str) -> Used:
+    """As decode(), the counters that are not 0 only."""
+    words = _words(_payload(text))
+    # A word below 0 stands for so many counters that are 0, any other for one counter.
+    steps = np.where(words < 0, -np.maximum(words, -(LENGTH + 1)), 1)
+    at = (np.cumsum(steps) - steps)[words >= 0]
+    if at.size and at[-1] >= LENGTH:
+        raise Incompatible(f"damaged HdrHistogram encoding: more than {LENGTH} counters")
+    counts = words[words >= 0]
+    at, counts = at[counts > 0].astype(np.uint16), counts[counts > 0]
+    narrow = np.min_scalar_type(counts.max()) if counts.size else np.uint8
+    return at, counts.astype(narrow)
 
 
 def pack(histogram: Histogram) -> dict[str, str | int]:
@@ -253,7 +273,24 @@ def _put(out: bytearray, value: int) -> None:
     out.append(word)
 
 
-def _words(data: bytes) -> list[int]:
+def _words(data: bytes) -> npt.NDArray[np.int64]:
+    """Numbers in ZigZag LEB128, each in at most 9 bytes."""
+    if not data:
+        return np.zeros(0, np.int64)
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw < 0x80)
+    lengths = np.diff(ends, prepend=-1)
+    if raw[-1] >= 0x80 or lengths.max() > 8:
+        return _long_words(data)
+    starts = ends - lengths + 1
+    place = np.arange(raw.size) - np.repeat(starts, lengths)
+    coded = np.add.reduceat((raw & 0x7F).astype(np.int64) << (7 * place), starts)
+    words: npt.NDArray[np.int64] = (coded >> 1) ^ -(coded & 1)
+    return words
+
+
+def _long_words(data: bytes) -> npt.NDArray[np.int64]:
+    """Where a number has its ninth byte, of which all 8 bits count; or the last one ends too soon."""
     found = []
     word = shift = 0
     for byte in data:
@@ -268,7 +305,7 @@ def _words(data: bytes) -> list[int]:
         word = shift = 0
     if shift:
         raise Incompatible("damaged HdrHistogram encoding: ends inside a number")
-    return found
+    return np.array(found, np.int64)
 
 
 def write_log(
@@ -318,7 +355,9 @@ def percentile_text(histogram: Histogram, unit_ns: float = 1e3, ticks: int = 5) 
         level += 100.0 / (ticks * math.pow(2, math.log(100 / (100.0 - level)) / math.log(2) + 1))
     if histogram.n:
         rows.append(f"{histogram.max / unit_ns:12.3f} {1.0:2.12f} {histogram.n:10d}")
-    middles = np.array([(lowest(i) + highest(i) + 1) // 2 for i in used.tolist()], dtype=np.float64)
+    bucket = np.maximum((used >> HALF_BITS) - 1, 0)
+    first = (used - (bucket << HALF_BITS)) << bucket
+    middles = (first + ((1 << bucket) >> 1)).astype(np.float64)
     counts = histogram.counts[used]
     mean = float((middles * counts).sum() / histogram.n) if histogram.n else 0.0
     deviation = float(np.sqrt(((middles - mean) ** 2 * counts).sum() / histogram.n)) if histogram.n else 0.0
@@ -329,39 +368,56 @@ def percentile_text(histogram: Histogram, unit_ns: float = 1e3, ticks: int = 5) 
     return "\n".join(rows) + "\n"
 
 
+@dataclass(frozen=True)
+class Log:
+    """A histogram log as it was read, in some KB where each Histogram has 270: the counters in use of every line."""
+
+    lines: tuple[tuple[str, float, float, Used], ...]  # tag ("" = untagged), start (seconds since the epoch), length in s, counts
+    start_s: float | None  # its StartTime
+    asides: Mapping[str, tuple[int, int]]  # tag -> negative values, values over an hour
+
+    def histograms(self) -> dict[str, Histogram]:
+        """By tag, lines of one tag merged."""
+        merged: dict[str, Histogram] = {}
+        for tag, _, _, used in self.lines:
+            merged.setdefault(tag, Histogram()).count(used)
+        for tag, (negative, over) in self.asides.items():
+            if tag in merged:
+                merged[tag].negative, merged[tag].over = negative, over
+        return merged
+
+    def slices(self) -> dict[str, list[Slice]]:
+        """By tag, line by line, as write_log() was given them: starts are seconds after the log's own. ValueError where it has none."""
+        if self.start_s is None:
+            raise ValueError("no line with the StartTime of an HdrHistogram log")
+        found: dict[str, list[Slice]] = {}
+        for tag, at_s, length_s, used in self.lines:
+            histogram = Histogram()
+            histogram.count(used)
+            found.setdefault(tag, []).append((at_s - self.start_s, length_s, histogram))
+        return found
+
+
 def read_log(path: Path) -> dict[str, Histogram]:
-    """The histograms of a log by tag ("" = untagged), lines of one tag merged.
+    """The histograms of a log by tag ("" = untagged), lines of one tag merged; raises what read_lines() raises."""
+    return read_lines(path).histograms()
+
+
+def read_lines(path: Path) -> Log:
+    """A log, line by line.
 
     Raises Incompatible (with file and line) for what is damaged or of another layout, OSError for a missing file.
     """
-    histograms: dict[str, Histogram] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for tag, _, _, histogram in _intervals(path, lines):
-        histograms.setdefault(tag, Histogram()).merge(histogram)
-    for tag, negative, over in (aside.groups() for line in lines if (aside := _ASIDE.fullmatch(line))):
-        if tag in histograms:
-            histograms[tag].negative += int(negative)
-            histograms[tag].over += int(over)
-    return histograms
+    text = path.read_text(encoding="utf-8").splitlines()
+    start = next((found for line in text if (found := _START.match(line))), None)
+    asides: dict[str, tuple[int, int]] = {}
+    for tag, negative, over in (aside.groups() for line in text if (aside := _ASIDE.fullmatch(line))):
+        before = asides.get(tag, (0, 0))
+        asides[tag] = before[0] + int(negative), before[1] + int(over)
+    return Log(tuple(_intervals(path, text)), float(start[1]) if start else None, asides)
 
 
-def read_slices(path: Path) -> dict[str, list[Slice]]:
-    """The lines of a log by tag, one by one, as write_log() was given them: starts are seconds after the log's own (its StartTime).
-
-    Raises what read_log() raises; Incompatible also for a log that does not say when it starts.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = next((found for line in lines if (found := _START.match(line))), None)
-    if start is None:
-        raise Incompatible(f"{path}: no line with the StartTime of an HdrHistogram log")
-    slices: dict[str, list[Slice]] = {}
-    for tag, at_s, length_s, histogram in _intervals(path, lines):
-        slices.setdefault(tag, []).append((at_s - float(start[1]), length_s, histogram))
-    return slices
-
-
-def _intervals(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, float, float, Histogram]]:
-    """Tag ("" = untagged), start in seconds since the epoch, length in seconds, and counts of each interval."""
+def _intervals(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, float, float, Used]]:
     for number, line in enumerate(lines, 1):
         if not line or line.startswith(("#", '"')):
             continue
@@ -369,6 +425,7 @@ def _intervals(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, float, f
         if not interval:
             raise Incompatible(f"{path}:{number}: not a line of an HdrHistogram log (Tag=NAME,start,length,max,histogram)")
         try:
-            yield interval[1] or "", float(interval[2]), float(interval[3]), decode(interval[5])
+            used = decode_used(interval[5])
+            yield interval[1] or "", float(interval[2]), float(interval[3]), used
         except (Incompatible, ValueError) as error:
             raise Incompatible(f"{path}:{number}: {error}") from error

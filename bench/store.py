@@ -22,19 +22,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from bench import __version__
 from bench.clock import epoch_s, utc_now
 from bench.errors import EnvironmentProblem, Incompatible, UsageError
-from bench.histogram import Histogram, Slice, read_log, read_slices, write_log
+from bench.histogram import Histogram, Log, Slice, read_lines, write_log
 
 FORMAT = 1
 STATUSES = ("running", "complete", "interrupted", "failed")
 TRIAL_DIGITS = 4
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 class Described(Protocol):
@@ -236,20 +235,27 @@ class Run:
 
     def histograms(self, number: int) -> dict[str, Histogram]:
         """Latencies of a trial by tag; empty where it has none. Raises Incompatible for a damaged file."""
-        return self._log(number, read_log)
+        return self.log(number).histograms()
 
     def slices(self, number: int) -> dict[str, list[Slice]]:
         """Latencies of a trial by tag, interval by interval; starts in seconds after the measured window's. Otherwise as histograms()."""
-        return self._log(number, read_slices)
-
-    def _log(self, number: int, read: Callable[[Path], dict[str, T]]) -> dict[str, T]:
-        path = self.folder / "trials" / _numbered(number) / "latency.hlog"
         try:
-            return read(path)
+            return self.log(number).slices()
+        except ValueError as error:
+            raise Incompatible(f"{self._log_file(number)}: {error}") from error
+
+    def log(self, number: int) -> Log:
+        """latency.hlog of a trial; without a line where it has none. Raises Incompatible for a damaged file."""
+        path = self._log_file(number)
+        try:
+            return read_lines(path)
         except FileNotFoundError:
-            return {}
+            return Log((), 0.0, {})
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: cannot be read: {error}") from error
+
+    def _log_file(self, number: int) -> Path:
+        return self.folder / "trials" / _numbered(number) / "latency.hlog"
 
     def series(self, number: int) -> list[dict[str, int]]:
         """Messages in each second of a trial: the rows of series.csv; empty where it has none."""

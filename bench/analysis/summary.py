@@ -504,19 +504,17 @@ def _latencies(
     if not quotable:
         return found, dict.fromkeys(LATENCIES, "saturated" if measured else "not measured")
     absent: dict[str, str] = {}
-    logs = [(t, run.histograms(int(t["trial"]))) for t in quotable]
+    whole, without = _all_rounds(run, quotable)
     for tag, key in LATENCIES.items():
         if tag == "publish" and not variant.get("confirms"):
             absent[tag] = "n/a: no acknowledgement"
             continue
-        parts = [log[tag] for _, log in logs if tag in log]
-        if len(parts) == len(logs):
-            found[tag] = _merged(parts)
+        if tag in whole and not without[tag]:
+            found[tag] = _percentiles(whole[tag], len(quotable))
         elif len(quotable) == 1 and isinstance((quotable[0].get("latency") or {}).get(key), Mapping):
             found[tag] = _from_summary(quotable[0]["latency"][key])  # one trial: its own summary is the whole
         else:
-            missing = ", ".join(f"{t['trial']:04d}" for t, log in logs if tag not in log)
-            absent[tag] = f"no histogram in trial {missing}"
+            absent[tag] = f"no histogram in trial {', '.join(f'{number:04d}' for number in without[tag])}"
         merged = found[tag]
         if merged is not None and any("quick" in _codes(t) for t in quotable):  # what is that rare comes once in a few seconds
             merged = found[tag] = replace(merged, p999_ns=None)
@@ -525,22 +523,34 @@ def _latencies(
     return found, absent
 
 
-def _merged(parts: Sequence[Histogram]) -> Percentiles:
-    total = Histogram()
-    for part in parts:
-        total.merge(part)
+def _all_rounds(run: RunLike, trials: Sequence[Json]) -> tuple[dict[str, Histogram], dict[str, list[int]]]:
+    """Histograms by tag, merged over trials, read one trial at a time; and by tag the trials that have none."""
+    whole: dict[str, Histogram] = {}
+    without: dict[str, list[int]] = {tag: [] for tag in LATENCIES}
+    for trial in trials:
+        number = int(trial["trial"])
+        log = run.histograms(number)
+        for tag, missing in without.items():
+            if tag in log:
+                whole.setdefault(tag, Histogram()).merge(log[tag])
+            else:
+                missing.append(number)
+    return whole, without
+
+
+def _percentiles(total: Histogram, rounds: int) -> Percentiles:
     n = total.n
 
     def at(q: float) -> float | None:
         return float(total.quantile(q)) if total.supported(q) else None
 
     # 24 points a decade of 1/(1-p): smooth at any size of a chart, and it ends where ten samples are left.
-    curve: list[tuple[float, float]] = []
-    step = 0
-    while total.supported(q := 1 - 10 ** (-step / 24)):
-        curve.append((10 ** (step / 24), float(total.quantile(q))))
-        step += 1
-    return Percentiles(n, len(parts), at(0.5), at(0.9), at(0.99), at(0.999), float(total.max) if n else None, tuple(curve))
+    shares: list[float] = []
+    while total.supported(q := 1 - 10 ** (-len(shares) / 24)):
+        shares.append(q)
+    reached = total.quantiles(shares) if shares else []
+    curve = tuple((10 ** (step / 24), float(value)) for step, value in enumerate(reached))
+    return Percentiles(n, rounds, at(0.5), at(0.9), at(0.99), at(0.999), float(total.max) if n else None, curve)
 
 
 def _from_summary(summary: Json) -> Percentiles:

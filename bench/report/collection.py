@@ -7,14 +7,16 @@ reported. Runs stand side by side only where machine, placement and the kind of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import likeness
+from bench.analysis.summary import PointSummary, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
-from bench.store import Run, open_run, read_data
+from bench.report.held import hold
+from bench.store import Run, read_data
 
 KINDS = ("run", "capacity", "guarantees")
 _DATA = {"guarantees": "guarantees.json", "capacity": "capacity.json"}
@@ -37,6 +39,7 @@ class Collection:
     guarantees: tuple[Run, ...] = ()
     differences: tuple[str, ...] = ()  # machine or placement differ, and it was said that this does not matter: label every figure
     missing: tuple[str, ...] = ()  # what could not be read, and why
+    _summaries: dict[Path, tuple[PointSummary, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def all(self) -> tuple[Run, ...]:
@@ -54,6 +57,12 @@ class Collection:
         started = _minute(run)
         same = [one for one in alike if _minute(one) == started]
         return started if started and len(same) == 1 else str(run.run["id"])
+
+    def points(self, run: Run) -> tuple[PointSummary, ...]:
+        """summarise() of a run, made once; raises what that raises."""
+        if run.folder not in self._summaries:
+            self._summaries[run.folder] = summarise(run)
+        return self._summaries[run.folder]
 
     def cells(self, variant: Json) -> Sequence[Json]:
         """The cells of guarantees.json of this variant (``variant`` as in trial.json), tried or not."""
@@ -98,7 +107,7 @@ def _opened(folder: Path, missing: list[str]) -> Run:
         for kind, file in _DATA.items():
             if (folder / file).is_file():
                 return _alone(folder, kind, file)
-    run = open_run(folder, missing.append)
+    run = hold(folder, missing.append)
     missing.extend(f"{folder / name}: missing, {what}" for name, what in _OPTIONAL.items() if not (folder / name).is_file())
     return run
 

@@ -12,6 +12,7 @@ from make_results import five, make
 from bench.errors import Incompatible, UsageError
 from bench.report.collection import gather
 from bench.report.joining import delivery, not_joined
+from bench.store import open_run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
 RUN = REFERENCE / "order-events-20261122-214802-59ca"
@@ -148,3 +149,28 @@ def test_a_kind_with_a_page_of_its_own_is_refused(tmp_path):
 def test_a_run_named_twice_is_there_once(tmp_path):
     one = small(tmp_path / "one")
     assert len(gather([one, tmp_path / "." / "one"]).runs) == 1
+
+
+def test_a_histogram_log_cut_in_the_middle_is_named_and_its_trial_counts_without_it(tmp_path):
+    one = make(tmp_path / "one", five()[:1], rounds=2, samples=1200, points=({"rate_per_s": 200, "size_b": 256},))
+    path = one / "trials" / "0002" / "latency.hlog"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (one / "trials" / "0001" / "series.csv").unlink()
+    found = gather([one])
+    assert "trials/0002/latency.hlog:" in found.missing[0]
+    assert "no series.csv in 1 of 2 trials (0001)" in found.missing[1]
+    [point] = found.points(found.runs[0])
+    [kafka] = point.results
+    assert kafka.absent["e2e"] == "no histogram in trial 0002"
+    assert kafka.standing == "not-valid"
+    assert kafka.audit[0].trials == 2
+
+
+def test_what_is_held_says_what_the_files_say():
+    held, [run] = open_run(RUN), gather([RUN]).runs
+    assert run.trials == held.trials
+    for number in (1, 22):
+        assert {tag: log.counts.tolist() for tag, log in run.histograms(number).items()} == {
+            tag: log.counts.tolist() for tag, log in held.histograms(number).items()
+        }
+        assert run.series(number) == held.series(number) != []
