@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs, common)
     _add_capacity(verbs, common)
     _add_guarantees(verbs, common)
+    _add_gate(verbs, common)
     _add_explain(verbs, common)
     _add_report(verbs, common)
     _add_systems(verbs, common)
@@ -147,6 +148,30 @@ def _add_guarantees(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--time", metavar="TIME", help="begin no trial after this time, such as 90min; every cell has been tried by turns")
     verb.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was cut off; what it was asked is in its folder")
     verb.add_argument("--keep-evidence", action="store_true", help="keep the journals of trials without a surprise, too (for explain)")
+
+
+def _add_gate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "gate",
+        "say whether head is as good as base, both measured in turn: exit code 1 for a regression, 4 where it cannot be told",
+        "brokerbench gate order-events --base kafka,rev=origin/main --head kafka\n"
+        "  brokerbench gate throughput --base kafka,with=kafka-python==3.0.10 --head kafka --margin rate=5%%",
+    )
+    verb.add_argument("scenario", help="a shipped scenario's name or a YAML file; of a sweep one point is taken: the highest rate")
+    verb.add_argument("--base", required=True, metavar="SPEC", help="what to compare with; its keys with, rev, python: docs/gate.md")
+    verb.add_argument("--head", required=True, metavar="SPEC", help="what must not be worse")
+    verb.add_argument("--metrics", metavar="NAME,NAME...", help="of rate, p50, p99, cpu, memory (default: the scenario's, else all)")
+    verb.add_argument(
+        "--margin", action="append", metavar="NAME=PERCENT", help="the change that matters: rate=5%%,p99=50%%, or 5%% for all"
+    )
+    verb.add_argument("--max-time", default="60s", metavar="TIME", help="for the rounds of a measurement (default: %(default)s)")
+    verb.add_argument("--rounds", type=int, metavar="N", help="so many rounds, an even number, instead of as many as fit")
+    verb.add_argument("--on-inconclusive", choices=("pass", "fail", "retry"), help="instead of exit code 4; retry measures once more")
+    verb.add_argument("--set", action="append", metavar="AXIS=VALUE", help='the point to compare at: --set rate="2 kHz"')
+    verb.add_argument("--seed", type=int, help="of keys, payloads and the order of execution")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_explain(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -53,6 +53,7 @@ from bench.scenario_fields import (
     part_of,
     pin_word,
 )
+from bench.scenario_gate import Gate
 from bench.scenario_load import Load
 from bench.workload import Point, Workload
 
@@ -140,6 +141,7 @@ class Scenario(Part):
     seed: Annotated[int, SEED] = Field(1, description="of keys, payloads and the order of execution")
     asks: Asks = Field(default_factory=Asks, description="what the workload needs of a system")
     sweep: Sweep = Field(default_factory=Sweep, description="axes whose values are measured one by one")
+    gate: Gate | None = Field(None, description="what `brokerbench gate` compares on this scenario, and which change matters")
 
     def points(self) -> list[Point]:
         """One workload for each combination of the axes' values; the rate varies fastest."""

@@ -58,14 +58,15 @@ def _text(error: Mapping[str, Any], model: type[BaseModel]) -> str:
 def _unknown_key(key: str, parents: Path, model: type[BaseModel]) -> str:
     part = _part(model, parents)
     known = list(_written(part)) if part else []
-    if nearest(key, known):
-        return f"unknown key; {did_you_mean(key, known)}"
+    # A name that is right elsewhere comes before one that is nearly right here: "rate" is no misspelt "gate".
     elsewhere = [name for name in model.model_fields if (inner := _part(model, (name,))) and key in _written(inner)]
     elsewhere = [name for name in elsewhere if name != "sweep"] or elsewhere
     if elsewhere:
         return f'unknown key here; did you mean "{elsewhere[0]}.{key}"?'
     if key in model.model_fields:
         return f'unknown key here; did you mean "{key}" at the top level?'
+    if nearest(key, known):
+        return f"unknown key; {did_you_mean(key, known)}"
     return f"unknown key; known: {', '.join(known)}"
 
 

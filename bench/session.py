@@ -20,7 +20,7 @@ from bench import sockets
 from bench.audit import ConsumerSource
 from bench.clock import now_ns, sleep_until
 from bench.dead_letters import Letters
-from bench.engine.local import Endpoint, EndpointFailed, LocalEngine, Silent
+from bench.engine.local import HERE, Endpoint, EndpointFailed, Interpreter, LocalEngine, Silent
 from bench.errors import BenchError
 from bench.faults.links import Ways
 from bench.header import run_number
@@ -105,9 +105,10 @@ class Session:
 
     def __init__(
         self, adapter_class: AdapterClass, variant: Variant, workload: Workload, *,
-        run_id: str, engine: LocalEngine, evidence: Path, number: int, payload_bytes_max: int,
+        run_id: str, engine: LocalEngine, evidence: Path, number: int, payload_bytes_max: int, interpreter: Interpreter = HERE,
     ) -> None:  # fmt: skip
         self.variant = variant
+        self._interpreter = interpreter
         options = Options(
             profile=variant.profile, mode=variant.mode, batch=workload.batch, ack_every=workload.ack_every,
             payload_bytes_max=payload_bytes_max, settings=dict(variant.settings),
@@ -197,7 +198,7 @@ class Session:
             rest, more = f"{group}-{number}", {"group": group, "member": number}
         name = self.name_of(role, f"{rest}-e{epoch}" if epoch else rest)
         spec = self._spec | {"role": role, "name": name, "wiring": self._told(role), "cores": cores} | more
-        self.engine.start(spec | dict(entering or {}), self.evidence)
+        self.engine.start(spec | dict(entering or {}), self.evidence, self._interpreter)
         return Journal(name, role, number, group, epoch)
 
     def _told(self, role: str) -> Wiring | None:

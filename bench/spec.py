@@ -21,10 +21,10 @@ AUTO = "auto"
 SERVER_KINDS = (AUTO, "external", "native", "embedded", "compose")
 """`auto` lets the recipe choose the first kind that can be had here."""
 
-_NOT_YET = {
-    "python": "another interpreter for one variant",
-    "with": "extra packages for one variant",
-    "rev": "another revision of this repository",
+_OF_THE_GATE = {
+    "python": "another interpreter",
+    "with": "other packages",
+    "rev": "another revision",
 }
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}")
@@ -57,9 +57,9 @@ def parse(text: str, names: Iterable[str] | None = None) -> Variant:
     system = _system(text, system, known)
     given = _pairs(text, parts)
     settings = {key: value for key, value in given.items() if key not in RESERVED}
-    for key, what in _NOT_YET.items():
+    for key, what in _OF_THE_GATE.items():
         if key in given:
-            raise UsageError(f'"{text}": {key}= ({what}) is not available yet')
+            raise UsageError(f'"{text}": {key}= ({what}) is for one side of `brokerbench gate`')
     if "client" in given:
         _check_client(text, system, given["client"])
     profile = _one_of(text, "profile", given.get("profile", PROFILES[0]), PROFILES)

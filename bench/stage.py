@@ -21,7 +21,7 @@ from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
 from bench import environment, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, place_of
-from bench.engine.local import ENDPOINT, EndpointFailed, LocalEngine
+from bench.engine.local import ENDPOINT, HERE, EndpointFailed, Interpreter, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.faults import trial as faulted
 from bench.faults.inject import Ground
@@ -56,6 +56,8 @@ class Entry:
     place: Place | None
     session: Session | None = None
     failures: int = 0
+    interpreter: Interpreter = HERE  # of its endpoints
+    client_version: str | None = None  # of its endpoints, where that is not the runner's
     floor: bool = False  # measured beside the systems: the scenario's asks are not put to it
     unsupported: dict[tuple[Any, ...], str] = field(default_factory=dict)  # by wiring key
 
@@ -186,7 +188,7 @@ class Stage:
         self._sessions += 1
         session = Session(
             entry.adapter_class, entry.variant, load, run_id=self._writer.run_id, engine=self._engine, evidence=self._evidence,
-            number=self._sessions, payload_bytes_max=self._scenario.payload_bytes_max,
+            number=self._sessions, payload_bytes_max=self._scenario.payload_bytes_max, interpreter=entry.interpreter,
         )  # fmt: skip
         entry.adapter = session.adapter
         try:
@@ -304,6 +306,8 @@ class Stage:
     def _frame(self, planned: Planned, entry: Entry, started: str) -> dict[str, Any]:
         server = self._deployment.running(entry.place)
         frame = trial.frame(planned, entry.adapter, server, run_id=self._writer.run_id, scenario=self._scenario.name, started=started)
+        if entry.client_version is not None:
+            frame["variant"]["client_version"] = entry.client_version
         placement = self._placement(planned.point.workload)
         return frame | {"placement": UNPINNED if placement is None else placement.described()}
 

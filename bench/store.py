@@ -145,6 +145,11 @@ class RunWriter:
         with _explained(self.folder):
             _write(self.folder / name, _json(data))
 
+    def save_text(self, name: str, text: str) -> None:
+        """Write a page of this kind of run's own, such as gate.md; it replaces what was there, whole or not at all."""
+        with _explained(self.folder):
+            _write(self.folder / name, text)
+
     def save_trial(
         self, number: int, trial: Mapping[str, Any], histograms: Mapping[str, Histogram], series: Sequence[Mapping[str, Any]] = (),
         slices: Mapping[str, Iterable[Slice]] | None = None,

@@ -73,6 +73,13 @@ def guarantees(args: argparse.Namespace) -> int:
     return command.main(args)
 
 
+def gate(args: argparse.Namespace) -> int:
+    """Say whether head is as good as base, both measured in turn."""
+    from bench.gate import command  # noqa: PLC0415  # scipy, and the adapters' clients
+
+    return command.main(args, _axes(args.set or []))
+
+
 def _axes(pairs: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
     """Read --set rate=200/s,2kHz into {"rate": ["200/s", "2kHz"]}."""
     axes: dict[str, Sequence[str]] = {}
@@ -309,6 +316,7 @@ VERBS = {
     "capacity": capacity,
     "explain": explain,
     "guarantees": guarantees,
+    "gate": gate,
     "report": report,
     "calibrate": calibrate,
     "systems": systems,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import subprocess
@@ -21,6 +22,25 @@ from bench.guard import Guard, child_env
 _LOG_LINES = 8
 ENDPOINT = ("-m", "bench.endpoint")
 """What Python is given to be an endpoint, before its SPEC.json."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What an endpoint runs in. ``path``: where its modules are, the suite's own first; None = where this process has them."""
+
+    python: str
+    path: tuple[str, ...] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables of a process of it."""
+        if self.path is None:
+            return child_env()
+        # With -m Python looks into the current folder first, which may hold another revision of the same modules.
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(self.path), "PYTHONSAFEPATH": "1"}
+
+
+HERE = Interpreter(sys.executable)
+"""This process's own."""
 
 
 class EndpointFailed(BenchError):
@@ -101,16 +121,17 @@ class LocalEngine:
         self._silent: list[Channel] = []  # connected, no hello yet: only arrived() waits so
         self._abandoned: set[str] = set()  # ended before they were taken up: their connections may still wait in line
 
-    def start(self, spec: dict[str, Any], folder: Path) -> None:
+    def start(self, spec: dict[str, Any], folder: Path, interpreter: Interpreter = HERE) -> None:
         """Start an endpoint from its SPEC (``name`` and ``role`` in it); ``arrivals`` takes up its connection."""
         name = spec["name"]
         folder.mkdir(parents=True, exist_ok=True)
         path, log = folder / f"{name}.spec.json", folder / f"{name}.log"
-        more = {"control": self._listener.getsockname()[:2], "sys_path": sys.path, "started_ns": now_ns()}
+        sys_path = sys.path if interpreter.path is None else []  # this process's packages would show through in another environment
+        more = {"control": self._listener.getsockname()[:2], "sys_path": sys_path, "started_ns": now_ns()}
         path.write_text(json.dumps(spec | more))
-        env = child_env() | {"PYTHONUNBUFFERED": "1"}
+        env = interpreter.environment() | {"PYTHONUNBUFFERED": "1"}
         env.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here: its threads would only cost memory
-        process = self._guard.spawn([sys.executable, *self._endpoint, path], env=env, stdout=log, name=name)
+        process = self._guard.spawn([interpreter.python, *self._endpoint, path], env=env, stdout=log, name=name)
         self._waiting[name] = (spec["role"], process, log)
 
     def arrivals(self, names: Iterable[str], timeout_s: float) -> list[Endpoint]:

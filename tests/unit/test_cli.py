@@ -12,7 +12,9 @@ from adapters.errors import NotInstalled, Refused, UnknownSystem
 from bench import cli, verbs
 from bench.errors import EnvironmentProblem, Incompatible, Interrupted, ServerError, UsageError
 
-VERBS = ("run", "capacity", "guarantees", "report", "systems", "scenarios", "servers", "doctor", "overhead", "calibrate", "explain")
+VERBS = (
+    "run", "capacity", "guarantees", "gate", "report", "systems", "scenarios", "servers", "doctor", "overhead", "calibrate", "explain",
+)  # fmt: skip
 
 
 def test_every_verb_of_the_parser_is_carried_out():

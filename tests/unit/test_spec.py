@@ -61,9 +61,9 @@ def test_addresses_of_an_external_server():
         ("kafka,server=docker", 'unknown server "docker"'),
         ("kafka,server=native:h:1", "server=external:h:1 does"),
         ("kafka,linger_ms=5,db2:9092", '"db2:9092" is not key=value'),
-        ("kafka,python=3.13", "python= (another interpreter for one variant) is not available yet"),
-        ("kafka,with=lz4", "with= (extra packages for one variant) is not available yet"),
-        ("kafka,rev=main", "rev= (another revision of this repository) is not available yet"),
+        ("kafka,python=3.13", "python= (another interpreter) is for one side of `brokerbench gate`"),
+        ("kafka,with=lz4", "with= (other packages) is for one side of `brokerbench gate`"),
+        ("kafka,rev=main", "rev= (another revision) is for one side of `brokerbench gate`"),
         ("kafka," + "a" * 600 + "=1", "at most 500 characters"),
     ],
 )

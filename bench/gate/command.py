@@ -1,0 +1,69 @@
+"""The verb `gate`: from arguments to a gate, its page, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+
+from bench import scenario, units
+from bench.errors import UsageError
+from bench.gate.asked import METRICS, percent
+from bench.gate.result import PAGE, page
+from bench.gate.run import Options, run
+from bench.progress import Progress
+
+
+def main(args: argparse.Namespace, axes: Mapping[str, Sequence[str]] | None) -> int:
+    """Run a gate and print its page; ``axes`` as --set gave them."""
+    options = _options(args)
+    loaded = scenario.load(args.scenario)
+    if axes or args.seed is not None:
+        loaded = loaded.override(axes=axes, seed=args.seed)
+    progress = Progress(quiet=args.quiet or args.json)
+    result = run(loaded, options, results=args.results, progress=progress, command=shlex.join(["brokerbench", *args.argv]))
+    if args.json:
+        json.dump(result.to_json(), sys.stdout, indent=1)
+        print()
+    else:
+        print(page(result.data))
+        print(f"kept: {result.folder / PAGE}")
+    return result.exit_code
+
+
+def _options(args: argparse.Namespace) -> Options:
+    """Read the options; raises UsageError that names the option."""
+    try:
+        limit_s = units.duration_s(args.max_time)
+    except ValueError as error:
+        raise UsageError(f"--max-time: {error}") from error
+    if limit_s <= 0:
+        raise UsageError(f"--max-time {args.max_time}: to be above 0")
+    names = tuple(word.strip() for word in args.metrics.split(",")) if args.metrics else ()
+    for name in names:
+        _known("--metrics", name)
+    return Options(
+        args.base, args.head, names, read_margins(args.margin or ()), limit_s, args.rounds, args.on_inconclusive or "",
+    )  # fmt: skip
+
+
+def read_margins(texts: Sequence[str]) -> dict[str, float]:
+    """Read `rate=5%,p99=50%`, or `5%` for every metric; raises UsageError."""
+    found: dict[str, float] = {}
+    for part in (one.strip() for text in texts for one in text.split(",")):
+        name, sign, value = part.partition("=")
+        try:
+            share = percent((value if sign else name).strip())
+        except ValueError as error:
+            raise UsageError(f"--margin {part}: {error}") from error
+        if sign:
+            _known("--margin", name.strip())
+        found |= {name.strip(): share} if sign else dict.fromkeys(METRICS, share)
+    return found
+
+
+def _known(option: str, name: str) -> None:
+    if name not in METRICS:
+        raise UsageError(f'{option}: unknown metric "{name}"; {units.did_you_mean(name, METRICS)}')

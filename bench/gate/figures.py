@@ -1,0 +1,64 @@
+"""From trial.json to the figures that a gate compares, and to what was promised (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.gate.asked import FULL, PACED, Asked
+from bench.gate.budget import SAMPLES
+from bench.gate.schedule import SIDES
+
+Json = Mapping[str, Any]
+
+
+def figure(name: str, trial: Json, *, clients_only: bool = False) -> float | None:
+    """One trial's figure: messages a second, ns, ns of CPU a delivered message, bytes. None where it is not known.
+
+    A percentile is one of enough samples. ``clients_only``: CPU without the server's, where that is not known of every trial.
+    Memory is that of the endpoints: the server's is shared by both sides.
+    """
+    if trial.get("status") != "ok":
+        return None
+    if name == "rate":
+        return _positive(trial["rates"]["slowest_group_per_s"])
+    if name == "cpu":
+        cost = trial["cost"]
+        parts = [cost["producers_ns"], cost["consumers_ns"]]
+        return _positive(cost["total_ns"] if not clients_only else None if None in parts else sum(parts))
+    if name == "memory":
+        held = [one["rss_b"] for side in ("producers", "consumers") for one in trial[side]]
+        return None if not held or None in held else _positive(sum(held))
+    summary = trial["latency"]["end_to_end_intended"] or {}
+    return _positive(summary.get(f"{name}_ns")) if int(summary.get("n") or 0) >= SAMPLES[name] else None
+
+
+def _positive(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def clients_only(trials: Sequence[Json]) -> bool:
+    """Whether the server's CPU is unknown of any trial that ended well (an external one), so that it is left out of all."""
+    return any(trial["cost"]["total_ns"] is None for trial in trials if trial.get("status") == "ok")
+
+
+def by_round(metrics: Sequence[Asked], trials: Sequence[Json], rounds: int) -> dict[str, dict[str, list[float | None]]]:
+    """{metric: {side: [figure by round]}} of one measurement, whose ``trials`` have their side as variant."""
+    without_server = clients_only(trials)
+    found: dict[str, dict[str, list[float | None]]] = {one.name: {side: [None] * rounds for side in SIDES} for one in metrics}
+    for trial in trials:
+        for one in metrics:
+            if one.point == point_of(trial) and trial["round"] < rounds:
+                found[one.name][trial["variant"]["id"]][trial["round"]] = figure(one.name, trial, clients_only=without_server)
+    return found
+
+
+def point_of(trial: Json) -> str:
+    """Where a trial was made: FULL or PACED."""
+    return FULL if trial["point"]["rate_per_s"] is None else PACED
+
+
+def broken(trial: Json) -> list[str]:
+    """Which promises of its mode a trial did not keep, in words; group by group."""
+    return [f"{group}: {'; '.join(row['reasons'])}" for group, row in trial["audit"].items() if row["verdict"] == "violated"]

@@ -1,0 +1,147 @@
+"""What a gate came to: gate.json, and how it is told (pure)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.gate.asked import METRICS, show_percent
+from bench.gate.schedule import SIDES
+
+Json = Mapping[str, Any]
+FILE, PAGE = "gate.json", "gate.md"
+_WHY = {"first": "First measurement", "confirmation": "Confirmation, with fresh processes", "retry": "Retry, with fresh processes"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A gate that has ended. ``data`` is gate.json (results/README.md)."""
+
+    folder: Path
+    data: Json
+
+    @property
+    def exit_code(self) -> int:
+        """As formats: 0 passed, 1 failed, 4 inconclusive."""
+        return int(self.data["exit_code"])
+
+    @property
+    def verdict(self) -> str:
+        """One of "passed", "failed", "inconclusive" or "base broken"."""
+        return str(self.data["verdict"])
+
+    def to_json(self) -> dict[str, Any]:
+        """gate.json, and where it lies."""
+        return {"folder": str(self.folder), **self.data}
+
+
+def sentence(data: Json) -> str:
+    """What came of it, in one sentence."""
+    head, verdict, reasons = f"`{data['head']['spec']}`", data["verdict"], "; ".join(data["reasons"])
+    if verdict == "passed":
+        better = [one["metric"] for one in _decisive(data) if one["verdict"] == "better"]
+        more = f"; better in {_titles(better)}" if better else ""
+        return f"**Passed**: {head} is not worse than base in {_titles(data['metrics'])}{more}."
+    if verdict == "failed":
+        return f"**Failed**: {head}: {reasons}."
+    if verdict == "base broken":
+        return f"**Nothing to compare with**: base, `{data['base']['spec']}`: {reasons}."
+    return f"**Inconclusive**: {reasons or 'not enough was measured'}."
+
+
+def page(data: Json) -> str:
+    """gate.md: what a job's page shows."""
+    text = [f"### Gate: {data['scenario']}\n", sentence(data), ""]
+    text += [f"- {name}: {_side(data[name])}" for name in SIDES]
+    for i, measured in enumerate(data["measurements"]):
+        if measured["rows"]:
+            several = len(data["measurements"]) > 1
+            text += ["", *([f"#### {_WHY[measured['why']]}\n"] if several or i else []), _table(data, measured), "", _lane(measured)]
+    text += ["", _delivery(data), "", _how(data), ""]
+    return "\n".join(text)
+
+
+def _decisive(data: Json) -> Sequence[Json]:
+    rows: Sequence[Json] = data["measurements"][-1]["rows"] if data["measurements"] else []
+    return rows
+
+
+def _titles(names: Sequence[str]) -> str:
+    *first, last = [METRICS[name].title for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _side(side: Json) -> str:
+    parts = [f"`{side['spec']}`"]
+    if side.get("client"):
+        parts.append(f"{side['client']} {side['client_version']}")
+    parts.append(f"Python {side['python']}")
+    if side.get("revision"):
+        parts.append(f"revision {side['revision'][:12]}")
+    return ", ".join(parts)
+
+
+def _table(data: Json, measured: Json) -> str:
+    lines = [
+        "| metric | base | head | head / base (95%) | margin | verdict | visible from |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        figures = measured["figures"][row["metric"]]
+        sides = [_figure(row["metric"], _median(figures[side])) for side in SIDES]
+        where = data["points"].get(METRICS[row["metric"]].name, "")
+        ratio = "n/a" if row["ratio"] is None else f"{row['ratio']:.3f}"
+        interval = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
+        visible = f"{row['visible_from']:.2f}x" if row["visible_from"] is not None else "n/a"
+        why = f": {row['why']}" if row["why"] else ""
+        name = f"{METRICS[row['metric']].title}, {where}"
+        cells = (name, *sides, ratio + interval, show_percent(row["margin"]), row["verdict"] + why, visible)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    unit = METRICS[name].unit
+    if unit == "ns":
+        size, word = next(((size, word) for size, word in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if value >= size), (1.0, "ns"))
+        return f"{value / size:.3g} {word}"
+    return f"{value / 2**20:.1f} MiB" if unit == "B" else f"{value:,.0f}{unit}"
+
+
+def _lane(measured: Json) -> str:
+    lane = measured["lane"]
+    noise = ", ".join(f"{METRICS[name].title} {ratio:.2f}x" for name, ratio in lane["noise"].items())
+    told = f"A/A lane: base against itself, {lane['pairs']} pairs, differed by at most: {noise or 'n/a'}."
+    if lane["noisy"]:
+        return f"{told} **Not silent**: {'; '.join(lane['noisy'])}."
+    return told if lane["judged"] else f"{told} Too few pairs to be judged."
+
+
+def _delivery(data: Json) -> str:
+    told = [
+        f"- {side}: {one['broken_groups']} of {one['audits']} audits broken" + "".join(f"\n  - {why}" for why in one["reasons"][:3])
+        if one["broken_groups"]
+        else f"- {side}: {one['audits']} audits, every promise kept"
+        for side, one in data["delivery"].items()
+    ]
+    return "\n".join(["Delivery, message by message, against what the mode promises:", "", *told])
+
+
+def _how(data: Json) -> str:
+    rounds = data["rounds"]
+    measured = f"{rounds} rounds in blocks of base head head base (the lead drawn)" if rounds else "no full block was measured"
+    pace = f", {data['round_s']:.1f} s each" if data["round_s"] else ""
+    return (
+        f"{measured}{pace}; {data['seconds']:.0f} s in all. *Not worse*: the estimate is within the margin, and a change from "
+        "*visible from* on would have been seen in 4 of 5 such gates. docs/gate.md says how this is decided."
+    )
