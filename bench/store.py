@@ -35,6 +35,11 @@ TRIAL_DIGITS = 4
 
 Json = dict[str, Any]
 
+# Controls but tab and line ends, what turns the direction of a text, half a surrogate pair: an SVG with one is not well-formed, a
+# figure after another reads backwards, the last cannot be written as UTF-8. A server's last words (`reason`) may well hold one.
+_HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_ESCAPED = re.compile(r"\\(?:[bf]|u(?:00[01789]|202|206|[dD][89a-fA-F]|[fF]{3}))")  # how JSON may write them
+
 
 class Described(Protocol):
     """What is kept of a scenario: bench.scenario.Scenario is one."""
@@ -306,7 +311,7 @@ def _tolerated(read: Callable[..., Any], damaged: Callable[[str], None] | None, 
 def _text(path: Path) -> str:
     """A file of the run; what is missing is empty."""
     try:
-        return path.read_text(encoding="utf-8")
+        return _HIDDEN.sub("\ufffd", path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
@@ -453,7 +458,9 @@ def _part(path: Path, kind: type) -> Any:
 def read_json(path: Path) -> Any:
     """A file's data; UsageError for what is no JSON. FileNotFoundError and NotADirectoryError pass: their meaning differs."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        return _legible(data) if _HIDDEN.search(text) or _ESCAPED.search(text) else data
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -464,6 +471,15 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path}:{error.lineno}: not whole JSON ({error.msg}); the file is damaged or cut off") from error
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deep to be of brokerbench") from error
+
+
+def _legible(node: Any) -> Any:
+    """The same data; in its strings U+FFFD stands for what no text may hold (_HIDDEN)."""
+    if isinstance(node, str):
+        return _HIDDEN.sub("\ufffd", node)
+    if isinstance(node, dict):
+        return {_HIDDEN.sub("\ufffd", key): _legible(value) for key, value in node.items()}
+    return [_legible(one) for one in node] if isinstance(node, list) else node
 
 
 def _numbered(number: int) -> str:

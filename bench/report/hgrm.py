@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from zlib import crc32
 
 from bench.analysis.summary import RunLike
 from bench.histogram import Histogram, percentile_text
 from bench.plan import AA
 from bench.report import text
+
+LONGEST = 180
 
 
 def texts(run: RunLike) -> Iterator[tuple[str, str]]:
@@ -22,4 +25,10 @@ def texts(run: RunLike) -> Iterator[tuple[str, str]]:
             merged.setdefault((name, tag), Histogram()).merge(histogram)
     for (name, tag), histogram in merged.items():
         if histogram.n:
-            yield re.sub(r"[^a-z0-9]+", "-", f"{name}-{tag}".lower()).strip("-") + ".hgrm", percentile_text(histogram)
+            yield f"{_file(f'{name}-{tag}')}.hgrm", percentile_text(histogram)
+
+
+def _file(name: str) -> str:
+    """A file's name of it. One that is too long for a file system is cut, its sum told; variants have as many settings as they like."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{crc32(name.encode()):08x}"

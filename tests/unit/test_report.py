@@ -306,7 +306,7 @@ def test_markup_in_every_name_stays_text(tmp_path: Path):
     assert not [t for t, _ in page.tags if t == "img"]
     assert len(blocks(files.html.read_text(), "script")) == files.html.read_text().count("<script") == 1
     assert not [a for t, a in page.tags if t == "a" and not (a.get("href") or "").startswith("#")]
-    assert HOSTILE.replace(" ", "") in page.plain.replace(" ", "")
+    assert HOSTILE.replace(" ", "").replace("\u202e", "\ufffd") in page.plain.replace(" ", "")  # nothing turns what follows it
     # In Markdown only the fenced command may hold it as it is.
     outside = files.markdown.read_text().split("\n```\n")[0]
     assert "alert" in outside
