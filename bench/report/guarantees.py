@@ -283,8 +283,8 @@ def _detail(place: int, cell: Json) -> dict[str, Any]:
         after = text.DASH if one["recovery_s"] is None else f"{one['recovery_s']:.2f}"
         rows.append((str(one["trial"]), one["target"] or text.NONE, f"{one['in_flight']:,}", risk, *counts, after, _counted(one)))
     builder.add("", rows)
-    links = [{"text": f"trial {number}", "href": f"trials/{number:04d}/trial.json"} for number in cell["trials"]]
-    return {"id": f"cell-{place}", "name": _called(cell), "title": cell["title"], "table": builder.build(), "links": links,
+    trials = [f"trials/{number:04d}" for number in cell["trials"]]  # no links: the page may be read far from the run's folder
+    return {"id": f"cell-{place}", "name": _called(cell), "title": cell["title"], "table": builder.build(), "trials": trials,
             "verdict": _verdict(cell["judged"])}  # fmt: skip
 
 

@@ -32,11 +32,22 @@ window.checks = (() => {
     return [...range.getClientRects()].filter((r) => r.width > 0 && r.height > 0);
   };
 
+  const scrolled = (node) => {
+    for (let at = node.parentElement; at && at !== document.body; at = at.parentElement) {
+      if (getComputedStyle(at).overflowX !== "visible") return true;
+    }
+    return node instanceof SVGElement && node.localName !== "svg";
+  };
+
   // The page itself must not scroll sideways; what is wide scrolls in a box of its own.
   function overflow() {
     const root = document.documentElement;
     const found = [];
-    if (root.scrollWidth > root.clientWidth) found.push(`the page is ${root.scrollWidth} px wide in a window of ${root.clientWidth}`);
+    if (root.scrollWidth > root.clientWidth) {
+      const wide = [...texts()].filter(([node, parent]) => !scrolled(parent) && rectangles(node).some((r) => r.right > root.clientWidth + 1));
+      const which = wide.slice(0, 3).map(([node, parent]) => `${said(node.data)} in ${named(parent)}`);
+      found.push(`the page is ${root.scrollWidth} px wide in a window of ${root.clientWidth}: ${which.join(", ")}`);
+    }
     const at = window.scrollX;
     window.scrollTo({ left: 1000, behavior: "instant" });
     if (window.scrollX > 0) found.push(`the page scrolls sideways by ${window.scrollX} px`);
@@ -250,6 +261,10 @@ window.checks = (() => {
     return found;
   }
 
+  // Files of the run that the page may lead to.
+  const FILE = /^(trials\/\d+\/trial\.json|charts\/[a-z0-9-]+\.(csv|svg|png))$/;
+  const files = () => [...new Set([...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href")))].filter((href) => FILE.test(href));
+
   // What a report has no use for, and what somebody else's text would bring in.
   function foreign() {
     const found = [];
@@ -258,11 +273,11 @@ window.checks = (() => {
     for (const node of document.querySelectorAll("*")) {
       for (const { name: key, value } of node.attributes) {
         if (/^on/i.test(key)) found.push(`${named(node)} has ${key}`);
-        if (/^(xlink:)?href$|^src$|^action$|^formaction$|^srcdoc$|^data$/i.test(key) && !/^(#|https?:\/\/)/.test(value)) found.push(`${named(node)} leads to ${said(value)}`);
+        if (/^(xlink:)?href$|^src$|^action$|^formaction$|^srcdoc$|^data$/i.test(key) && !/^(#|https?:\/\/)/.test(value) && !FILE.test(value)) found.push(`${named(node)} leads to ${said(value)}`);
       }
     }
     return found;
   }
 
-  return { overflow, cut, overlapping, small, contrast, colours, figures, headings, links, foreign };
+  return { overflow, cut, overlapping, small, contrast, colours, figures, headings, links, foreign, files };
 })();

@@ -59,7 +59,7 @@ class Look:
     def __init__(self, context: BrowserContext) -> None:
         self.said: list[str] = []
         self.asked: list[str] = []
-        self._url = ""
+        self._url, self._folder = "", Path()
         context.add_init_script(LISTEN)
         context.route("**/*", self._asked)
         self.page: Page = context.new_page()
@@ -72,7 +72,7 @@ class Look:
 
     def open(self, path: Path) -> Look:
         """Load a file; what an earlier one said and asked for is forgotten."""
-        self._url = path.absolute().as_uri()
+        self._url, self._folder = path.absolute().as_uri(), path.parent
         self.said.clear()
         self.asked.clear()
         self.page.goto(self._url, wait_until="load")
@@ -110,14 +110,22 @@ class Look:
         found = self.page.evaluate(f"checks.{name}({', '.join(map(json.dumps, words))})")
         return [str(one) for one in found]
 
-    def axe(self, rules: Sequence[str] = (), within: str | None = None) -> list[str]:
-        """What axe-core finds that is serious or critical, of all its rules or of some."""
+    def foreign(self) -> list[str]:
+        """The faults of that check, and links that lead to no file beside the page."""
+        return self.check("foreign") + [
+            f"a link to {where}, which is not there"
+            for where in self.page.evaluate("checks.files()")
+            if not (self._folder / str(where)).is_file()
+        ]
+
+    def axe(self, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
+        """What axe-core finds that is serious or critical: by all its rules, by some, by all but some."""
         if not self.page.evaluate("!!window.axe"):
             self.page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
-        options: dict[str, Any] = {"resultTypes": ["violations"]}
-        if rules:
-            options["runOnly"] = list(rules)
-        found = self.page.evaluate("([within, options]) => axe.run(within ?? document, options)", [within, options])
+        options: dict[str, Any] = {"resultTypes": ["violations"], "rules": {rule: {"enabled": False} for rule in without}}
+        if only:
+            options["runOnly"] = list(only)
+        found = self.page.evaluate("(options) => axe.run(options)", options)
         return [
             f"{one['id']} ({one['impact']}), {len(one['nodes'])} times: {one['help']}; first: {one['nodes'][0]['html'][:200]}"
             for one in found["violations"]

@@ -421,7 +421,7 @@ def test_a_report_links_each_cell_and_marks_surprises(tmp_path):
     html, markdown = files.html.read_text(), files.markdown.read_text()
     assert f'href="#cell-{odd}"' in html
     assert f'id="cell-{odd}"' in html
-    assert "trials/0001/trial.json" in html
+    assert "trials/0001" in html
     assert "! ✗ at-least-once, n 2" in markdown.replace("\\", "")
     assert "3 duplicated, which the documentation does not predict" in markdown
     with files.summary.open(newline="") as file:

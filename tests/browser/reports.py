@@ -1,0 +1,57 @@
+"""The reports that are looked at: of every kind of run, small ones made up, and the run of five systems that is committed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from make_results import POINTS, five, make
+from test_report_capacity import folder as capacity_folder
+from test_report_capacity import searched
+
+from bench import cli
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def reference_run() -> Path:
+    """The newest committed run of five systems."""
+    runs = [path.parent for path in REFERENCE.glob("*/order-events-*/run.json")]
+    return max(runs, key=lambda path: path.name)
+
+
+def reported(out: Path, folders: Sequence[Path], *words: str) -> Path:
+    """`brokerbench report FOLDERS --out OUT`; the page's path."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        status = cli.main(["report", *map(str, folders), "--out", str(out), *words])
+    assert status == 0, said.getvalue()
+    return out / "report.html"
+
+
+def run(place: Path) -> Path:
+    """Seven variants at two rates, one of them not run, one that was stopped."""
+    fakes = five()
+    fakes[5].status, fakes[5].reason = "failed", "the server ended with exit code 137"
+    return make(
+        place / "runs" / "order-events-20261122-170102-ab12", fakes, not_run=[{"variant": "nats", "reason": "no adapter", "get": "wait"}]
+    )
+
+
+def capacity(place: Path) -> Path:
+    """Searches of four systems."""
+    searches = [searched("kafka", 31_000, 1.1, by="client"), searched("kafka", 44_000, 1.2, by="machine", producers=2)]
+    searches += [searched("rabbitmq", 12_400, 0.4), searched("redis-pubsub", 58_000, 0.2, high=1.2), searched("sqs", 900, 3.1)]
+    return capacity_folder(place, searches, kind="capacity")
+
+
+def guarantees(place: Path) -> Path:
+    """Cells of the committed evidence with trials made up beside them."""
+    made = make(place / "runs" / "guarantees-1", five(), rounds=1, samples=1500, points=POINTS[:1], kind="guarantees")
+    (committed,) = REFERENCE.glob("*/evidence-guarantees/kafka/guarantees.json")
+    found = json.loads(committed.read_text(encoding="utf-8"))
+    found["cells"] = found["cells"][:14]
+    (made / "guarantees.json").write_text(json.dumps(found), encoding="utf-8")
+    return made

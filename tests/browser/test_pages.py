@@ -1,0 +1,90 @@
+"""Every kind of report in a real browser: it says and asks for nothing, and whatever the window, nothing is cut or hard to read."""
+
+from __future__ import annotations
+
+import looking
+import pytest
+import reports
+
+KINDS = ("run", "reference", "capacity", "guarantees")
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    """kind -> page, made when it is first asked for."""
+    made = {}
+
+    def page(kind):
+        if kind not in made:
+            place = tmp_path_factory.mktemp(kind)
+            folder = reports.reference_run() if kind == "reference" else getattr(reports, kind)(place)
+            made[kind] = reports.reported(place / "out", [folder])
+        return made[kind]
+
+    return page
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def look(request, browser, pages):
+    """One open page; a test leaves it wide, light, on the screen."""
+    with looking.window(browser) as opened:
+        opened.open(pages(request.param))
+        opened.kind = request.param
+        yield opened
+
+
+@pytest.fixture
+def all_open(look):
+    """With all that is folded unfolded."""
+    closed = look.page.evaluate_handle("[...document.querySelectorAll('details:not([open])')]")
+    closed.evaluate("(all) => all.forEach((one) => (one.open = true))")
+    yield look
+    closed.evaluate("(all) => all.forEach((one) => (one.open = false))")
+    look.set(width=looking.WIDE, dark=False, printed=False)
+
+
+def test_it_says_nothing_and_asks_for_nothing(look):
+    assert look.said == []
+    assert look.asked == []
+    assert look.foreign() == []
+
+
+@pytest.mark.parametrize("check", ["headings", "figures", "links"])
+def test_its_structure(look, check):
+    assert look.check(check) == []
+
+
+@pytest.mark.parametrize("width", [looking.WIDE, 768, looking.NARROW])
+def test_nothing_is_cut_whatever_the_width(all_open, width):
+    all_open.set(width=width)
+    assert all_open.check("overflow") == []
+    assert all_open.check("cut") == []
+
+
+def test_no_label_lies_on_another(look):
+    assert look.check("overlapping") == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast(all_open, dark):
+    all_open.set(dark=dark)
+    assert all_open.check("contrast") == []
+    assert all_open.check("colours") == []
+
+
+def test_on_paper_nothing_is_cut(all_open):
+    all_open.set(width=looking.PAPER, printed=True)
+    assert all_open.check("overflow") == []
+    assert all_open.check("cut") == []
+    assert all_open.check("contrast") == []
+
+
+def test_axe_finds_nothing_serious(all_open):
+    # Its rule of contrast takes ten times as long as all others and leaves out charts: one page of it, in both schemes, beside our own.
+    without = [] if all_open.kind == "run" else ["color-contrast"]
+    assert all_open.axe(without=without) == []
+    if all_open.kind == "run":
+        all_open.set(dark=True)
+        assert all_open.axe(only=["color-contrast", "link-in-text-block"]) == []
+    all_open.set(dark=False, width=looking.NARROW)
+    assert all_open.axe(without=["color-contrast"]) == []
