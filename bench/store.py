@@ -267,6 +267,10 @@ class Run:
     def _log_file(self, number: int) -> Path:
         return self.folder / "trials" / _numbered(number) / "latency.hlog"
 
+    def data(self, name: str) -> Json:
+        """What `save_data` wrote; raises what read_data() raises."""
+        return read_data(self.folder, name)
+
     def series(self, number: int) -> list[dict[str, int]]:
         """Messages in each second of a trial: the rows of series.csv; empty where it has none."""
         path = self.folder / "trials" / _numbered(number) / "series.csv"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.clock import utc_now
 from bench.errors import UsageError
-from bench.report import capacity, guarantees, headline, page
+from bench.report import capacity, exported, guarantees, headline, page
 from bench.report.collection import Collection, gather
 from bench.report.page import ReportFiles
 from bench.store import Run, results_dir, stamp
@@ -35,7 +35,9 @@ def write_collection(collection: Collection, out: Path | None = None) -> ReportF
         # `page`: page.write(collection, folder) is to take all runs of a Collection; then this is one call for every kind but a lone
         # capacity or guarantees run, if you keep those pages.
         raise UsageError("one run at a time: reports over several runs are not available yet")
-    return _PAGES[str(collection.all[0].run["kind"])](collection, folder)
+    files = _PAGES[str(collection.all[0].run["kind"])](collection, folder)
+    exported.write(collection, folder)
+    return files
 
 
 def default_folder(collection: Collection, results: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from bench import likeness
 from bench.analysis.summary import PointSummary, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
-from bench.report.held import hold
+from bench.report.held import Held, hold
 from bench.store import Run, read_data
 
 KINDS = ("run", "capacity", "guarantees")
@@ -122,7 +122,7 @@ def _alone(folder: Path, kind: str, file: str) -> Run:
         "started": sittings[0].get("started") if sittings else None, "ended": sittings[-1].get("ended") if sittings else None,
         "status": "interrupted" if waiting else "complete",
     }  # fmt: skip
-    return Run(folder, run, environment=dict(sittings[-1].get("environment") or {}) if sittings else {})
+    return Held(folder, run, environment=dict(sittings[-1].get("environment") or {}) if sittings else {})
 
 
 def _differences(runs: Sequence[Run]) -> list[str]:

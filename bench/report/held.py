@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.histogram import Log
-from bench.store import Run, open_run
+from bench.store import Json, Run, open_run, read_data
 
 _NOTHING = Log((), 0.0, {})
 
@@ -22,10 +22,17 @@ class Held(Run):
 
     logs: dict[int, Log] = field(default_factory=dict, repr=False)
     seconds: dict[int, list[dict[str, int]]] = field(default_factory=dict, repr=False)
+    files: dict[str, Json] = field(default_factory=dict, repr=False)
 
     def log(self, number: int) -> Log:
         """latency.hlog of a trial; without a line where it has none that can be read."""
         return self.logs.get(number, _NOTHING)
+
+    def data(self, name: str) -> Json:
+        """guarantees.json or capacity.json, read once; raises what read_data() raises."""
+        if name not in self.files:
+            self.files[name] = read_data(self.folder, name)
+        return self.files[name]
 
     def series(self, number: int) -> list[dict[str, int]]:
         """The rows of series.csv; empty where it has none that can be read."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from bench import spec
 from bench.errors import UsageError
 from bench.guarantees import timers
-from bench.store import Run, read_data
+from bench.store import Run
 
 FILE = "guarantees.json"
 
@@ -90,7 +90,7 @@ def _matches(collection: Gathered, variant: Json, server: Json | None) -> Iterat
     here = server if server is not None else _server(collection.runs, variant)
     mode = (variant.get("mode") or {}).get("name")
     for run in collection.guarantees:
-        for cell in read_data(run.folder, FILE).get("cells") or ():
+        for cell in run.data(FILE).get("cells") or ():
             theirs = _named(cell.get("spec"), cell.get("system"))
             if theirs is None or theirs.system != ours.system or theirs.profile != ours.profile:
                 continue
@@ -127,7 +127,7 @@ def _differing(what: str, there: set[Any], here: Any) -> list[str]:
 
 def _clients(run: Run, client: str) -> set[Any]:
     """Versions of a client library, by the environment of each sitting."""
-    sittings = read_data(run.folder, FILE).get("sittings") or ()
+    sittings = run.data(FILE).get("sittings") or ()
     environments = [run.environment, *(sitting.get("environment") or {} for sitting in sittings)]
     return {(one.get("clients") or {}).get(client) for one in environments} - {None}
 
