@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import adapters
 from adapters.errors import AdapterError, UnknownSystem
 from bench import __version__
+from bench.choosing.needs import NEEDS
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ examples:
   brokerbench capacity order-events --objective "p99 <= 20 ms"   the highest rate that holds it
   brokerbench guarantees kafka --faults consumer-kill  what each mode loses and repeats when a consumer is killed
   brokerbench report results/runs/order-events-...     the report again, from the files alone
+  brokerbench choose --delivery at-least-once --rate 2k/s --p99 "20 ms"   which variants met that in the newest results
   brokerbench systems                                  what works here (a round trip through each) and what it promises
   brokerbench overhead zeromq                          what the harness itself costs, against a bare loop
 
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gate(verbs, common)
     _add_explain(verbs, common)
     _add_report(verbs, common)
+    _add_choose(verbs, common)
     _add_systems(verbs, common)
     _add_scenarios(verbs, common)
     _add_servers(verbs, common)
@@ -201,6 +204,25 @@ def _add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("run", nargs="*", type=Path, help='a run: its folder, its id or the beginning of it, or "latest" (the default)')
     verb.add_argument("--out", type=Path, metavar="DIR", help="where to write it (default: the run's folder; of several DIR/report-TIME)")
     verb.add_argument("--anyway", action="store_true", help="also runs of unlike machines or placements: every figure says of which")
+
+
+def _add_choose(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    verb = _add(
+        verbs,
+        common,
+        "choose",
+        "say which variants met your needs in results, which did not and why, which were never measured; exit code 4 where none met them",
+        'brokerbench choose --delivery at-least-once --rate 2k/s --p99 "20 ms" --payload "1 KiB" --groups 3 --ordering key\n'
+        "  brokerbench choose results/runs/order-events-... results/runs/guarantees-... --replay --json",
+    )
+    verb.add_argument("run", nargs="*", type=Path, help="runs of any kind, by folder or id (default: the newest)")
+    verb.add_argument("--anyway", action="store_true", help="take runs of unlike machines together, and say so")
+    for need in NEEDS:
+        if need.flag:
+            verb.add_argument(f"--{need.name}", action="store_true", help=need.help)
+        else:
+            words = ", ".join(choice.word for choice in need.choices) or f'such as "{need.example}"'
+            verb.add_argument(f"--{need.name}", metavar="WORD" if need.choices else need.name.upper(), help=f"{need.help}: {words}")
 
 
 def _add_systems(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -46,6 +46,7 @@ def described_variant(variant: Variant, adapter: Adapter, server: Server | None)
         "mode": described_mode(adapter.mode), "architecture": capabilities.architecture, "intermediary": capabilities.intermediary,
         "stores": capabilities.stores, "confirms": capabilities.confirms, "fan_out": capabilities.fan_out.value,
         "work_sharing": capabilities.work_sharing.value, "partitions": capabilities.partitions.value,
+        "payload_bytes_max": capabilities.payload_bytes_max,
     }  # fmt: skip
 
 

@@ -135,6 +135,13 @@ def report(args: argparse.Namespace) -> int:
     return UsageError.exit_code if len(collection.all) < len(folders) else 0
 
 
+def choose(args: argparse.Namespace) -> int:
+    """Say which variants met what is needed."""
+    from bench.choosing import command  # noqa: PLC0415  # the report's parts, with matplotlib
+
+    return command.main(args, [_folder(one, args.results) for one in args.run] or [store.latest(args.results)])
+
+
 def _folder(which: Path, results: Path | None) -> Path:
     """A path is one; a single word names a run."""
     return which if len(which.parts) > 1 or which.exists() else store.find(results, str(which))
@@ -314,6 +321,7 @@ def explain(args: argparse.Namespace) -> int:
 VERBS = {
     "run": run,
     "capacity": capacity,
+    "choose": choose,
     "explain": explain,
     "guarantees": guarantees,
     "gate": gate,

@@ -45,6 +45,8 @@ class Fake:
     lost: int = 0
     verdict: str = "clean"
     settings: dict[str, Any] = field(default_factory=dict)
+    mode: dict[str, Any] = field(default_factory=dict)  # what its mode declares otherwise than all others
+    workload: dict[str, Any] = field(default_factory=dict)  # the same of its workload
 
 
 def finding(code: str, evidence: str = "seen", advice: str = "do less") -> dict[str, str]:
@@ -144,7 +146,13 @@ def _trial(writer: RunWriter, fake: Fake, entry: dict[str, Any], samples: int) -
         "run": RUN_ID,
         "scenario": "order-events",
         "point": entry["point"],
-        "workload": {"producers": 1, "groups": dict.fromkeys(GROUPS, 1), "schedule": "constant" if rate else "max", "measure_s": 5.0},
+        "workload": {
+            "producers": 1,
+            "groups": dict.fromkeys(GROUPS, 1),
+            "schedule": "constant" if rate else "max",
+            "measure_s": 5.0,
+            **fake.workload,
+        },
         "variant": _variant(fake),
         "server": _server(fake),
         "series": 0,
@@ -215,6 +223,7 @@ def _variant(fake: Fake) -> dict[str, Any]:
             "late_subscriber": "gets all",
             "slow_consumer": "pulls",
             "source": "https://example.org/docs",
+            **fake.mode,
         },
     }
 

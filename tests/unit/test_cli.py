@@ -13,7 +13,8 @@ from bench import cli, verbs
 from bench.errors import EnvironmentProblem, Incompatible, Interrupted, ServerError, UsageError
 
 VERBS = (
-    "run", "capacity", "guarantees", "gate", "report", "systems", "scenarios", "servers", "doctor", "overhead", "calibrate", "explain",
+    "run", "capacity", "guarantees", "gate", "report", "choose", "systems", "scenarios", "servers", "doctor", "overhead", "calibrate",
+    "explain",
 )  # fmt: skip
 
 

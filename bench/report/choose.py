@@ -1,0 +1,112 @@
+"""The chooser: what is needed, and which variants met it in these results; for the verb ``choose`` and for the page.
+
+The rules are made here once (bench.choosing); the page's script only compares numbers with them, as bench.choosing.answers does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.analysis.summary import PointSummary
+from bench.choosing import answers, facts, needs, promises
+from bench.choosing.broken import BROKEN
+from bench.guarantees import timers
+from bench.report import joining, text
+from bench.report.collection import Collection
+from bench.report.table import Builder, Cell, Table
+from bench.report.view import View
+from bench.store import Run, read_data
+
+Json = Mapping[str, Any]
+
+NAME = "choose"
+_ORDERS = ("none", "of a key", "of a producer", "of all")
+
+
+def section(collection: Collection, points: Sequence[PointSummary]) -> View | None:
+    """The chooser as a section of the page; None where no variant was measured."""
+    del points  # candidates() needs to know which run each is of
+    found = candidates(collection)
+    if not found:
+        return None
+    groups: dict[str, list[needs.Need]] = {}
+    for need in needs.NEEDS:
+        groups.setdefault(need.section, []).append(need)
+    # Short keys for what stands beside every rule: the page has all of them.
+    data = {
+        "answers": answers.ANSWERS, "headings": answers.HEADINGS, "nearest": answers.NEAREST, "short": needs.SHORT,
+        "candidates": [one.to_json() for one in found],
+    }  # fmt: skip
+    content = {"data": data, "groups": groups, "table": _table(found), "differences": collection.differences}
+    return View(NAME, "Choose by what you need", content)
+
+
+def _table(found: Sequence[answers.Candidate]) -> Table | None:
+    """What each variant promises and was shown to bear: the chooser without a script, and on paper."""
+    heads = ("Variant", "Delivery", "Order, at best", "Late subscriber", "Slow consumer", "Acknowledged", "Largest load it bore", "Broken")
+    builder = Builder("What there is to choose from", tuple((head, False) for head in heads))
+    rows: list[tuple[str | Cell, ...]] = []
+    for one in found:
+        mode, order = one.mode, promises.levels(one.mode)["order"]
+        broken = [rule.words for rule in one.excludes if rule.words.startswith(BROKEN)]
+        rows.append(
+            (
+                one.called,
+                text.promise(one.delivery),
+                str(mode.get("ordering", "not known")) if order is None else f"{_ORDERS[order]} ({mode.get('ordering')})",
+                str(mode.get("late_subscriber", "not known")),
+                str(mode.get("slow_consumer", "not known")),
+                f"{mode.get('persistence', 'not known')}, copies: {mode.get('copies', 'not known')}",
+                one.shows[-1].words if one.shows else "nothing that counts",
+                Cell("; ".join(dict.fromkeys(broken)), "bad") if broken else "not seen",
+            )
+        )
+    builder.add("", rows)
+    return builder.build()
+
+
+def candidates(collection: Collection) -> list[answers.Candidate]:
+    """Every variant of the collection as rules, by name.
+
+    Raises:
+        UsageError: a data file of a run is damaged.
+    """
+    sources = [_source(collection, run) for run in (*collection.runs, *collection.capacities)]
+    known = facts.known(sources)
+    for one in known:
+        one.cells = collection.cells(one.variant)
+    joined = {str(cell.get("id")) for one in known for cell in one.cells}
+    known += _only_faults(collection, joined, {one.variant.get("system"): one.variant.get("title") for one in known})
+    return sorted((facts.candidate(one) for one in known), key=lambda one: (one.name, one.id))
+
+
+def _source(collection: Collection, run: Run) -> facts.Source:
+    run_id, label, points = str(run.run["id"]), collection.label(run), collection.points(run)
+    if run.run["kind"] == "run":
+        return facts.Source(run_id, points, label)
+    data = read_data(run.folder, "capacity.json")
+    return facts.Source(run_id, points, label, data.get("searches") or (), data.get("objective") or {})
+
+
+def _only_faults(collection: Collection, joined: set[str], titles: Mapping[Any, Any]) -> list[facts.Known]:
+    """Variants whose faults were measured, and whose speed was not."""
+    found: dict[str, facts.Known] = {}
+    for run in collection.guarantees:
+        described = {trial["variant"]["id"]: trial["variant"] for trial in run.trials if isinstance(trial.get("variant"), Mapping)}
+        for cell in read_data(run.folder, joining.FILE).get("cells") or ():
+            if str(cell.get("id")) in joined or not (cell.get("judged") or {}).get("n"):
+                continue
+            name = str(cell.get("variant"))
+            plain = _variant(cell, titles)
+            one = found.setdefault(name, facts.Known(described.get(name) or plain))
+            one.cells = [*one.cells, cell]
+    return list(found.values())
+
+
+def _variant(cell: Json, titles: Mapping[Any, Any]) -> Json:
+    """A variant of which only guarantees.json is kept, without what the matrix sets so that a system recovers soon."""
+    system, mode = str(cell.get("system")), cell.get("mode") or {}
+    waits = tuple(f"{key}=" for key in timers.of(system, str(mode.get("name")), {}).settings)
+    words = [word for word in str(cell.get("spec") or "").split(",") if not word.startswith(waits)]
+    return {"id": cell.get("variant"), "spec": ",".join(words), "system": system, "title": titles.get(system) or system, "mode": mode}
