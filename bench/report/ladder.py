@@ -14,9 +14,11 @@ from bench.capacity.result import FILE as CAPACITY
 from bench.capacity.result import bound, rate
 from bench.errors import Incompatible, UsageError
 from bench.report import background, brokerless, ladder_buys, text
+from bench.report.charts import ladder as stairs
 from bench.report.collection import Collection
 from bench.report.figures import name
 from bench.report.ladder_words import COSTS, cell, changed, noisy, quoted, sentence
+from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View
 from bench.store import Run, read_data
@@ -30,7 +32,7 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
     ``points``: those of the collection's runs. A ladder is its run's own: steps of two runs were not measured round by round.
     """
     tables: list[Table | None] = []
-    figures: list[Table | None] = []
+    charts: list[Chart | None] = []
     sentences: list[str] = []
     capacities = _capacities(collection)
     for run in collection.runs:
@@ -41,17 +43,18 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
             walked += steps
             sentences += [f"{where}: {told}" for one in steps if (told := sentence(one, point, steps))]
             tables += [_costs(where, point, steps, capacities), ladder_buys.table(collection, where, steps)]
-            figures.append(_values(where, steps, capacities))
+            charts.append(stairs.draw(point, steps, f"ladder-{len(charts) + 1}"))
         tables += [_pairs(_where(collection, run, point), pairs) for point, pairs in ladder.pairs(own, walked)]
     results = background.variants(points)
     content = {
         "sentences": sentences,
         "tables": [table for table in tables if table],
-        "figures": [table for table in figures if table],
         "left": brokerless.table(results),
         "passing": brokerless.passing(results),
     }
-    return View("ladder", "Broker against broker-less", content) if content["tables"] or content["left"] else None
+    if not content["tables"] and not content["left"]:
+        return None
+    return View("ladder", "Broker against broker-less", content, tuple(chart for chart in charts if chart))
 
 
 def _is_of(run: Run, point: PointSummary) -> bool:
@@ -114,39 +117,6 @@ def _note(steps: Sequence[Step], point: PointSummary) -> str:
     return " ".join(said)
 
 
-def _values(where: str, steps: Sequence[Step], capacities: Sequence[Json]) -> Table | None:
-    """The figures that the ratios are of."""
-    capable = any(one.result and _capacity(one.result, capacities) for one in steps)
-    builder = Builder(
-        f"The figures of the steps: {where}",
-        (
-            ("Step", False),
-            ("p50", True),
-            ("p99", True),
-            *((f"CPU µs/msg, {part}", True) for part in ladder.COSTS),
-            *([("Highest rate /s", True)] if capable else []),
-        ),
-        note="Latency end to end from the intended send time, merged over rounds; CPU: median, range over rounds in brackets.",
-    )
-    rows: list[tuple[str | Cell, ...]] = []
-    for one in steps:
-        if one.result is not None:
-            held = _capacity(one.result, capacities)
-            highest = [f"{bound(held)}{rate(held['answer']['rate_per_s'])}" if held else text.NONE] if capable else []
-            rows.append((one.claim.step, *_figures(one.result), *highest))
-    builder.add("", rows)
-    return builder.build()
-
-
-def _figures(result: VariantPoint) -> list[str | Cell]:
-    e2e = result.latency.get("e2e")
-    latencies = [text.duration(e2e.p50_ns), text.duration(e2e.p99_ns)] if e2e else [result.absent.get("e2e", text.NONE), ""]
-    costs = [text.ranged(getattr(result.cost, part), text.micro) for part in ladder.COSTS]
-    if not result.variant.get("intermediary"):
-        costs[ladder.COSTS.index("intermediary")] = "none"
-    return [*latencies, *costs]
-
-
 # ---- capacity
 
 
@@ -185,7 +155,8 @@ def _capacity_ratio(one: Step, capacities: Sequence[Json]) -> str | Cell:
     if all(side.get(end) for side in (ours, theirs) for end in ("low_per_s", "high_per_s")):
         low, high = ours["low_per_s"] / theirs["high_per_s"], ours["high_per_s"] / theirs["low_per_s"]
         told += f" ({text.number(low)}{text.DASH}{text.number(high)})"
-    return f"{told},\nnot the system's limit" if bound(head) or bound(base) else told
+    told += f",\n{bound(head)}{rate(ours['rate_per_s'])}/s"
+    return told
 
 
 # ---- pairs that are no step

@@ -105,8 +105,12 @@ def _counted(things: int) -> str:
 
 
 def _doubts(one: Step, point: PointSummary, steps: Sequence[Step]) -> str:
-    names = {other.result.id: other.claim.step for other in steps if other.result}
-    bad = [f"{quoted(names[r.id])} is {STANDING[r.standing]} ({r.why})" for r in (one.base, one.result) if r and doubtful(r)]
+    names = {other.result.id: quoted(other.claim.step) for other in steps if other.result}
+    why: dict[str, list[str]] = {}
+    for side in (one.base, one.result):
+        if side is not None and doubtful(side):
+            why.setdefault(f"{STANDING[side.standing]} ({side.why})", []).append(names[side.id])
+    bad = [f"{text.listed(who)} {'is' if len(who) == 1 else 'are'} {what}" for what, who in why.items()]
     if noisy(point):
         bad.append("the A/A lane is not silent")
     return f" Not to be relied on: {'; '.join(bad)}." if bad else ""

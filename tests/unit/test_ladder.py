@@ -276,7 +276,7 @@ def test_evidence_of_other_runs_comes_in_columns_of_its_own(run, points, tmp_pat
     costs, buys, *_ = view.content["tables"]
     at = [label for label, _ in costs.head].index("Highest rate ÷")
     rows = {row[0].text: row for row in costs.groups[0].rows}
-    assert rows["through a proxy"][at].text == f"0.500{TIMES} (0.320{DASH}0.781)"
+    assert rows["through a proxy"][at].text == f"0.500{TIMES} (0.320{DASH}0.781),\n20,000/s"
     assert rows["to a log"][at].text == "not measured"
     at = [label for label, _ in buys.head].index("A group away or slow")
     first, second, *_ = buys.groups[0].rows
