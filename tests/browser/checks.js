@@ -268,7 +268,7 @@ window.checks = (() => {
   // What a report has no use for, and what somebody else's text would bring in.
   function foreign() {
     const found = [];
-    const never = "iframe, frame, object, embed, base, img, image, video, audio, source, form, link, portal, foreignObject, meta[http-equiv='refresh' i]";
+    const never = "iframe, frame, object, embed, base, img, image, video, audio, source, form[action], link, portal, foreignObject, meta[http-equiv='refresh' i]";
     for (const node of document.querySelectorAll(never)) found.push(`${named(node)} is there`);
     for (const node of document.querySelectorAll("*")) {
       for (const { name: key, value } of node.attributes) {

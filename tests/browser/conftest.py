@@ -13,6 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # make_results
 
 import looking
+import reports
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -35,3 +36,18 @@ def browser() -> Iterator[Browser]:
         pytest.skip(reason)
     with looking.started() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    """kind -> page, made when it is first asked for."""
+    made = {}
+
+    def page(kind):
+        if kind not in made:
+            place = tmp_path_factory.mktemp(kind)
+            folder = reports.reference_run() if kind == "reference" else getattr(reports, kind)(place)
+            made[kind] = reports.reported(place / "out", [folder])
+        return made[kind]
+
+    return page

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 import looking
 import pytest
-import reports
 
 KINDS = ("run", "reference", "capacity", "guarantees")
-
-
-@pytest.fixture(scope="session")
-def pages(tmp_path_factory):
-    """kind -> page, made when it is first asked for."""
-    made = {}
-
-    def page(kind):
-        if kind not in made:
-            place = tmp_path_factory.mktemp(kind)
-            folder = reports.reference_run() if kind == "reference" else getattr(reports, kind)(place)
-            made[kind] = reports.reported(place / "out", [folder])
-        return made[kind]
-
-    return page
 
 
 @pytest.fixture(scope="module", params=KINDS)
