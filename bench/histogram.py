@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -386,12 +386,17 @@ class Log:
                 merged[tag].negative, merged[tag].over = negative, over
         return merged
 
-    def slices(self) -> dict[str, list[Slice]]:
-        """By tag, line by line, as write_log() was given them: starts are seconds after the log's own. ValueError where it has none."""
+    def slices(self, tags: Collection[str] | None = None) -> dict[str, list[Slice]]:
+        """By tag (of these only), line by line, as write_log() was given them: starts are seconds after the log's own.
+
+        ValueError where it has none.
+        """
         if self.start_s is None:
             raise ValueError("no line with the StartTime of an HdrHistogram log")
         found: dict[str, list[Slice]] = {}
         for tag, at_s, length_s, used in self.lines:
+            if tags is not None and tag not in tags:
+                continue
             histogram = Histogram()
             histogram.count(used)
             found.setdefault(tag, []).append((at_s - self.start_s, length_s, histogram))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from bench.report.sheet import width_of
 
 
 def logarithmic(axis: Axis, values: Iterable[float], *, room: float = 1.25, most: int = 6) -> None:
@@ -41,6 +44,29 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         if len(found) <= most:
             break
     return found or [float(f"{math.sqrt(low * high):.3g}")]
+
+
+def short(value: float) -> str:
+    """As plain(), in at most seven signs: 100k for what would be 100,000."""
+    return f"{value / 1e3:,.0f}k" if value >= 1e5 else plain(value) if value else "0"
+
+
+def apart(axes: Axes, values: Sequence[float], names: Sequence[str], size: float = 10.0) -> None:
+    """Ticks of the axis of x at these values (ascending), but for those whose names would touch the next; the limits have to be final."""
+    low, high = axes.transScale.transform([(v, 1.0) for v in axes.get_xlim()])[:, 0]
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # what is drawn on a sheet has one
+    wide = axes.get_position().width * figure.get_figwidth() * 72
+    kept: list[tuple[float, str]] = []
+    edge = math.inf
+    for value, name in zip(reversed(values), reversed(names), strict=True):  # the largest is told in any case
+        at = (axes.transScale.transform((value, 1.0))[0] - low) / (high - low) * wide
+        half = width_of(name, size) / 2
+        if at + half + 5 <= edge:
+            kept.append((value, name))
+            edge = at - half
+    axes.set_xticks([value for value, _ in kept], [name for _, name in kept])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def plain(value: float) -> str:
