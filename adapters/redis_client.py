@@ -57,6 +57,15 @@ def shown(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "password": "(set)" if settings["password"] else ""}
 
 
+def version() -> str:
+    """redis-py and what parses its replies: hiredis, where that is installed."""
+    try:
+        import hiredis  # noqa: PLC0415  # redis-py does without it, more slowly: a gate may ask what that costs
+    except ModuleNotFoundError:
+        return f"redis {redis.__version__}, no hiredis"
+    return f"redis {redis.__version__}, hiredis {hiredis.__version__}"
+
+
 @contextlib.contextmanager
 def translated(wiring: Wiring) -> Iterator[None]:
     """The one place where redis-py's errors, and those of sockets, become ours."""

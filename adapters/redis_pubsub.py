@@ -26,14 +26,24 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import hiredis
 import redis
 
 from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import Refused, Unsupported
 from adapters.options import Value, check_profile, choose_mode, typed_settings
-from adapters.redis_client import CLIENT, CLIENT_BOUNDS, SOCKET, SOCKET_BOUNDS, PipelinedProducer, address_of, client_of, shown, translated
+from adapters.redis_client import (
+    CLIENT,
+    CLIENT_BOUNDS,
+    SOCKET,
+    SOCKET_BOUNDS,
+    PipelinedProducer,
+    address_of,
+    client_of,
+    shown,
+    translated,
+    version,
+)
 from adapters.redis_raw import PAYLOAD_BYTES_MAX, Lost, RawConsumer, RawProducer, Receivers, Subscriber, check_size, command
 
 CAPABILITIES = Capabilities(
@@ -140,15 +150,18 @@ class RedisPubSub:
                 "producer": {"client": f"{note}, built and parsed here", "window": self._settings["window"], "retry": "none", **told},
                 "consumer": {"client": f"{note}, parsed by hiredis.Reader", "reconnect": "by the adapter, reported", **told},
             }
-        version = f"redis {redis.__version__}, hiredis {hiredis.__version__}"
         return {
             "producer": {
-                "client": f"{version}: pipeline(transaction=False)",
+                "client": f"{version()}: pipeline(transaction=False)",
                 "batch": self._options.batch,
                 "retry": "none (library: 10)",
                 **told,
             },
-            "consumer": {"client": f"{version}: pubsub().get_message()", "retry": "one reconnect, reported (library: 10, silent)", **told},
+            "consumer": {
+                "client": f"{version()}: pubsub().get_message()",
+                "retry": "one reconnect, reported (library: 10, silent)",
+                **told,
+            },
         }
 
     def _client(self, wiring: Wiring, *, subscriber: bool = False) -> redis.Redis:

@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import hiredis
-
 from adapters.base import Batch, Block, Event, Outcomes, Status, Wiring
 from adapters.errors import Refused, Unsupported
 
@@ -242,6 +240,12 @@ class RawProducer:
             self._sock = None
 
 
+def _reader() -> Any:
+    import hiredis  # noqa: PLC0415  # `defaults` does without it
+
+    return hiredis.Reader()
+
+
 class RawConsumer(Subscriber):
     """A subscription on a plain socket, parsed by hiredis.Reader in blocks of ``socket_read_size``."""
 
@@ -252,7 +256,7 @@ class RawConsumer(Subscriber):
         self._buffer = bytearray(settings["socket_read_size"])
         self._timeout_s = settings["socket_timeout"]
         self._waited_s = 0.0
-        self._reader = hiredis.Reader()
+        self._reader = _reader()
         self._sock: socket.socket | None = self._subscribe()
         self._events.append(Event("ready", f"subscribed to {channel}"))
 
@@ -268,7 +272,7 @@ class RawConsumer(Subscriber):
         return sock
 
     def _confirm(self, sock: socket.socket) -> None:
-        self._reader = hiredis.Reader()  # the old one may hold half a message of the old connection
+        self._reader = _reader()  # the old one may hold half a message of the old connection
         sock.sendall(command(b"SUBSCRIBE", self._channel))
         while (reply := self._reader.gets()) is False:
             data = sock.recv(4096)
@@ -314,7 +318,7 @@ class RawConsumer(Subscriber):
         if not received:
             self._lose("the server closed the connection")
             return None
-        self._reader.feed(self._buffer, 0, received)  # type: ignore[arg-type]  # takes any buffer; its stub says bytes
+        self._reader.feed(self._buffer, 0, received)
         return received
 
     def _lose(self, why: str) -> None:

@@ -34,14 +34,13 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import hiredis
 import redis
 
 from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import Refused, Unsupported
 from adapters.options import Value, check_profile, choose_mode, typed_settings
-from adapters.redis_client import CLIENT, CLIENT_BOUNDS, Connection, PipelinedProducer, address_of, client_of, shown, translated
+from adapters.redis_client import CLIENT, CLIENT_BOUNDS, Connection, PipelinedProducer, address_of, client_of, shown, translated, version
 from adapters.redis_raw import PAYLOAD_BYTES_MAX, check_size
 
 FIELD = b"p"  # the one field of an entry
@@ -149,14 +148,13 @@ class RedisStreams:
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """The settings in force for each side; a password is not shown."""
-        version = f"redis {redis.__version__}, hiredis {hiredis.__version__}"
         common = {name: value for name, value in shown(self._settings).items() if name not in ("min_idle_time", "maxlen")}
-        consumer = {"client": f"{version}: xreadgroup()", "noack": not self.capabilities.acks, **common}
+        consumer = {"client": f"{version()}: xreadgroup()", "noack": not self.capabilities.acks, **common}
         if self.capabilities.acks:
             consumer["min_idle_time"] = self._settings["min_idle_time"]
         return {
             "producer": {
-                "client": f"{version}: pipeline(transaction=False) of xadd()",
+                "client": f"{version()}: pipeline(transaction=False) of xadd()",
                 "batch": self._options.batch,
                 "retry": "none (library: 10)",
                 "maxlen": self._settings["maxlen"],

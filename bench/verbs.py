@@ -120,6 +120,10 @@ def report(args: argparse.Namespace) -> int:
         from bench.calibration import verb as calibration  # noqa: PLC0415  # scipy: not for --help
 
         return calibration.report(store.open_run(folders[0]), args)
+    if kind == "gate":
+        from bench.gate import command  # noqa: PLC0415  # scipy: not for --help
+
+        return command.report(folders[0], args.out, as_json=args.json)
     from bench import report as reports  # noqa: PLC0415  # matplotlib costs a second
 
     collection = reports.gather(folders, anyway=args.anyway)

@@ -7,13 +7,15 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bench import scenario, units
-from bench.errors import UsageError
+from bench.errors import EnvironmentProblem, UsageError
 from bench.gate.asked import METRICS, percent
-from bench.gate.result import PAGE, page
+from bench.gate.result import FILE, PAGE, page
 from bench.gate.run import Options, run
 from bench.progress import Progress
+from bench.store import read_data
 
 
 def main(args: argparse.Namespace, axes: Mapping[str, Sequence[str]] | None) -> int:
@@ -31,6 +33,28 @@ def main(args: argparse.Namespace, axes: Mapping[str, Sequence[str]] | None) -> 
         print(page(result.data))
         print(f"kept: {result.folder / PAGE}")
     return result.exit_code
+
+
+def report(folder: Path, out: Path | None, *, as_json: bool) -> int:
+    """Write gate.md again, from gate.json alone, and print it."""
+    data = read_data(folder, FILE)
+    try:
+        text = page(data)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(f"{folder / FILE}: not whole: {type(error).__name__}: {error}") from error
+    where = (out or folder) / PAGE
+    try:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentProblem(f"{where} cannot be written: {error.strerror}") from error
+    if as_json:
+        json.dump({"folder": str(folder), "markdown": str(where), **data}, sys.stdout, indent=1)
+        print()
+    else:
+        print(text)
+        print(f"kept: {where}")
+    return 0
 
 
 def _options(args: argparse.Namespace) -> Options:

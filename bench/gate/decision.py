@@ -21,6 +21,7 @@ from typing import Any, Literal
 from bench.analysis.compare import Comparison, Metric, Rounds, compare_metrics, estimate, judge
 from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.gate.asked import Asked, show_percent
+from bench.gate.budget import SAMPLES
 from bench.gate.schedule import BLOCK
 
 Standing = Literal["fails", "passes", "unclear"]
@@ -78,14 +79,19 @@ class Measured:
     lane: Lane
 
 
-def judged(asked: Sequence[Asked], figures: Figures, rounds: int) -> Measured:
-    """Judge one measurement of ``rounds`` rounds; one that a side lacks makes its metric unclear."""
+def judged(asked: Sequence[Asked], figures: Figures, rounds: int, no_latency: str = "") -> Measured:
+    """Judge one measurement of ``rounds`` rounds; one that a side lacks makes its metric unclear.
+
+    ``no_latency``: why latencies say nothing here (base does not keep up with the set rate), in words.
+    """
     metrics = [Metric(one.name, one.higher_is_better, one.margin) for one in asked]
     base, head = (_rounds(figures, side) for side in ("base", "head"))
     expected = [(0, number) for number in range(rounds)]
     lane = of_lane(asked, figures)
     comparisons = compare_metrics(base, head, metrics, expected=expected)
-    return Measured(tuple(_row(one, comparison, lane) for one, comparison in zip(asked, comparisons, strict=True)), lane)
+    told = {one.name: no_latency if one.name in SAMPLES else "" for one in asked}
+    rows = (_row(one, comparison, lane, told[one.name]) for one, comparison in zip(asked, comparisons, strict=True))
+    return Measured(tuple(rows), lane)
 
 
 def _rounds(figures: Figures, side: str) -> dict[str, Rounds]:
@@ -96,9 +102,11 @@ def _present(values: Values) -> dict[tuple[int, int], float]:
     return {(0, number): value for number, value in enumerate(values) if value is not None}
 
 
-def _row(asked: Asked, comparison: Comparison, lane: Lane) -> Row:
+def _row(asked: Asked, comparison: Comparison, lane: Lane, void: str) -> Row:
     standing, why = _standing(asked, comparison)
-    if lane.noisy:
+    if void and comparison.verdict != "better":  # a head that keeps up where base does not is better
+        standing, why = "unclear", void
+    elif lane.noisy:
         standing, why = "unclear", f"base differs from itself: {'; '.join(lane.noisy)}"
     return Row(asked, comparison, standing, why)
 

@@ -78,7 +78,7 @@ def _python(side: Side) -> str:
     if not side.python:  # not this virtual environment's own: what lies behind it
         based = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
         return str(based) if based.is_file() else sys.executable
-    given = side.python if "/" in side.python else f"python{side.python.removeprefix('python')}"
+    given = str(Path(side.python).expanduser()) if "/" in side.python else f"python{side.python.removeprefix('python')}"
     found = shutil.which(given)
     said = _asked([found, "-c", "import sys; print(*sys.version_info[:2])"]) if found else None
     if found is None or said is None:

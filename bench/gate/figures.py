@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.gate.asked import FULL, PACED, Asked
 from bench.gate.budget import SAMPLES
-from bench.gate.schedule import SIDES
+from bench.gate.schedule import BASE, SIDES
 
 Json = Mapping[str, Any]
+_KEPT_UP = 0.9
 
 
 def figure(name: str, trial: Json, *, clients_only: bool = False) -> float | None:
@@ -57,6 +58,19 @@ def by_round(metrics: Sequence[Asked], trials: Sequence[Json], rounds: int) -> d
 def point_of(trial: Json) -> str:
     """Where a trial was made: FULL or PACED."""
     return FULL if trial["point"]["rate_per_s"] is None else PACED
+
+
+def too_fast(trials: Sequence[Json]) -> str:
+    """Why base's latencies are of a growing queue, in words; "" where they are not: in most of its trials it kept up with the set rate.
+
+    A tenth is allowed for: over so short a window a delivery rate is as uneven as its latencies.
+    """
+    own = [one for one in trials if one["variant"]["id"] == BASE and one.get("status") == "ok" and point_of(one) == PACED]
+    rates = [one["rates"]["slowest_group_per_s"] / one["rates"]["offered_per_s"] for one in own]
+    behind = sum(rate < _KEPT_UP for rate in rates)
+    if 2 * behind <= len(rates):
+        return ""
+    return f"base did not reach the set rate in {behind} of {len(rates)} trials, so that its latencies are of a growing queue"
 
 
 def broken(trial: Json) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import adapters
 from bench import environment, runner, stage
 from bench.clock import now_ns
-from bench.errors import EnvironmentProblem, ServerError, UsageError
+from bench.errors import EnvironmentProblem, Interrupted, ServerError, UsageError
 from bench.gate import budget, compatible, decision, environments, figures
 from bench.gate.asked import FULL, PACED, Asked, chosen, show_percent
 from bench.gate.environments import Environment
@@ -190,8 +190,9 @@ class Gate:
                     self._measure_all(on)
                 except Ended as reason:
                     ended = [str(reason)]
-        except BaseException:
-            self._data |= {"status": "interrupted"}
+        except BaseException as error:
+            word = "interrupted" if isinstance(error, Interrupted) else "failed"
+            self._data |= {"status": word, "reasons": [str(error) or type(error).__name__]}
             self._save()
             raise
         self._conclude(ended)
@@ -237,7 +238,8 @@ class Gate:
                 return None
         own["rounds"] = number * BLOCK
         self._data |= {"rounds": number * BLOCK, "round_s": (now_ns() - began) / 1e9 / (number * BLOCK)}
-        measured = decision.judged(self._task.asked, own["figures"], number * BLOCK)
+        void = figures.too_fast([trial for trial in self._trials if trial["series"] == series])
+        measured = decision.judged(self._task.asked, own["figures"], number * BLOCK, void)
         own |= {"rows": [row.to_json() for row in measured.rows], "lane": measured.lane.to_json()}
         self._save()
         return measured

@@ -210,6 +210,19 @@ def test_a_percentile_needs_its_samples_and_cpu_is_of_the_same_on_both_sides():
     assert found["cpu"] == {"base": [70.0], "head": [70.0]}, "the server's is not known of one: it is left out of both"
 
 
+def test_latencies_of_a_base_that_does_not_keep_up_say_nothing():
+    kept_up, behind = trial(rate=5100.0), trial(rate=8000.0)
+    for one in (kept_up, behind):
+        one["rates"]["offered_per_s"] = one["point"]["rate_per_s"]
+    assert figures.too_fast([kept_up, behind, trial()]) == ""
+    why = figures.too_fast([kept_up, behind, behind])
+    assert "2 of 3 trials" in why
+    held = drawn({"rate": 0.5, "p50": 2.0})
+    rows = decision.judged(chosen(["rate", "p50"], {}, paced=True), held, 16, why).rows
+    assert [row.standing for row in rows] == ["fails", "unclear"]
+    assert rows[1].why == why
+
+
 # --- what is asked
 
 
