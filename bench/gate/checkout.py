@@ -63,13 +63,15 @@ def _repository(side: Side, file: Path) -> Path:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """Return what git says; None where it refuses."""
+    """Return what git says; None where it refuses. Raises EnvironmentProblem where it does not look into the folder at all."""
     try:
         done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=_GIT_S, check=False)
     except FileNotFoundError as error:
         raise EnvironmentProblem("rev= needs git, which is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise EnvironmentProblem(f"git {words[0]} in {folder} did not end within {_GIT_S:.0f} s") from error
+    if "dubious ownership" in done.stderr:  # a container's clone, made by another user
+        raise EnvironmentProblem(f"git does not read {folder}, which another user owns: git config --global --add safe.directory {folder}")
     return done.stdout.strip() if done.returncode == 0 else None
 
 

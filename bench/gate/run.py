@@ -14,7 +14,7 @@ from typing import Any
 import adapters
 from bench import environment, runner, stage
 from bench.clock import now_ns
-from bench.errors import EnvironmentProblem, Interrupted, ServerError, UsageError
+from bench.errors import EnvironmentProblem, Incompatible, Interrupted, ServerError, UsageError
 from bench.gate import budget, compatible, decision, environments, figures
 from bench.gate.asked import FULL, PACED, Asked, chosen, show_percent
 from bench.gate.environments import Environment
@@ -263,7 +263,7 @@ class Gate:
         self._writer.save_plan([one.to_json() for one in self._plan])
         if step.position == 0:
             self._announce(step)
-        trial, _ = on.trial(planned)
+        trial = self._tried(on, planned, side)
         self._trials.append(trial)
         of_series = [one for one in self._trials if one["series"] == series]
         own["figures"] = figures.by_round(self._task.asked, of_series, step.round + 1)
@@ -278,6 +278,16 @@ class Gate:
         last_of_round = step.position == len(SIDES) * len(self._task.points) - 1
         if last_of_round and self._data["delivery"][HEAD]["broken_groups"]:  # by then base was measured beside it
             raise Ended("head breaks its promise")
+
+    def _tried(self, on: Stage, planned: Planned, side: Side) -> dict[str, Any]:
+        try:
+            trial, _ = on.trial(planned)
+        except (KeyError, TypeError, IndexError) as error:
+            if not side.rev:
+                raise
+            told = f"what they report is not what this runner reads ({type(error).__name__}: {error})"
+            raise Incompatible(f'--{side.name} "{side.spec}": its endpoints cannot be led by this runner: {told}') from error
+        return trial
 
     def _announce(self, step: Step) -> None:
         done, a_round = len(self._plan), len(SIDES) * len(self._task.points)

@@ -1,23 +1,26 @@
 """The gate's pure parts: order, budget, decision; and what its SPECs and options say."""
 
+import importlib
 import math
 import random
+import subprocess
+import sys
 from argparse import Namespace
 from collections import Counter
 from importlib import metadata
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import adapters
-from bench import scenario
+from bench import environment, scenario
 from bench.engine.local import Interpreter
-from bench.errors import UsageError
-from bench.gate import budget, command, decision, environments, figures, result, schedule
+from bench.errors import EnvironmentProblem, UsageError
+from bench.gate import budget, command, compatible, decision, environments, figures, result, schedule
 from bench.gate.asked import FULL, METRICS, PACED, chosen, percent, show_percent
 from bench.gate.checkout import of_adapter
-from bench.gate.run import Options, prepared
+from bench.gate.run import Options, prepared, run
 from bench.gate.side import parse_side
 
 POINTS = st.lists(st.sampled_from([FULL, PACED]), min_size=1, max_size=2, unique=True)
@@ -37,6 +40,7 @@ def small(more="load: {rate: 2 kHz}"):
 # --- order
 
 
+@settings(deadline=None)
 @given(POINTS, st.integers(0, 50), st.text(max_size=5))
 def test_a_block_is_base_head_head_base_at_each_point(points, number, seed):
     steps = list(schedule.block(points, number, seed))
@@ -60,6 +64,7 @@ def test_either_side_leads():
 # --- budget
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10))
 def test_the_rounds_that_are_needed_can_call_one_metric_among_all(comparisons):
     needed = budget.rounds_needed(comparisons)
@@ -69,6 +74,7 @@ def test_the_rounds_that_are_needed_can_call_one_metric_among_all(comparisons):
     assert needed == 8 or comparisons * 2.0 ** (1 - (needed - 2)) > budget.ALPHA
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 3600), st.floats(0.01, 100), st.integers(8, 12).filter(lambda n: n % 2 == 0))
 def test_rounds_fit_into_the_time(limit, spent, needed):
     fit = budget.rounds_that_fit(limit, spent, 2, needed)
@@ -81,6 +87,7 @@ def test_rounds_fit_into_the_time(limit, spent, needed):
     assert fit * spent / 2 <= limit * (1 + 1e-6)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1e6), st.integers(1, 8), st.lists(st.sampled_from(["p50", "p99"]), unique=True))
 def test_a_window_has_the_samples_of_its_percentiles(rate, groups, names):
     window = budget.window_s(rate, groups, names)
@@ -146,11 +153,13 @@ def test_a_base_that_differs_from_itself_leaves_all_unclear():
     assert "delivered rate" in measured.lane.noisy[0]
 
 
+@settings(deadline=None)
 @given(st.lists(STANDINGS, min_size=1, max_size=3))
 def test_one_measurement_alone_fails_nothing(standings):
     assert (decision.final(standings) == "fails") == (standings.count("fails") > 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[STANDINGS] * 3), min_size=3, max_size=3), st.booleans())
 def test_measurements_come_to_an_end_and_what_fails_is_confirmed(found, retry):
     made = [Measured(one) for one in found]
@@ -226,6 +235,7 @@ def test_latencies_of_a_base_that_does_not_keep_up_say_nothing():
 # --- what is asked
 
 
+@settings(deadline=None)
 @given(st.integers(10, 10_000))
 def test_percentages_read_back(tenths):
     assert percent(show_percent(tenths / 1000)) == pytest.approx(tenths / 1000)
@@ -271,18 +281,70 @@ def test_wrong_sides_are_told(text, told):
     assert told in str(caught.value)
 
 
-def test_an_unknown_revision_is_told():
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A repository with an adapter, and the adapter's class."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    (folder / "cloned_adapter.py").write_text("class Adapter:\n    pass\n")
+    git = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"]
+    for words in (["init", "--quiet"], ["add", "cloned_adapter.py"], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("BROKERBENCH_HOME", str(tmp_path / "home"))
+    yield importlib.import_module("cloned_adapter").Adapter
+    del sys.modules["cloned_adapter"]
+
+
+def test_a_revision_is_what_is_committed(clone, tmp_path):
+    file = tmp_path / "clone" / "cloned_adapter.py"
+    file.write_text("# changed\n")
+    found = of_adapter(parse_side("base", "tcp,rev=HEAD"), clone)
+    assert (found.folder / "cloned_adapter.py").read_text() == "class Adapter:\n    pass\n"
+    assert file.read_text() == "# changed\n", "the working tree is left alone"
+    assert of_adapter(parse_side("base", "tcp,rev=HEAD"), clone) == found
+    assert environments._path(found)[0] == str(environments._ROOT), "the suite is not of that repository"
+    assert str(found.folder) in environments._path(found)
+    assert str(tmp_path / "clone") not in environments._path(found)
+
+
+def test_an_unknown_revision_is_told(clone):
     with pytest.raises(UsageError, match='has no revision "no-such-branch"'):
-        of_adapter(parse_side("base", "tcp,rev=no-such-branch"), adapters.load("tcp"))
+        of_adapter(parse_side("base", "tcp,rev=no-such-branch"), clone)
 
 
-def test_what_is_not_tracked_is_in_no_repository():
-    class Untracked:
-        pass
+def test_what_is_not_tracked_is_in_no_repository(clone, tmp_path):
+    (tmp_path / "clone" / "installed.py").write_text("class Adapter:\n    pass\n")  # as in a virtual environment within the clone
+    found = importlib.import_module("installed").Adapter
+    with pytest.raises(UsageError, match=r"installed\.py is in none; install it editable"):
+        of_adapter(parse_side("base", "tcp,rev=HEAD"), found)
 
-    Untracked.__module__ = "numpy"  # in the virtual environment, which may lie within the clone
-    with pytest.raises(UsageError, match=r"numpy.*is in none; install it editable"):
-        of_adapter(parse_side("base", "tcp,rev=HEAD"), Untracked)
+
+def test_what_does_not_build_says_so_with_its_last_lines(tmp_path):
+    side = parse_side("base", "tcp,with=numpy==99")
+    log = tmp_path / "log"
+    with pytest.raises(EnvironmentProblem, match=r'--base "tcp,with=numpy==99": its environment does not build \(exit code 3\)') as caught:
+        environments._step(side, [sys.executable, "-c", "print('no such numpy'); raise SystemExit(3)"], log)
+    assert "no such numpy" in str(caught.value)
+    assert str(log) in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_endpoints_of_another_protocol_are_told():
+    own = compatible.asked(parse_side("base", "tcp"), adapters.load("tcp"), Interpreter(sys.executable), None)
+    assert compatible._differs(own) == ""
+    assert "control protocol 0" in compatible._differs(own | {"protocol": 0})
+    assert "differ from this runner's in nonsense" in compatible._differs(own | {"workload": [*own["workload"], "nonsense"]})
+    assert "no option batch" in compatible._differs(own | {"options": [name for name in own["options"] if name != "batch"]})
+    assert compatible._differs(own | {"options": [*own["options"], "of_a_later_one"]}) == ""
+
+
+def test_a_machine_that_the_doctor_refuses_is_not_measured(monkeypatch, tmp_path):
+    refused = [environment.Check("loopback", "bad", "127.0.0.1: down", "bring lo up"), environment.Check("load", "warn", "9", "")]
+    monkeypatch.setattr(environment, "doctor", lambda: refused)
+    with pytest.raises(EnvironmentProblem, match=r"brokerbench doctor\): loopback: 127.0.0.1: down \(bring lo up\)$"):
+        run(small(), Options("tcp", "tcp"), results=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_an_environment_needs_is_numpy_and_the_client_with_its_companions():
