@@ -17,7 +17,7 @@ from bench.report import background, brokerless, ladder_buys, text
 from bench.report.charts import ladder as stairs
 from bench.report.collection import Collection
 from bench.report.figures import name
-from bench.report.ladder_words import COSTS, cell, changed, noisy, quoted, sentence
+from bench.report.ladder_words import COSTS, cell, changed, heading, noisy, sentence
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View
@@ -77,25 +77,46 @@ def _costs(where: str, point: PointSummary, steps: Sequence[Step], capacities: S
         (
             ("Step", False),
             ("System (client)", False),
-            ("Against", False),
             ("What changed", False),
             *((f"{word} ÷", True) for _, word in COSTS),
+            ("CPU, µs a message, by whom", False),
             *([("Highest rate ÷", True)] if capable else []),
         ),
         note=_note(steps, point),
     )
     rows: list[tuple[str | Cell, ...]] = []
     for one in steps:
-        against = quoted(one.claim.after) if one.claim.after else ""
         if one.result is None:
-            rows.append((one.claim.step, Cell("not in this run", "quiet"), against, *[""] * (len(builder.head) - 3)))
+            rows.append((heading(one), Cell("not in this run", "quiet"), *[""] * (len(builder.head) - 2)))
             continue
-        cells: list[str | Cell] = [one.claim.step, name(one.result), against, changed(one)]
-        cells += [_ratio(one, key) for key, _ in COSTS]
+        cells: list[str | Cell] = [heading(one), _system(one.result), changed(one)]
+        cells += [*(_ratio(one, key) for key, _ in COSTS), _shares(one)]
         cells += [_capacity_ratio(one, capacities)] if capable else []
         rows.append(tuple(cells))
     builder.add("", rows)
     return builder.build()
+
+
+def _system(result: VariantPoint) -> str | Cell:
+    return name(result) if result.rate else Cell(f"{name(result)}: {result.why or result.standing}", "warn")
+
+
+def _shares(one: Step) -> str | Cell:
+    """Who uses the CPU of a message, before and now; what is the same on both sides stands there once."""
+    told = []
+    for part in ladder.COSTS[1:]:
+        before, now = (_cpu(side, part) for side in (one.base, one.result))
+        told.append(f"{part} {now}" if before in ("", now) else f"{part} {before} → {now}")
+    return ", ".join(told) if one.result and one.result.cost.total else Cell("not measured", "quiet")
+
+
+def _cpu(result: VariantPoint | None, part: str) -> str:
+    if result is None:
+        return ""
+    if part == "intermediary" and not result.variant.get("intermediary"):
+        return "none"
+    spread = getattr(result.cost, part)
+    return text.micro(spread.median) if spread else "not measured"
 
 
 def _ratio(one: Step, key: str) -> Cell | str:
@@ -173,7 +194,7 @@ def _pairs(where: str, pairs: Sequence[Pair]) -> Table | None:
             *((f"{word} ÷", True) for _, word in COSTS),
         ),
         note="÷: the one with an intermediary divided by the one without, of the same round. Where several things differ, no ratio "
-        "is what a broker costs: a ladder changes one at a time.",
+        "is what a broker costs: a ladder changes one at a time. Emulators, which say nothing of their service, are left out.",
     )
     builder.add("", [_pair(one) for one in pairs])
     return builder.build()

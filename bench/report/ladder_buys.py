@@ -11,7 +11,7 @@ from bench.guarantees.named import BASELINE
 from bench.report import joining, text
 from bench.report.collection import Collection
 from bench.report.joining import Evidence
-from bench.report.ladder_words import difference, quoted
+from bench.report.ladder_words import difference, heading
 from bench.report.table import Builder, Cell, Table
 
 _SAME = "the same"
@@ -36,7 +36,7 @@ def table(collection: Collection, where: str, steps: Sequence[Step]) -> Table | 
     for one in steps:
         if one.result is None:
             continue
-        cells: list[str | Cell] = [_step(one), _promised(one), _behaviour(one, "late_subscriber"), _behaviour(one, "slow_consumer")]
+        cells: list[str | Cell] = [heading(one), _promised(one), _behaviour(one, "late_subscriber"), _behaviour(one, "slow_consumer")]
         cells += [_absences(away[one.claim.step])] if any(away.values()) else []
         cells += [_kills(killed[one.claim.step])] if any(killed.values()) else []
         rows.append(tuple(cells))
@@ -54,10 +54,6 @@ def _killed(collection: Collection, steps: Iterable[Step]) -> Mapping[str, Seque
     """By step: what the faults of guarantees runs did to its variant."""
     found = {one.claim.step: joining.delivery(collection, one.result.variant, one.result.server) for one in steps if one.result}
     return {step: [one for one in evidence if one.fault != BASELINE] for step, evidence in found.items()}
-
-
-def _step(one: Step) -> str:
-    return f"{quoted(one.claim.step)}, against {quoted(one.claim.after)}" if one.base else quoted(one.claim.step)
 
 
 def _promised(one: Step) -> str | Cell:

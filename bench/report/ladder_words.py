@@ -32,6 +32,11 @@ def quoted(step: str) -> str:
     return f"“{step}”"
 
 
+def heading(one: Step) -> str:
+    """A step and what it stands against, as both tables name it."""
+    return f"{quoted(one.claim.step)}, against {quoted(one.claim.after)}" if one.claim.after else quoted(one.claim.step)
+
+
 def changed(one: Step) -> Cell | str:
     """What is put together otherwise, from what to what; marked where that is not what the scenario says."""
     if one.base is None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -245,14 +246,22 @@ def shown(collection, points):
     return view, html, markdown
 
 
+def by_step(table):
+    return {re.match("“(.*?)”", row[0].text)[1]: row for row in table.groups[0].rows}
+
+
 def test_the_section_of_a_ladder(run, points):
     view, html, markdown = shown(Collection(runs=(run,)), points)
     captions = [table.caption.split(":")[0] for table in view.content["tables"]]
     assert captions == ["What each step costs", "What each step buys", "With a broker and without, no step of a ladder"]
     costs, buys, _ = view.content["tables"]
-    rows = {row[0].text: row for row in costs.groups[0].rows}
-    assert rows["through a proxy"][3].text == "intermediary: no → yes"
+    rows = by_step(costs)
+    assert rows["through a proxy"][2].text == "intermediary: no → yes"
     assert rows["never run"][1].text == "not in this run"
+    assert re.fullmatch(
+        r"producers [\d.]+ → [\d.]+, intermediary none → [\d.]+, consumers [\d.]+ → [\d.]+", rows["through a proxy"][6].text
+    )
+    assert "intermediary none," in rows["direct"][6].text
     assert "Highest rate ÷" not in {label for label, _ in costs.head}
     assert "was not measured: add a run of brokerbench guarantees" in buys.note
     assert "delivery: none → at-least-once" in html
@@ -275,7 +284,7 @@ def test_evidence_of_other_runs_comes_in_columns_of_its_own(run, points, tmp_pat
     view, *_ = shown(Collection(runs=(run, away), capacities=(capacity,)), points)
     costs, buys, *_ = view.content["tables"]
     at = [label for label, _ in costs.head].index("Highest rate ÷")
-    rows = {row[0].text: row for row in costs.groups[0].rows}
+    rows = by_step(costs)
     assert rows["through a proxy"][at].text == f"0.500{TIMES} (0.320{DASH}0.781),\n20,000/s"
     assert rows["to a log"][at].text == "not measured"
     at = [label for label, _ in buys.head].index("A group away or slow")
