@@ -65,6 +65,12 @@ evidence-audit: setup-dev ## the accountant on 100,000 schedules, each accounted
 evidence-calibration: setup ## live figures against a fake server's own times, and what a stall looks like: 12 minutes
 	$(LOCK) .venv/bin/brokerbench calibrate --live $(EVIDENCE)
 
+# The report of the committed runs in headless Chromium, as it stands in README.md and docs/report.md.
+.PHONY: pictures
+pictures:
+	@tools/setup dev browser
+	$(PYTHON) tests/browser/pictures.py
+
 setup:
 	@tools/setup
 

@@ -23,6 +23,11 @@ def reference_run() -> Path:
     return max(runs, key=lambda path: path.name)
 
 
+def reference_guarantees() -> list[Path]:
+    """The committed runs of `brokerbench guarantees`."""
+    return sorted(path.parent for path in REFERENCE.glob("*/evidence-guarantees/*/guarantees.json"))
+
+
 def reported(out: Path, folders: Sequence[Path], *words: str) -> Path:
     """`brokerbench report FOLDERS --out OUT`; the page's path."""
     with contextlib.redirect_stdout(io.StringIO()) as said:

@@ -45,8 +45,11 @@ def test_nothing_is_cut_whatever_the_width(all_open, width):
     assert all_open.check("cut") == []
 
 
-def test_no_label_lies_on_another(look):
+def test_no_label_lies_on_another_and_a_phone_shows_them_legibly(look):
     assert look.check("overlapping") == []
+    look.set(width=looking.NARROW)
+    assert look.check("small", 7) == []
+    look.set(width=looking.WIDE)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

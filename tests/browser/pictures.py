@@ -1,0 +1,87 @@
+"""`make pictures`: the pictures of README.md and docs/, taken from the report of the committed runs in headless Chromium.
+
+Equal results and an equal browser give equal files: nothing moves, colours are reduced to a palette, no time is written into them.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # reports makes small runs with what stands there
+
+import looking
+import reports
+from PIL import Image
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+LIMIT_B = 300_000
+COLOURS = 128
+# What a chart's name begins with, in the order of the page. Of each the last point's, which has the highest rate.
+CHARTS = ("forest", "load", "percentiles", "timeline", "matrix", "cost", "ladder", "pareto")
+
+ALONE = "figure { padding: 16px !important; background: var(--paper) } figure details { display: none }"  # a chart off its page
+
+
+def saved(name: str, png: bytes) -> Path:
+    """Write a picture with a palette."""
+    with Image.open(io.BytesIO(png)) as full:
+        # Most colours are shades between ink and paper: no dithering, which would blur text.
+        small = full.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    path = FOLDER / f"{name}.png"
+    small.save(path, optimize=True)
+    return path
+
+
+def screen(look: looking.Look, width: int, height: int) -> bytes:
+    """What the window shows of the page's top."""
+    look.page.set_viewport_size({"width": width, "height": height})
+    return look.page.screenshot(animations="disabled", caret="hide")
+
+
+def taken(page: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, PNG) of every picture of the report."""
+    with looking.started() as browser:
+        with looking.window(browser) as look:
+            look.open(page)
+            yield "report", screen(look, looking.WIDE, 1000)
+            look.set(dark=True)
+            yield "report-dark", screen(look, looking.WIDE, 1000)
+        with looking.window(browser, width=looking.NARROW, scale=2) as look:
+            look.open(page)
+            yield "report-narrow", screen(look, looking.NARROW, 844)
+        with looking.window(browser, width=760, scale=2) as look:
+            look.open(page)
+            for name in CHARTS:
+                figures = look.page.query_selector_all(f"figure[id^='chart-{name}']")
+                real = [figure for figure in figures if "emulated" not in str(figure.get_attribute("id"))]
+                if real:
+                    real[-1].scroll_into_view_if_needed()
+                    yield f"chart-{name}", real[-1].screenshot(animations="disabled", style=ALONE)
+
+
+def main() -> int:
+    """Take them all anew; 1 where one is too large."""
+    reason = looking.missing()
+    if reason is not None:
+        sys.stderr.write(f"{reason}\n")
+        return 3
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
+    with tempfile.TemporaryDirectory() as out:
+        page = reports.reported(Path(out), [reports.reference_run(), *reports.reference_guarantees()])
+        made = [saved(name, png) for name, png in taken(page)]
+    large = [path for path in made if path.stat().st_size > LIMIT_B]
+    for path in made:
+        sys.stdout.write(
+            f"{path.relative_to(FOLDER.parents[1])}: {path.stat().st_size // 1000} kB{' TOO LARGE' if path in large else ''}\n"
+        )
+    return 1 if large else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
