@@ -8,7 +8,7 @@ from made_over_time import HOSTILE, Made, check_layout, fault, histogram
 
 from bench.analysis.summary import summarise
 from bench.report import over_time
-from bench.report.charts import heat, timeline
+from bench.report.charts import course, heat, timeline
 
 AWAY = (4, 9)
 
@@ -252,3 +252,59 @@ def test_odd_heat_maps_are_drawn_too():
     check_layout(chart)
     assert len(chart.data.groups[0].rows) <= heat.COLUMNS_MAX
     assert sum(int(row[3].text) for row in chart.data.groups[0].rows) == 24 * 6 * 20 - 18
+
+
+# ---- a load without faults
+
+
+def plain(made):
+    point = one(made)
+    return course.draw(made, point, point.results, "course-1", {"redis": 0, "kafka": 2})
+
+
+def test_a_load_without_faults_shows_all_variants_round_by_round():
+    made = two(rounds=2)
+    made.rows[2][4] |= {"g": 700}  # of kafka's first round: 300 wait
+    chart = plain(made)
+    assert chart.title == "Over time at 1,000/s, 256 B: Apache Kafka at most 300 messages behind, Redis 0"
+    behind, delivered, latency = chart.figure.axes
+    kafka = [[cell.text for cell in row] for row in chart.data.groups[1].rows]
+    assert [(row[0], row[1]) for row in kafka] == [(r, str(s)) for r in "12" for s in range(8)]
+    drawn_ = [line.get_ydata() for line in (behind.lines[1], delivered.lines[1], latency.lines[1])]
+    known = [[value for value in values if not math.isnan(value)] for values in drawn_]
+    assert [f"{v:,.0f}" for v in known[0]] == [row[3] for row in kafka] == ["0"] * 4 + ["300"] * 4 + ["0"] * 8
+    assert [f"{v:,.0f}" for v in known[1]] == [row[4] for row in kafka]
+    assert known[2] == pytest.approx([float(row[5]) for row in kafka if row[5] != "n/a"], rel=0.01)
+    assert [row[5] for row in kafka].count("n/a") == 4, "the two seconds of each warm-up"
+    check_layout(chart)
+
+
+def test_a_saturated_load_has_rates_and_no_latency():
+    chart = plain(two(rate=None))
+    assert len(chart.figure.axes) == 2
+    assert [label for label, _ in chart.data.head][-1] == "Delivered /s"
+    check_layout(chart)
+
+
+def test_the_drain_and_what_is_left_of_a_second_are_no_rate():
+    made = two(rounds=1)
+    for trial in made.trials:
+        trial["workload"]["measure_s"] = 3.5
+    chart = plain(made)
+    assert [row[1].text for row in chart.data.groups[0].rows] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_load_with_faults_or_of_two_seconds_is_not_drawn_as_one_without():
+    assert plain(two(rounds=1, faults=[fault()])) is None
+    assert plain(two(rounds=1, seconds=2, warmup=0.0)) is None
+    assert plain(Made(trials=[dict(two(rounds=1).trials[0], status="failed")])) is None
+
+
+def test_eight_variants_with_long_names_over_many_rounds_fit():
+    made = Made()
+    for i in range(8):
+        for number in (1, 2, 3):
+            made.add(f"v{i}", groups=("g",), seconds=4, rate=40, title=f"{HOSTILE} {i}"[-60:] if i else HOSTILE, round_=number, warmup=0.0)
+    chart = plain(made)
+    check_layout(chart)
+    assert "script" not in {element.tag.rpartition("}")[2] for element in ET.fromstring(chart.inline).iter()}

@@ -106,16 +106,16 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
 def _panels(run: Timed, results: Sequence[VariantPoint]) -> tuple[Frame, list[Panel]] | None:
     """What is drawn, in bins that are the same for all."""
     chosen = {r.id: (r, [t for t in r.trials if _quotable(r, t)]) for r in results}
-    rounds = sorted({_round(t) for _, trials in chosen.values() for t in trials})[:COLUMNS_MAX]
+    rounds = sorted({round_of(t) for _, trials in chosen.values() for t in trials})[:COLUMNS_MAX]
     seconds = max((over_time.length(run, t) for _, trials in chosen.values() for t in trials), default=0)
     if not rounds or not seconds:
         return None
     width_s = over_time.width(seconds, max(1, COLUMNS_MAX // len(rounds)))
     found = []
     for result, trials in chosen.values():
-        own = sorted((t for t in trials if _round(t) in rounds), key=_round)
-        bins = [(_round(t), b) for t in own for b in over_time.bins(run, t, width_s) if "" in b.latency]
-        faults = [(_round(t), *times[:2]) for t in own for lane in timeline.lanes(t) for times in lane.times]
+        own = sorted((t for t in trials if round_of(t) in rounds), key=round_of)
+        bins = [(round_of(t), b) for t in own for b in over_time.bins(run, t, width_s) if "" in b.latency]
+        faults = [(round_of(t), *times[:2]) for t in own for lane in timeline.lanes(t) for times in lane.times]
         if len(bins) >= BINS_MIN:
             found.append((result, bins, faults))
     if not found:
@@ -141,7 +141,8 @@ def _quotable(result: VariantPoint, trial: Json) -> bool:
     return RATE_NOT_REACHED not in codes and result.absent.get("e2e") != "saturated"
 
 
-def _round(trial: Json) -> Key:
+def round_of(trial: Json) -> Key:
+    """Which round a trial is of."""
     return int(trial.get("series") or 0), int(trial.get("round") or 0)
 
 
@@ -245,9 +246,14 @@ def _curve(panel: Panel, frame: Frame, share: float) -> tuple[list[float], list[
 def _axes(axes: Axes, frame: Frame, *, last: bool) -> None:
     scales.logarithmic(axes.yaxis, [frame.edges[0] / 1e6, frame.edges[-1] / 1e6], room=1.12, most=4)
     axes.yaxis.set_major_formatter(lambda v, _: scales.short(v))
-    axes.set_xlim(0, frame.end)
     axes.set_ylabel("latency (ms)")
     axes.yaxis.set_label_coords(-0.165, 0.5)
+    across(axes, frame, last=last)
+
+
+def across(axes: Axes, frame: Frame, *, last: bool) -> None:
+    """The axis of time: rounds by their number, of a single one its seconds; words only beneath the ``last`` panel."""
+    axes.set_xlim(0, frame.end)
     if len(frame.rounds) > 1:
         every = math.ceil(len(frame.rounds) / 8)
         middles = [frame.at(key, frame.start_s) + frame.slots / 2 for key in frame.rounds]
@@ -255,18 +261,14 @@ def _axes(axes: Axes, frame: Frame, *, last: bool) -> None:
         axes.tick_params(axis="x", length=0)
         words = f"rounds in their order, {text.many(frame.slots * frame.width_s, 'second')} each"
     else:
-        seconds = [s for s in scales_of(frame) if frame.start_s <= s <= frame.start_s + frame.slots * frame.width_s]
+        end_s = frame.start_s + frame.slots * frame.width_s
+        step = over_time.width(end_s - frame.start_s, 6)
+        seconds = range(-(-frame.start_s // step) * step, end_s + 1, step)
         axes.set_xticks([frame.at(frame.rounds[0], s) for s in seconds], [f"{s:,}" for s in seconds])
         words = "seconds from the start of the load"
     axes.tick_params(axis="x", labelbottom=last)
     if last:
         axes.set_xlabel(words)
-
-
-def scales_of(frame: Frame) -> list[int]:
-    """Round seconds for the ticks of a single round."""
-    step = over_time.width(frame.slots * frame.width_s, 6)
-    return list(range(0, frame.start_s + frame.slots * frame.width_s + 1, step))
 
 
 def _name(paper: Sheet, axes: Axes, panel: Panel) -> None:

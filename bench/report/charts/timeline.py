@@ -220,7 +220,7 @@ def _backlog(axes: Axes, bins: Sequence[Bin], shown: Sequence[str]) -> None:
     most = max((b.behind[group] for b in bins for group in shown), default=0)
     for i, group in enumerate(shown):
         _stairs(axes, bins, [b.behind[group] for b in bins], i)
-    _linear(axes, most, "behind (messages)")
+    linear(axes, most, "behind (messages)")
 
 
 def _rate(axes: Axes, bins: Sequence[Bin], shown: Sequence[str]) -> None:
@@ -230,7 +230,7 @@ def _rate(axes: Axes, bins: Sequence[Bin], shown: Sequence[str]) -> None:
     for i, group in enumerate(shown):
         _stairs(axes, bins, [b.delivered_per_s[group] for b in bins], i)
     most = max([b.published_per_s for b in bins] + [b.delivered_per_s[group] for b in bins for group in shown])
-    _linear(axes, most, "messages/s")
+    linear(axes, most, "messages/s")
 
 
 def _stairs(axes: Axes, bins: Sequence[Bin], values: Sequence[float], number: int) -> None:
@@ -242,7 +242,8 @@ def _stairs(axes: Axes, bins: Sequence[Bin], values: Sequence[float], number: in
               linestyle="none", zorder=4)  # fmt: skip
 
 
-def _linear(axes: Axes, most: float, label: str) -> None:
+def linear(axes: Axes, most: float, label: str) -> None:
+    """An axis of counts from 0."""
     axes.set_ylim(0, max(most, 1) * 1.08)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=2))
     axes.yaxis.set_major_formatter(lambda v, _: scales.short(v))
