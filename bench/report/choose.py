@@ -33,13 +33,16 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
     groups: dict[str, list[needs.Need]] = {}
     for need in needs.NEEDS:
         groups.setdefault(need.section, []).append(need)
-    # Short keys for what stands beside every rule: the page has all of them.
-    data = {
+    content = {"data": data(found), "groups": groups, "table": _table(found), "differences": collection.differences}
+    return View(NAME, "Choose by what you need", content)
+
+
+def data(found: Sequence[answers.Candidate]) -> dict[str, Any]:
+    """What choose.js reads."""
+    return {
         "answers": answers.ANSWERS, "headings": answers.HEADINGS, "nearest": answers.NEAREST, "short": needs.SHORT,
         "candidates": [one.to_json() for one in found],
     }  # fmt: skip
-    content = {"data": data, "groups": groups, "table": _table(found), "differences": collection.differences}
-    return View(NAME, "Choose by what you need", content)
 
 
 def _table(found: Sequence[answers.Candidate]) -> Table | None:
@@ -85,8 +88,8 @@ def _source(collection: Collection, run: Run) -> facts.Source:
     run_id, label, points = str(run.run["id"]), collection.label(run), collection.points(run)
     if run.run["kind"] == "run":
         return facts.Source(run_id, points, label)
-    data = read_data(run.folder, "capacity.json")
-    return facts.Source(run_id, points, label, data.get("searches") or (), data.get("objective") or {})
+    found = read_data(run.folder, "capacity.json")
+    return facts.Source(run_id, points, label, found.get("searches") or (), found.get("objective") or {})
 
 
 def _only_faults(collection: Collection, joined: set[str], titles: Mapping[Any, Any]) -> list[facts.Known]:
