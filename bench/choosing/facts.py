@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.analysis.absence import Absence
 from bench.analysis.summary import REFERENCES, PointSummary, VariantPoint
-from bench.choosing import broken, measured, promised, promises
+from bench.choosing import broken, measured, noticed, promised, promises
 from bench.choosing.answers import Candidate, Condition
 from bench.report import text
 
@@ -44,6 +45,7 @@ class Known:
     results: list[tuple[Source, VariantPoint]] = field(default_factory=list)
     searches: list[tuple[Source, Json, VariantPoint]] = field(default_factory=list)
     cells: Sequence[Json] = ()
+    absences: Sequence[Absence] = ()  # what happened while a group was away or slow
 
 
 def known(sources: Iterable[Source]) -> list[Known]:
@@ -77,14 +79,18 @@ def candidate(one: Known) -> Candidate:
     shows = [point.shows(points) for point in points] if points or results else broken.nothing(mode, one.cells)
     nearly = [rule for point in points if (rule := point.nearly())]
     unread = tuple(Condition(need, "unasked") for need, level in promises.levels(mode).items() if level is None)
+    emulator = next((str((r.server or {}).get("product")) for r in one.audited if r.emulator), "")
     name = text.variant_name(one.variant)
     return Candidate(
         id=str(one.variant.get("id")),
         name=name if not mode.get("name") or f"mode={mode['name']}" in name else f"{name}, mode {mode['name']}",
         delivery=str(mode.get("delivery", "none")),
-        emulator=next((str((r.server or {}).get("product")) for r in one.audited if r.emulator), ""),
-        promises=promised.told(mode, one.audited, one.cells),
-        excludes=(*promised.refused(one.variant), *broken.in_trials(one.audited), *broken.under_faults(one.cells)),
+        emulator=emulator,
+        promises=promised.told(mode, one.audited, one.cells, one.absences),
+        excludes=(
+            *promised.refused(one.variant), *broken.in_trials(one.audited), *broken.under_faults(one.cells),
+            *noticed.rules(one.absences, emulated=bool(emulator)),
+        ),
         # What is declared in words that nobody here can read is not refused, and not met either.
         shows=tuple(replace(rule, when=(*rule.when, *unread)) for rule in shows),
         nearly=tuple(replace(rule, when=(*rule.when, *unread)) for rule in nearly),

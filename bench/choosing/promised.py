@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.analysis.absence import Absence
 from bench.analysis.summary import VariantPoint
-from bench.choosing import broken, measured, promises
+from bench.choosing import broken, measured, noticed, promises
 from bench.choosing.answers import Condition, Rule
 from bench.report import text
 from bench.report.table import link
@@ -33,12 +34,12 @@ def refused(variant: Json) -> Iterator[Rule]:
         yield Rule((Condition("payload_b", ">", most, must=True),), f"takes messages of up to {most:,} B")
 
 
-def told(mode: Json, results: Sequence[VariantPoint], cells: Sequence[Json]) -> tuple[Rule, ...]:
+def told(mode: Json, results: Sequence[VariantPoint], cells: Sequence[Json], absences: Sequence[Absence] = ()) -> tuple[Rule, ...]:
     """What is promised, and what was seen of it: said of a variant that has what is asked."""
     return tuple(
         Rule(
             (Condition(need, ">=", 1, must=True),),
-            "; ".join([f"promised: {_declared(mode, need)}", *(_seen(results, cells, _ANOMALIES[need]) if need in _ANOMALIES else ())]),
+            "; ".join([f"promised: {_declared(mode, need)}", *_seen(need, results, cells), *noticed.told(absences, need)]),
             source=_source(mode),
         )
         for need, level in promises.levels(mode).items()
@@ -60,8 +61,11 @@ def _declared(mode: Json, need: str) -> str:
     return f"{_LABELS[need]}: {mode.get(_FIELDS[need])}"
 
 
-def _seen(results: Sequence[VariantPoint], cells: Sequence[Json], anomaly: str) -> tuple[str, ...]:
-    """Counts over every valid trial without faults, then over injections."""
+def _seen(need: str, results: Sequence[VariantPoint], cells: Sequence[Json]) -> tuple[str, ...]:
+    """Of delivery and order: counts over every valid trial without faults, then over injections."""
+    anomaly = _ANOMALIES.get(need)
+    if anomaly is None:
+        return ()
     calm = [r for r in results if not r.workload.get("faults") and r.standing in measured.VALID]
     groups = [group for r in calm for group in r.audit]
     of = sum(g.counts.get("acknowledged") or g.counts.get("sent") or 0 for g in groups)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.analysis import absence
 from bench.analysis.summary import PointSummary
 from bench.choosing import answers, facts, needs, promises
 from bench.choosing.broken import BROKEN
@@ -77,8 +78,9 @@ def candidates(collection: Collection) -> list[answers.Candidate]:
     """
     sources = [_source(collection, run) for run in (*collection.runs, *collection.capacities)]
     known = facts.known(sources)
+    disturbed = [trial for run in collection.runs for trial in run.trials if trial.get("phases")]
     for one in known:
-        one.cells = collection.cells(one.variant)
+        one.cells, one.absences = collection.cells(one.variant), absence.of(disturbed, one.variant)
     joined = {str(cell.get("id")) for one in known for cell in one.cells}
     known += _only_faults(collection, joined, {one.variant.get("system"): one.variant.get("title") for one in known})
     return sorted((facts.candidate(one) for one in known), key=lambda one: (one.name, one.id))

@@ -18,7 +18,8 @@ from make_results import finding, make
 
 import adapters
 from bench import cli
-from bench.analysis.summary import PointSummary
+from bench.analysis.absence import Absence
+from bench.analysis.summary import PointSummary, Spread
 from bench.choosing import facts, measured, needs, promises
 from bench.choosing.answers import Answered, Candidate, answer, answers
 from bench.errors import UsageError
@@ -237,6 +238,24 @@ def test_a_promise_broken_under_faults_excludes_with_the_injections() -> None:
     assert quorum.answer == "met"
     assert "5 consumer-kill (p < 45%)" in words(quorum)
     assert answer(quorum.candidate, {"rate": 1.0}).answer == "never measured", "faults say nothing of speed"
+
+
+def test_what_others_noticed_of_a_slow_group_is_said_or_excludes(points: Sequence[PointSummary]) -> None:
+    known = next(one for one in facts.known([facts.Source("r", points)]) if one.variant["id"] == "kafka")
+    asked = needs.parse({"isolation": True, "late-subscribers": True})
+    assert "not tried with a group that is slow" in words(answer(facts.candidate(known), asked))
+    slow = Absence("slow", ("slow",), Spread(400, 400, 400, 1), 0, 0, Spread(0.99, 0.98, 1.0, 2), Spread(1.1, 1.0, 1.2, 2), 2)
+    away = replace(slow, fault="away")
+    known.absences = (slow, away)
+    judged = answer(facts.candidate(known), asked)
+    assert judged.answer == "met"
+    assert "seen while a group was slow, 400 messages behind at most, none lost, the others' rate 0.990" in words(judged)
+    known.absences = (replace(slow, others_rate=Spread(0.2, 0.1, 0.3, 2)), away)
+    judged = answer(facts.candidate(known), asked)
+    assert judged.answer == "not met"
+    assert words(judged).startswith("promise broken, others were held up: seen while a group was slow")
+    known.absences = (slow, replace(away, lost=7))
+    assert "what waited was lost" in words(answer(facts.candidate(known), asked))
 
 
 # ---- capacity
