@@ -6,7 +6,7 @@ matches when all of its conditions do. Of a condition whose need is not asked: i
 - a rule of ``excludes`` matches: **not met**, whatever was measured (a promise that is not made, or was seen broken);
 - else one of ``shows`` does: **met**, by the first (they stand from the smallest load up), with its notes;
 - else one of ``nearly`` does: **too close to call** (rounds lie on both sides of what is asked);
-- else one of ``limits`` does: **not met** (a load that is no larger failed);
+- else one of ``limits`` does: **not met** (a load that is no larger failed), by the largest of these;
 - else **never measured**, with what is nearest to it.
 """
 
@@ -28,7 +28,7 @@ HEADINGS: Mapping[Answer, str] = {
     "never measured": "Never measured",
 }
 NEAREST = 3
-"""So many measured points are named where none shows what is asked."""
+"""So many measured loads are named where none shows what is asked, or where several exclude it."""
 _COMPARED: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
@@ -138,7 +138,7 @@ def answer(candidate: Candidate, asked: Asked) -> Answered:
         if found := matching(rules)[:1]:
             return Answered(candidate, kind, _said((*found, *matching(found[0].notes), *matching(candidate.promises))), found)
     if found := matching(candidate.limits):
-        return Answered(candidate, "not met", _said(found), found)
+        return Answered(candidate, "not met", _said(found[-NEAREST:]), found[-NEAREST:])
     return Answered(candidate, "never measured", tuple((words, "") for words in _nearest(candidate, asked)))
 
 
@@ -149,8 +149,8 @@ def _said(rules: Sequence[Rule]) -> tuple[tuple[str, str], ...]:
 
 def _nearest(candidate: Candidate, asked: Asked) -> tuple[str, ...]:
     """Of what was measured that which lacks least, then what does not count."""
-    short = [(rule.words, rule.short_in(asked)) for rule in candidate.shows]
-    short.sort(key=lambda pair: len(pair[1]))  # stable: of equals, the smaller load first
+    short = [(rule.words, rule.short_in(asked)) for rule in reversed(candidate.shows)]
+    short.sort(key=lambda pair: len(pair[1]))  # stable: of equals, the larger load first
     told = [f"{words}; does not show: {', '.join(needs)}" for words, needs in short]
     return (*told[:NEAREST], *candidate.void[:NEAREST]) or ("nothing of it was measured",)
 

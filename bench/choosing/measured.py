@@ -106,9 +106,8 @@ def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     low, high = between(p99, list(result.p99_by_round.values()))
     name = _name(result, label)
     figure = _rate_words(result) if rate is None else _p99_words(result)
-    where = f" (on {(result.server or {}).get('product')}, an emulator: its speed is not counted)" if result.emulator else ""
     return Measured(
-        run=run, name=name, words=f"{name}: {figure}{where}", trials=_numbers(result), **_demand(result),
+        run=run, name=name, words=f"{name}: {figure}{_emulated(result)}", trials=_numbers(result), **_demand(result),
         rate_low=rates.low if rate is None else float(rate),
         rate_high=math.inf if rate is not None or result.at_least else rates.high,
         p99_low=low, p99_high=high, emulated=result.emulator, steady=_steady(result),
@@ -131,8 +130,9 @@ def capacity(search: Json, objective: Json, result: VariantPoint, run: str, labe
     ends = f"95%: {text.number(low)} to {text.number(known)}/s" if known else "no higher rate was tried"
     rate = f"{'>= ' if bounded else ''}{text.number(found.get('rate_per_s') or low)}/s"
     probes = tuple(one["trial"] for one in search.get("probes") or () if isinstance(one.get("trial"), int))
+    told = f"{name}: {objective.get('text')} holds up to {rate} ({ends}; {len(probes)} probes){_emulated(result)}"
     answer = Measured(
-        run=run, name=name, words=f"{name}: {objective.get('text')} holds up to {rate} ({ends}; {len(probes)} probes)", trials=probes,
+        run=run, name=name, words=told, trials=probes,
         **(_demand(result) | {"size_b": float(size)}), rate_low=float(low),
         rate_high=math.inf if bounded or not known or percentile not in _FAILS else float(known),
         p99_low=limit_s * 1e9 if percentile in _FAILS else None, p99_high=limit_s * 1e9 if percentile in _SHOWS else None,
@@ -140,15 +140,19 @@ def capacity(search: Json, objective: Json, result: VariantPoint, run: str, labe
     )  # fmt: skip
     return [
         answer,
-        *(_swept(answer, row) for row in search.get("sweep") or () if row.get("rounds") == row.get("held") and row.get("p99_ns")),
+        *(
+            _swept(answer, row, _emulated(result))
+            for row in search.get("sweep") or ()
+            if row.get("rounds") == row.get("held") and row.get("p99_ns")
+        ),
     ]
 
 
-def _swept(answer: Measured, row: Json) -> Measured:
+def _swept(answer: Measured, row: Json, where: str) -> Measured:
     """A load of a sweep: its merged p99, of which no spread is kept."""
     rate, p99 = float(row["rate_per_s"]), float(row["p99_ns"])
     name = f"{answer.name}, {text.number(rate)}/s"
-    words = f"{name}: p99 {text.duration(p99)} ({text.many(int(row['rounds']), 'round')}, n = {int(row.get('n') or 0):,})"
+    words = f"{name}: p99 {text.duration(p99)} ({text.many(int(row['rounds']), 'round')}, n = {int(row.get('n') or 0):,}){where}"
     trials = tuple(int(n) for n in row.get("trials") or ())
     return replace(
         answer, name=name, words=words, trials=trials, rate_low=rate, rate_high=math.inf, p99_low=p99, p99_high=p99, search=False
@@ -219,6 +223,10 @@ def _name(result: VariantPoint, label: str) -> str:
     working = [s for s in (result.workload.get("processing_s") or {}).values() if s]
     words += [f"each message worked on for {text.duration(max(working) * 1e9)}"] if working else []
     return _prefix(label) + ", ".join(words)
+
+
+def _emulated(result: VariantPoint) -> str:
+    return f" (on {(result.server or {}).get('product')}, an emulator: its speed is not counted)" if result.emulator else ""
 
 
 def _prefix(label: str) -> str:

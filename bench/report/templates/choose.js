@@ -12,7 +12,7 @@ const chooser = (() => {
     return [...once.values()];
   };
   const nearest = (data, one, asked) => {
-    const short = one.shows.map((rule) => {
+    const short = [...one.shows].reverse().map((rule) => {
       const needs = new Set(rule.when.filter((c) => !holds(c, asked)).map(([need]) => data.short[need]));
       return [rule.words, [...needs]];
     });
@@ -31,7 +31,7 @@ const chooser = (() => {
       if (found) return [kind, said([found, ...(found.notes ?? []).filter(match), ...one.promises.filter(match)])];
     }
     const limits = one.limits.filter(match);
-    return limits.length ? ["not met", said(limits)] : ["never measured", nearest(data, one, asked)];
+    return limits.length ? ["not met", said(limits.slice(-data.nearest))] : ["never measured", nearest(data, one, asked)];
   };
   return { answer };
 })();
