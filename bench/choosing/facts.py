@@ -58,10 +58,16 @@ def known(sources: Iterable[Source]) -> list[Known]:
             if source.searches is None:
                 one.results.append((source, result))
         for search in source.searches or ():
-            result_ = next((r for p in source.points for r in p.results if r.id == search.get("variant")), None)
+            result_ = next((r for p in source.points for r in p.results if _of_search(search, r)), None)
             if result_ is not None and result_.variant.get("system") not in REFERENCES:
                 found[_key(result_.variant)].searches.append((source, search, result_))
     return list(found.values())
+
+
+def _of_search(search: Json, result: VariantPoint) -> bool:
+    """Whether a probe is of a search: its variant, at the search's values of all axes."""
+    axes = (search.get("point") or {}).items()
+    return result.id == search.get("variant") and all(result.point.get(name, value) == value for name, value in axes)
 
 
 def _key(variant: Json) -> str:

@@ -321,6 +321,23 @@ def test_a_capacity_that_the_client_or_the_search_bounds_excludes_nothing(points
     assert answer(searched(points, answer=None), asked).answer == "never measured"
 
 
+def test_a_search_is_read_with_the_workload_of_its_own_point(points: Sequence[PointSummary]) -> None:
+    """Along an axis ``groups``: what one group bore is not what eight bore."""
+    kafka = next(r for r in points[0].results if r.id == "kafka")
+    along, searches = [], []
+    for number, low in ((1, 7900.0), (8, 500.0)):
+        workload = {**kafka.workload, "groups": dict.fromkeys(map(str, range(number)), 1)}
+        probe = replace(kafka, point={"rate_per_s": 1.0, "size_b": 256, "groups": number}, workload=workload)
+        along.append(replace(points[0], boards=(), emulators=(), apart=(probe,)))
+        answer_ = {"kind": "found", "rate_per_s": low, "low_per_s": low, "high_per_s": low * 1.1}
+        searches.append(search(point={"size_b": 256, "groups": number}, answer=answer_, sweep=[]))
+    source = facts.Source("c", along, searches=searches, objective={"text": "p99 <= 50 ms", "percentile": "p99", "limit_s": 0.05})
+    (known,) = facts.known([source])
+    for groups, rate, expected in (("1", "7k/s", "met"), ("8", "500/s", "met"), ("8", "7k/s", "not met")):
+        judged = answer(facts.candidate(known), needs.parse({"groups": groups, "rate": rate, "p99": "50 ms"}))
+        assert judged.answer == expected, words(judged)
+
+
 # ---- laws
 
 
