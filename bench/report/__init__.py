@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.clock import utc_now
 from bench.errors import UsageError
-from bench.report import capacity, exported, guarantees, headline, page
+from bench.report import capacity, exported, guarantees, headline, ladder, page
 from bench.report.collection import Collection, gather
 from bench.report.page import ReportFiles
 from bench.store import Run, results_dir, stamp
@@ -52,4 +52,4 @@ def verdict(run: Run) -> str:
     kind = run.run.get("kind")
     if kind == "guarantees":
         return "\n".join(guarantees.said(run))
-    return "\n".join(capacity.sentences(run)) if kind == "capacity" else headline.verdict(run)
+    return "\n".join(capacity.sentences(run)) if kind == "capacity" else "\n".join([headline.verdict(run), *ladder.said(run)])

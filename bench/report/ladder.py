@@ -9,7 +9,7 @@ from bench.analysis import absence, ladder
 from bench.analysis.compare import ALPHA
 from bench.analysis.ladder import Pair, Step
 from bench.analysis.signed_rank import ROUNDS_MIN
-from bench.analysis.summary import PointSummary, VariantPoint
+from bench.analysis.summary import PointSummary, VariantPoint, summarise
 from bench.capacity.result import FILE as CAPACITY
 from bench.capacity.result import bound, rate
 from bench.errors import Incompatible, UsageError
@@ -55,6 +55,15 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
     if not content["tables"] and not content["left"]:
         return None
     return View("ladder", "Broker against broker-less", content, tuple(chart for chart in charts if chart))
+
+
+def said(run: Run) -> list[str]:
+    """What the command line prints of a run's ladder: a line a step; [] where it has none."""
+    if not ladder.claims(run.scenario_text):
+        return []
+    walked = [(point, ladder.of(run, point)) for point in summarise(run)]
+    lines = [(text.point_name(point.point), sentence(one, point, steps)) for point, steps in walked for one in steps]
+    return [f"{at}: {told}" for at, told in lines if told]
 
 
 def _is_of(run: Run, point: PointSummary) -> bool:

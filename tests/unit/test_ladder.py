@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import report as reports
 from bench.analysis import absence, ladder
 from bench.analysis.summary import summarise
 from bench.report import brokerless, ladder_words
@@ -267,6 +268,13 @@ def test_the_section_of_a_ladder(run, points):
     assert "delivery: none → at-least-once" in html
     assert "“through a proxy” against “direct”: p50" in markdown
     assert "It changes seven things at once" in markdown
+
+
+def test_the_command_line_says_it_too(run):
+    told = reports.verdict(run)
+    assert "2,000/s, 256 B: “through a proxy” against “direct”: p50" in told
+    assert "It changes seven things at once" in told
+    assert "against" not in reports.verdict(replace(run, scenario_text=""))
 
 
 def test_evidence_of_other_runs_comes_in_columns_of_its_own(run, points, tmp_path):
