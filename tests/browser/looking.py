@@ -118,14 +118,14 @@ class Look:
             if not (self._folder / str(where)).is_file()
         ]
 
-    def axe(self, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
-        """What axe-core finds that is serious or critical: by all its rules, by some, by all but some."""
+    def axe(self, *, only: Sequence[str] = (), without: Sequence[str] = (), within: Sequence[str] = ("html",)) -> list[str]:
+        """What axe-core finds that is serious or critical: by all its rules, by some, by all but some; in parts of the page."""
         if not self.page.evaluate("!!window.axe"):
             self.page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
         options: dict[str, Any] = {"resultTypes": ["violations"], "rules": {rule: {"enabled": False} for rule in without}}
         if only:
             options["runOnly"] = list(only)
-        found = self.page.evaluate("(options) => axe.run(options)", options)
+        found = self.page.evaluate("([within, options]) => axe.run({ include: within }, options)", [list(within), options])
         return [
             f"{one['id']} ({one['impact']}), {len(one['nodes'])} times: {one['help']}; first: {one['nodes'][0]['html'][:200]}"
             for one in found["violations"]

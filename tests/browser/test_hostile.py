@@ -71,6 +71,11 @@ def test_no_script_runs_and_nothing_is_asked_for(spoiled, window):
     assert (window.said, window.asked, window.foreign()) == ([], [], [])
     assert window.page.evaluate(SHAPE) == shape
     assert window.page.is_visible("footer")
+    # What the chooser writes, it writes as text too.
+    for field in window.page.query_selector_all("#choose-form select"):
+        field.select_option(index=1)
+        assert window.page.evaluate("window.hostile") is None
+        assert (window.said, window.asked, window.foreign()) == ([], [], [])
 
 
 def test_no_word_breaks_the_page(spoiled, window):
@@ -122,4 +127,6 @@ def test_the_markdown_has_no_markup_but_its_own(spoiled):
     text = plain(bad)
     assert set(re.findall(r"<(?=[a-zA-Z/!?])[^>]*>?", text)) <= {"<details>", "</details>", "<summary>", "</summary>", "<br>"}
     assert [where for where in re.findall(r"(?<!\\)\]\(([^)]*)", text) if not where.startswith(("https://", "http://"))] == []
-    assert re.findall(r"(?<!\\)`", text) == []
+    spans = re.findall(r"(?<!\\)`[^`\n]*`", text)
+    assert set(spans) == set(re.findall(r"(?<!\\)`[^`\n]*`", plain(page)))
+    assert len(re.findall(r"(?<!\\)`", text)) == 2 * len(spans)
