@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.analysis.findings import INVALID
+from bench.analysis.findings import INVALID, NOTES
 from bench.analysis.signed_rank import ROUNDS_MIN, interval
 from bench.analysis.summary import RATE_NOT_REACHED, VariantPoint
 from bench.choosing import promises
@@ -21,6 +21,7 @@ VALID = frozenset({"ranked", "tuned", "emulator"})
 _STEADY = frozenset({"constant", "poisson", "max"})
 _UNSHOWN = {"faults": "faults were injected", "closed": "a closed loop sends less while a system is slow"}
 _OVERLOAD = frozenset({RATE_NOT_REACHED, "not-drained"})
+_WEIGHED = NOTES - {"saturated", "closed-loop", "client-bound", "server-bound", "too-few-samples", "aa-not-silent"}
 _ALPHA = 0.05
 _FAILS, _SHOWS = frozenset({"p50", "p90", "p99"}), frozenset({"p99", "p99.9"})
 """Percentiles of a capacity's objective: where one of the first is over the limit p99 is; where one of the others is within it p99 is."""
@@ -107,7 +108,7 @@ def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     name = _name(result, label)
     figure = _rate_words(result) if rate is None else _p99_words(result)
     return Measured(
-        run=run, name=name, words=f"{name}: {figure}{_emulated(result)}", trials=_numbers(result), **_demand(result),
+        run=run, name=name, words=f"{name}: {figure}{_noted(result)}{_emulated(result)}", trials=_numbers(result), **_demand(result),
         rate_low=rates.low if rate is None else float(rate),
         rate_high=math.inf if rate is not None or result.at_least else rates.high,
         p99_low=low, p99_high=high, emulated=result.emulator, steady=_steady(result),
@@ -223,6 +224,12 @@ def _name(result: VariantPoint, label: str) -> str:
     working = [s for s in (result.workload.get("processing_s") or {}).values() if s]
     words += [f"each message worked on for {text.duration(max(working) * 1e9)}"] if working else []
     return _prefix(label) + ", ".join(words)
+
+
+def _noted(result: VariantPoint) -> str:
+    """What was found of the trials that count all the same, and that a reader has to weigh."""
+    found = sorted(_codes(result) & _WEIGHED)
+    return f", noted: {', '.join(found)}" if found else ""
 
 
 def _emulated(result: VariantPoint) -> str:

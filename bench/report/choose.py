@@ -83,7 +83,18 @@ def candidates(collection: Collection) -> list[answers.Candidate]:
         one.cells, one.absences = collection.cells(one.variant), absence.of(disturbed, one.variant)
     joined = {str(cell.get("id")) for one in known for cell in one.cells}
     known += _only_faults(collection, joined, {one.variant.get("system"): one.variant.get("title") for one in known})
-    return sorted((facts.candidate(one) for one in known), key=lambda one: (one.name, one.id))
+    found = [facts.candidate(one) for one in known]
+    return sorted([*found, *_not_run(collection, {one.id for one in found})], key=lambda one: (one.name, one.id))
+
+
+def _not_run(collection: Collection, measured: set[str]) -> list[answers.Candidate]:
+    """Variants that a run was asked for and could not measure."""
+    rows = {str(row.get("variant")): str(row.get("reason")) for run in collection.all for row in run.run.get("not_run") or ()}
+    return [
+        answers.Candidate(name, name, "not known", void=(f"not run: {text.shortened(reason)}",))
+        for name, reason in rows.items()
+        if name not in measured
+    ]
 
 
 def _source(collection: Collection, run: Run) -> facts.Source:

@@ -203,6 +203,16 @@ def test_an_emulator_is_never_met_by_speed(found: list[Candidate]) -> None:
     assert "on ElasticMQ, an emulator: its speed is not counted" in words(judged)
 
 
+def test_what_was_not_run_and_what_is_to_be_weighed_is_said(tmp_path: Path) -> None:
+    kafka = fakes()[0]
+    kafka.findings = {200: [finding("not-alone")]}
+    not_run = [{"variant": "nats", "reason": "no adapter", "get": "wait"}]
+    found = choose.candidates(gather([make(tmp_path / "r", [kafka], samples=1100, rounds=1, points=POINTS[:1], not_run=not_run)]))
+    assert words(one(found, "kafka")).endswith(", noted: not-alone")
+    judged = one(found, "nats")
+    assert (judged.answer, words(judged)) == ("never measured", "not run: no adapter")
+
+
 def test_references_are_no_choice(found: list[Candidate]) -> None:
     assert {c.id for c in found} == {"kafka", "kafka,profile=tuned", "rabbitmq", "sqs", "zeromq", "redis-pubsub"}
 
