@@ -37,7 +37,7 @@ guarantees: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
-.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -55,6 +55,9 @@ evidence-guarantees: setup ## what each mode loses and repeats under each fault,
 
 evidence-kills: setup ## SIGKILL of runner, endpoints, servers, watchdog: 200 at random moments, about 5 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.kills $(EVIDENCE)
+
+evidence-gate: setup ## the gate on equal sides and on known slowdowns: 100 gates, about 95 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.gate $(EVIDENCE)
 
 evidence-overhead: setup ## the harness against bare loops: every adapter and profile, ten rounds, about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.overhead $(EVIDENCE)
