@@ -62,7 +62,7 @@ def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
         "sentences": sentences(run),
         "answers": _answers(found, names),
         "limits": _limits(found, names),
-        "charts": _charts(found, names),
+        "charts": _charts(run, found, names),
         "sweeps": [table for one in found["searches"] if (table := _sweep(one, names, found["objective"]))],
         "probes": [table for one in found["searches"] if (table := _probes(one, names, found["objective"]))],
         **background.behind(run, points),
@@ -172,12 +172,19 @@ def _counted(answer: Json | None) -> str:
     return f"{answer['probes']}" + (f" + {answer['invalid']} invalid" if answer["invalid"] else "")
 
 
-def _charts(found: Json, names: Mapping[str, str]) -> list[Chart]:
-    """A chart for each point, all systems in it."""
-    places: dict[str, list[Json]] = {}
+def _charts(run: Run, found: Json, names: Mapping[str, str]) -> list[Chart]:
+    """A chart for each point with all systems in it, and one with the emulators."""
+    emulators = {trial["variant"]["id"] for trial in run.trials if (trial.get("server") or {}).get("emulator")}
+    places: dict[tuple[str, bool], list[Json]] = {}
     for one in found["searches"]:
-        places.setdefault(str({name: value for name, value in one["point"].items() if name != "producers"}), []).append(one)
-    drawn = [chart_capacity.draw(together, names, found["objective"], f"capacity-{i}") for i, together in enumerate(places.values(), 1)]
+        point = str({name: value for name, value in one["point"].items() if name != "producers"})
+        places.setdefault((point, one["variant"] in emulators), []).append(one)
+    trials = {int(trial["trial"]): trial for trial in run.trials}
+    numbers = {point: i for i, point in enumerate(dict.fromkeys(point for point, _ in places), 1)}
+    drawn = [
+        chart_capacity.draw(together, names, found["objective"], f"capacity-{'emulated-' * emulated}{numbers[point]}", trials)
+        for (point, emulated), together in places.items()
+    ]
     return [chart for chart in drawn if chart]
 
 

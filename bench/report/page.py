@@ -10,7 +10,7 @@ from typing import Any
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
 from bench.report import background, data, figures, hgrm, phases, svg, text
-from bench.report.charts import cost, percentiles
+from bench.report.charts import cost, forest, percentiles, rates
 from bench.report.collection import Collection
 from bench.report.headline import answer, place
 from bench.report.markup import environment
@@ -59,7 +59,8 @@ def write(collection: Collection, folder: Path) -> ReportFiles:
     """
     run = collection.runs[0]
     page = view(run, collection.missing)
-    charts = [chart for point in page["points"] for part in (point.real, point.emulated) if part for chart in part.charts]
+    charts = [*page["sweeps"], *page["emulated_sweeps"]]
+    charts += [chart for point in page["points"] for part in (point.real, point.emulated) if part for chart in part.charts]
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
         html, markdown = folder / "report.html", folder / "report.md"
@@ -91,6 +92,8 @@ def view(run: RunLike, missing: Sequence[str] = ()) -> dict[str, Any]:
         "warnings": [*_warnings(run), *missing],
         "facts": _facts(run),
         "points": shown,
+        "sweeps": _sweeps(points, colours, "rates"),
+        "emulated_sweeps": _sweeps(points, colours, "rates-emulated"),
         "states": background.states(points),
         "disturbed": any(part.phases for point in shown for part in (point.real, point.emulated) if part),
         "findings": figures.findings(points),
@@ -107,9 +110,18 @@ def _point(point: PointSummary, number: int, colours: dict[str, int]) -> PointVi
     return PointView(text.point_name(point.point), _part(point, real, str(number), colours, figures.ranking(point)), emulated)
 
 
+def _sweeps(points: Sequence[PointSummary], colours: dict[str, int], name: str) -> list[Chart]:
+    """What runs over several rates, a chart for each: of the systems, or of the emulators."""
+    drawn = [
+        rates.draw(sweep, f"{name}-{number}", colours, emulated=name != "rates") for number, sweep in enumerate(rates.sweeps(points), 1)
+    ]
+    return [chart for chart in drawn if chart]
+
+
 def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: dict[str, int], ranking: Table | None) -> Part:
     measured = [r for r in results if r.rate]
     charts = (
+        None if any(r.emulator for r in measured) else forest.draw(point, measured, f"forest-{name}", colours),
         percentiles.draw(point, measured, f"percentiles-{name}", colours),
         cost.draw(point, measured, f"cost-{name}", colours),
     )

@@ -5,6 +5,7 @@ Lengths are points (72 an inch), from the lower left corner. Text is measured wi
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ BIG, LABEL, SMALL = 12.0, 10.5, 9.5
 EDGE = 8.0
 """Empty at each edge."""
 _LINE = 1.3  # of a line, in its size
+_HINTED = 1.03  # letters set on whole pixels are up to that much wider
 _ELLIPSIS = "\u2026"
+_TIED = "\0"
+_UNIT = re.compile(r"(?<=\d) (?=(?:B|ns|µs|ms|s|KiB|MiB|times)\b)|(?<=n) (?== )|(?<=n =) ")  # no line ends between a number and its unit
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Sheet:
         x, low = self._share(left, self.bottom + bottom)
         edge, high = self._share(72 * self.figure.get_size_inches()[0] - right, self.top - top)
         return self.figure.add_axes((x, low, edge - x, high - low))
+
+    def ylabel(self, axes: Axes, words: str) -> None:
+        """Name a vertical axis at the left edge: matplotlib places it by how long the ticks' labels are, perhaps off the paper."""
+        axes.set_ylabel(words)
+        width = 72 * self.figure.get_size_inches()[0]
+        place = axes.get_position()
+        axes.yaxis.set_label_coords((17 / width - place.x0) / place.width, 0.5)
 
     def text(self, x: float, y: float, words: str, size: float = LABEL, **more: Any) -> None:
         """Text at a place of the sheet."""
@@ -97,7 +108,7 @@ def width_of(words: str, size: float, *, bold: bool = False) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a sign that the font lacks: it is drawn as a box, which has a width
         font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size)
-        return float(text_to_path.get_text_width_height_descent(words, font, ismath=False)[0])
+        return _HINTED * float(text_to_path.get_text_width_height_descent(words, font, ismath=False)[0])
 
 
 def fitted(words: str, room: float, size: float, *, bold: bool = False) -> str:
@@ -118,7 +129,7 @@ def fitted(words: str, room: float, size: float, *, bold: bool = False) -> str:
 def wrapped(words: str, room: float, size: float, *, bold: bool = False, most: int = 0) -> list[str]:
     """Lines that fit the room; a word that is wider is cut, and so is the last line where there may be ``most`` only."""
     lines: list[str] = []
-    rest = drawable(words).split()
+    rest = [word.replace(_TIED, " ") for word in _UNIT.sub(_TIED, drawable(words)).split(" ") if word]
     while rest:
         if most and len(lines) == most - 1:
             lines.append(fitted(" ".join(rest), room, size, bold=bold))

@@ -121,10 +121,9 @@ def test_ids_are_unique_and_references_resolve(page: Page):
 
 def test_charts_are_files_with_a_name_for_who_cannot_see_them(folder: Path):
     files = write(folder)
-    # Two points, two charts; the emulator twice its cost, and once its percentiles (it did not reach 2,000/s).
-    assert sorted(p.stem for p in files.charts) == sorted(
-        ["percentiles-1", "percentiles-2", "cost-1", "cost-2", "percentiles-emulated-1", "cost-emulated-1", "cost-emulated-2"]
-    )
+    # Two points, three charts and one over both; the emulator twice its cost, and once its percentiles (it did not reach 2,000/s).
+    named = ["rates-1", *(f"{chart}-{point}" for chart in ("forest", "percentiles", "cost") for point in (1, 2))]
+    assert sorted(p.stem for p in files.charts) == sorted([*named, "percentiles-emulated-1", "cost-emulated-1", "cost-emulated-2"])
     for path in files.charts:
         root = ET.parse(path).getroot()  # our own file
         assert root.get("role") == "img"

@@ -2,99 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from matplotlib.axes import Axes
 
 from bench.capacity import result
 from bench.report import text
-from bench.report.charts import ends, scales
-from bench.report.sheet import EDGE, SMALL, sheet
-from bench.report.svg import DASHES, INK, MARKERS, SERIES, Chart, render, style
-from bench.report.table import Builder, Table
+from bench.report.charts import load
+from bench.report.charts.load import Curve, Load, Panels, Range
+from bench.report.charts.names import in_title
+from bench.report.svg import SERIES, Chart
 
 Json = Mapping[str, Any]
 _KEYS = {"p50": "p50_ns", "p90": "p90_ns", "p99": "p99_ns", "p99.9": "p999_ns"}
+_REACHED = 0.99  # of what was offered: less is saturated, as in the search
 
 
-def draw(searches: Sequence[Json], names: Mapping[str, str], objective: Json, name: str) -> Chart | None:
-    """One panel for the searches of one point; None where none has a sweep of two loads."""
-    key = _KEYS[objective["percentile"]]
-    shown = [one for one in searches if len(_points(one, key)) > 1]
-    if not shown:
-        return None
-    size_b = shown[0]["point"].get("size_b")
-    title = f"Latency against load, {size_b:,} B" if isinstance(size_b, int) else "Latency against load"
-    labels = [_end(one, shown, names, key, i % len(SERIES)) for i, one in enumerate(shown)]
-    caption = (
-        "Shaded: the capacity's 95% interval. Ringed: the first load from which on latency stays over "
-        f"{result.KNEE:g} times its smallest value at up to half of the capacity; loopback, shared cores."
+def draw(
+    searches: Sequence[Json], names: Mapping[str, str], objective: Json, name: str, trials: Mapping[int, Json] | None = None
+) -> Chart | None:
+    """One chart for the searches of one point; None where none has a sweep of two loads. ``trials``: by number, for ranges and promises."""
+    panels = Panels(
+        objective["percentile"], "p50" if objective["percentile"] != "p50" else "p99", objective["text"], objective["limit_s"] * 1e9
     )
-    with style():
-        paper = sheet(title, caption, max(262.0, ends.height(labels)))
-        axes = paper.axes(56, 36, ends.ROOM, EDGE)
-        for i, one in enumerate(shown):
-            _curve(axes, one, key, i % len(SERIES))
-        _axes(axes, shown, key, objective)
-        ends.draw(paper, axes, labels)
-        return render(paper, name, _alt(shown, names, objective), _table(shown, names, objective, key))
+    known = trials or {}
+    several = {one["variant"] for one in searches if sum(other["variant"] == one["variant"] for other in searches) > 1}
+    curves = []
+    for i, one in enumerate(one for one in searches if one["answer"] and one["sweep"]):
+        called = names.get(one["variant"], str(one["variant"]))
+        more = f", {text.many(one['producers'], 'producer')}" if one["variant"] in several else ""
+        curves.append((one, _curve(one, called + more, i % len(SERIES), panels, known)))
+    curves = [(one, curve) for one, curve in curves if len(curve.quoted) > 1]
+    if not curves:
+        return None
+    rest = {key: value for key, value in curves[0][0]["point"].items() if key != "producers"}
+    return load.draw([curve for _, curve in curves], panels, name, title(curves, objective, rest), _caption(panels))
 
 
-def _points(one: Json, key: str) -> list[tuple[float, float]]:
-    return [(row["rate_per_s"], row[key] / 1e6) for row in one["sweep"] if row[key] is not None]
+def title(curves: Sequence[tuple[Json, Curve]], objective: Json, point: Json) -> str:
+    """The highest and the lowest capacity."""
+    at = f", {text.point_name(point)}" if point else ""
+    ordered = sorted(curves, key=lambda pair: pair[0]["answer"]["rate_per_s"] or 0.0, reverse=True)
+    (most, first), (least, last) = ordered[0], ordered[-1]
+    told = f"{objective['text']} holds up to {_rate(most)} with {in_title(first.name)}"
+    return f"{told}{at}" if len(curves) == 1 else f"{told}, {_rate(least)} with {in_title(last.name)}{at}"
 
 
-def _curve(axes: Axes, one: Json, key: str, i: int) -> None:
-    points = _points(one, key)
-    colour = SERIES[i]
-    axes.plot(*zip(*points, strict=True), color=colour, linestyle=DASHES[i], marker=MARKERS[i], markersize=4, linewidth=1.5, zorder=3)
-    if one["knee"]:
-        at = next(point for point in points if point[0] == one["knee"]["by_per_s"])
-        axes.plot(*at, marker="o", markersize=11, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3, zorder=4)
+def _rate(one: Json) -> str:
+    return f"{result.bound(one)}{result.rate(one['answer']['rate_per_s'])}/s"
+
+
+def _curve(one: Json, called: str, number: int, panels: Panels, trials: Mapping[int, Json]) -> Curve:
     answer = one["answer"]
-    if answer["low_per_s"] and answer["high_per_s"]:
-        axes.axvspan(answer["low_per_s"], answer["high_per_s"], color=colour, alpha=0.16, linewidth=0, zorder=1)
-    axes.axvline(answer["rate_per_s"], color=colour, linewidth=0.9, linestyle=DASHES[i], zorder=2)
-
-
-def _axes(axes: Axes, shown: Sequence[Json], key: str, objective: Json) -> None:
-    limit_ms = objective["limit_s"] * 1e3
-    xs = [x for one in shown for x, _ in _points(one, key)] + [one["answer"]["high_per_s"] or one["answer"]["rate_per_s"] for one in shown]
-    scales.logarithmic(axes.xaxis, xs)
-    scales.logarithmic(axes.yaxis, [*(y for one in shown for _, y in _points(one, key)), limit_ms], room=1.6)
-    axes.axhline(limit_ms, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
-    axes.annotate(
-        f"objective: {objective['text']}", (0.012, limit_ms), xycoords=("axes fraction", "data"), xytext=(0, 2.5),
-        textcoords="offset points", fontsize=SMALL, color=INK, zorder=5,
-    )  # fmt: skip
-    axes.grid()
-    axes.set_xlabel("offered rate (messages/s)")
-    axes.set_ylabel(f"end-to-end {objective['percentile']} (ms)")
-
-
-def _end(one: Json, shown: Sequence[Json], names: Mapping[str, str], key: str, number: int) -> ends.End:
-    x, y = _points(one, key)[-1]
-    told = [f"capacity {result.bound(one)}{result.rate(one['answer']['rate_per_s'])}/s"]
-    if any(other is not one and other["variant"] == one["variant"] for other in shown):
-        told.append(text.many(one["producers"], "producer"))
-    return ends.End(x, y, names.get(one["variant"], one["variant"]), tuple(told), number)
-
-
-def _table(shown: Sequence[Json], names: Mapping[str, str], objective: Json, key: str) -> Table:
-    percentile = objective["percentile"]
-    head = (("Offered, msg/s", True), ("Share of capacity", True), ("n", True), (f"{percentile}, ms", True))
-    builder = Builder("What is drawn: latency against load", head)
-    for one in shown:
-        called = f"{names.get(one['variant'], one['variant'])}, {text.many(one['producers'], 'producer')}"
-        rows = [row for row in one["sweep"] if row[key] is not None]
-        builder.add(called, [(text.number(r["rate_per_s"]), f"{r['share']:.0%}", f"{r['n']:,}", text.number(r[key] / 1e6)) for r in rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
-
-
-def _alt(shown: Sequence[Json], names: Mapping[str, str], objective: Json) -> str:
-    told = [
-        f"{names.get(one['variant'], one['variant'])}: {result.rate(one['answer']['rate_per_s'])}/s hold {objective['text']}"
-        for one in shown
+    loads = [_load(row, panels, trials) for row in one["sweep"]]
+    loads += [
+        Load(probe["rate_per_s"], probe["delivered_per_s"], 0, 1, None, None, saturated=True)
+        for probe in one["probes"]
+        if probe["phase"] == "search" and probe["held"] is False and _missed(probe)
     ]
-    return f"{'; '.join(told)}."
+    deliveries = {str((trial.get("variant") or {}).get("mode", {}).get("delivery")) for trial in _of(one, trials)}
+    promise = tuple(text.promise(one) for one in deliveries if one != "None") if len(deliveries) == 1 else ()
+    interval = (answer["low_per_s"], answer["high_per_s"]) if answer["low_per_s"] and answer["high_per_s"] else None
+    return Curve(
+        called, (*promise, f"capacity {_rate(one)}"), number, tuple(sorted(loads, key=lambda one: one.offered)),
+        one["knee"]["by_per_s"] if one["knee"] else None, answer["rate_per_s"], interval,
+    )  # fmt: skip
+
+
+def _missed(probe: Json) -> bool:
+    delivered, offered = probe["delivered_per_s"], probe["rate_per_s"]
+    return delivered is not None and bool(offered) and delivered < _REACHED * offered
+
+
+def _of(one: Json, trials: Mapping[int, Json]) -> list[Json]:
+    return [trials[number] for row in one["sweep"] for number in row["trials"] if number in trials]
+
+
+def _load(row: Json, panels: Panels, trials: Mapping[int, Json]) -> Load:
+    rounds = [trials[number] for number in row["trials"] if number in trials]
+    delivered = _known((trial.get("rates") or {}).get("slowest_group_per_s") for trial in rounds)
+
+    def span(which: str) -> Range | None:
+        found = _known(((trial.get("latency") or {}).get("end_to_end_intended") or {}).get(_KEYS[which]) for trial in rounds)
+        return (min(found), max(found)) if len(found) > 1 else None
+
+    middle = sorted(delivered)[len(delivered) // 2] if delivered else None
+    over = middle is not None and middle < _REACHED * row["rate_per_s"]
+    note = "" if row["held"] == row["rounds"] else "did not hold in each round"
+    high, low = row[_KEYS[panels.high]], row[_KEYS[panels.low]]
+    return Load(row["rate_per_s"], middle, row["n"], row["rounds"], high, low, span(panels.high), span(panels.low), over, note)
+
+
+def _known(values: Iterable[Any]) -> list[float]:
+    return [float(value) for value in values if isinstance(value, int | float)]
+
+
+def _caption(panels: Panels) -> str:
+    return (
+        f"End to end from the intended send time, rounds of a rate merged, bars: ranges over them; loopback, shared cores. Line and "
+        f"shade: the capacity with its 95% interval. Ring: the knee, the first rate from which on {panels.high} stays over {result.KNEE:g} "
+        "times its smallest value at up to half of the capacity. Cross: saturated, so no latency is told. "
+        "Hollow: it did not hold in each round."
+    )

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import figures, svg, text
+from bench.report.charts import names
 from bench.report.headline import place
 from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, width_of, wrapped
 from bench.report.svg import HATCHES, INK, QUIET, SERIES, Chart
@@ -27,6 +28,7 @@ class _Row:
     """One variant: the parts of each stack, None where a part is not known, and its ends."""
 
     result: VariantPoint
+    called: str
     name: list[str]
     under: list[str]
     cpu_us: tuple[float | None, ...]
@@ -51,14 +53,14 @@ class _Bar:
 def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: Mapping[str, int]) -> Chart | None:
     """Two panels for one point, a row a variant; None where no CPU was measured. ``colours`` is not needed: they tell parts apart."""
     del colours
-    rows = [_row(r) for r in results if r.cost.producers or r.cost.consumers or r.cost.intermediary]
-    if not rows:
+    shown = [r for r in results if r.cost.producers or r.cost.consumers or r.cost.intermediary]
+    if not shown:
         return None
+    called = names.called(shown)
+    rows = [_row(r, called[r.id]) for r in shown]
     height = max(row.height for row in rows)
     with svg.style():
-        paper = sheet(
-            title(point, [row.result for row in rows]), _caption([row.result for row in rows]), _HEAD + _FOOT + height * len(rows)
-        )
+        paper = sheet(title(point, shown), _caption(shown), _HEAD + _FOOT + height * len(rows))
         _names(paper, rows, height)
         _legend(paper)
         cpu = [_Bar(row.cpu_us, row.total_us, _cpu_told(row)) for row in rows]
@@ -68,7 +70,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
         return svg.render(paper, name, _alt(rows), _table(point, rows))
 
 
-def _row(result: VariantPoint) -> _Row:
+def _row(result: VariantPoint, name: str) -> _Row:
     cost, room = result.cost, _NAMES - EDGE - 8
     deliveries = cost.deliveries.median if cost.deliveries else 0.0
     nodes = [spread.median if spread else None for spread in cost.nodes_b.values()]
@@ -78,7 +80,8 @@ def _row(result: VariantPoint) -> _Row:
     complete = not _unknown(result, memory)
     return _Row(
         result,
-        wrapped(figures.label(result), room, LABEL, most=2) or ["?"],
+        name,
+        wrapped(name, room, LABEL, most=3) or ["?"],
         wrapped(_between(result), room, SMALL, most=2),
         tuple(spread.median / 1e3 if (spread := getattr(cost, part)) is not None else None for part in _PARTS),
         cost.total,
@@ -107,13 +110,14 @@ def _unknown(result: VariantPoint, parts: Sequence[float | None]) -> bool:
 def title(point: PointSummary, shown: Sequence[VariantPoint]) -> str:
     """The cheapest and the dearest message."""
     at = text.at(point.point) + (", on emulators" if all(r.emulator for r in shown) else "")
+    called = {key: names.in_title(name) for key, name in names.called(shown).items()}
     prefix, spoken = figures.spoken_of(shown)
     known = sorted(((r.cost.total.median, i, r) for i, r in enumerate(spoken) if r.cost.total), key=lambda one: one[:2])
     if not known:
         return f"{prefix}CPU of a delivered message {at}: not all of it was measured"
     (least, _, cheap), (most, _, dear) = known[0], known[-1]
-    told = f"{prefix}A delivered message costs {text.micro(least)} µs of CPU with {figures.label(cheap)}"
-    return f"{told} {at}" if len(known) == 1 else f"{told}, {text.micro(most)} µs with {figures.label(dear)}, {at}"
+    told = f"{prefix}A delivered message costs {text.micro(least)} µs of CPU with {called[cheap.id]}"
+    return f"{told} {at}" if len(known) == 1 else f"{told}, {text.micro(most)} µs with {called[dear.id]}, {at}"
 
 
 def _caption(shown: Sequence[VariantPoint]) -> str:
@@ -230,6 +234,6 @@ def _alt(rows: Sequence[_Row]) -> str:
     def one(row: _Row) -> str:
         parts = [f"{part} {text.number(v)}" for part, v in zip(_PARTS, row.cpu_us, strict=True) if v is not None]
         held = "memory incomplete" if row.memory_mib is None else f"memory {text.number(row.memory_mib)} MiB in all"
-        return f"{figures.label(row.result)}, {_between(row.result)}: {', '.join(parts)}, total {_cpu_told(row)}; {held}"
+        return f"{row.called}, {_between(row.result)}: {', '.join(parts)}, total {_cpu_told(row)}; {held}"
 
     return f"Microseconds of CPU a message. {'. '.join(one(row) for row in rows)}."

@@ -38,7 +38,7 @@ class End:
                 under[-1] = joined
             else:
                 under += wrapped(part, room, SMALL, most=2)
-        return wrapped(self.name, room, LABEL, most=2) or ["?"], under
+        return wrapped(self.name, room, LABEL, most=3) or ["?"], under
 
     def height(self) -> float:
         """Of the whole label, with the gap to the next."""
@@ -63,7 +63,8 @@ def draw(sheet: Sheet, axes: Axes, ends: Sequence[End]) -> None:
         middle = top - LABEL * _LINE / 2  # of the first line: there the sample stands
         at = right + _LEAD
         colour = SERIES[end.colour]
-        sheet.line((x, right + 2, at), (y, y, middle), color=colour, linewidth=0.6, alpha=0.8)
+        sheet.line((x, right), (y, y), color=colour, linewidth=0.5, linestyle=(0, (1, 3)))
+        sheet.line((right, right + 2, at), (y, y, middle), color=colour, linewidth=0.6, alpha=0.8)
         sheet.line((at, at + _SAMPLE), (middle, middle), color=colour, linewidth=1.6, linestyle=DASHES[end.colour])
         sheet.line((at + _SAMPLE / 2,), (middle,), color=colour, marker=MARKERS[end.colour], markersize=5, linestyle="none")
         words = at + _SAMPLE + 5

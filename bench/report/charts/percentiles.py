@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from bench.analysis.summary import Percentiles, PointSummary, VariantPoint
+from bench.analysis.summary import RANKED_BY, Percentiles, PointSummary, VariantPoint
 from bench.report import figures, svg, text
-from bench.report.charts import ends, scales
+from bench.report.charts import ends, names, scales
 from bench.report.headline import STANDING, place
 from bench.report.sheet import EDGE, sheet
 from bench.report.svg import DASHES, MARKERS, SERIES, Chart
@@ -27,12 +27,13 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
     shown = [(result, points) for result in results if len(points := curve(result.latency.get("e2e"))) > 1]
     if not shown:
         return None
-    labels = [_end(result, points, svg.colour(colours, result.id)) for result, points in shown]
+    called = names.called(result for result, _ in shown)
+    labels = [_end(result, points, called[result.id], svg.colour(colours, result.id)) for result, points in shown]
     with svg.style():
         paper = sheet(
             title(point, [result for result, _ in shown]), _caption([result for result, _ in shown]), max(262.0, ends.height(labels))
         )
-        axes = paper.axes(56, 36, ends.ROOM, EDGE)
+        axes = paper.axes(62, 36, ends.ROOM, EDGE)
         for result, points in shown:
             number = svg.colour(colours, result.id)
             # A marker each half decade, so that curves stay apart without colour and in print.
@@ -41,6 +42,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
                 marker=MARKERS[number], markevery=4, markersize=5, linewidth=1.6,
             )  # fmt: skip
         _axes(axes, [points for _, points in shown])
+        paper.ylabel(axes, "latency (ms)")
         ends.draw(paper, axes, labels)
         return svg.render(paper, name, _alt([result for result, _ in shown]), _table(point, shown))
 
@@ -58,23 +60,21 @@ def curve(found: Percentiles | None) -> Points:
 def title(point: PointSummary, shown: Sequence[VariantPoint]) -> str:
     """Whose tail is longest: p99 over p50, which needs no common promise to be told side by side."""
     at = text.at(point.point) + (", of emulators" if shown and all(r.emulator for r in shown) else "")
+    called = {key: names.in_title(name) for key, name in names.called(shown).items()}
     prefix, told = figures.spoken_of(shown)
     tails = [(e2e.p99_ns / e2e.p50_ns, r) for r in told if (e2e := r.latency["e2e"]) and e2e.p99_ns and e2e.p50_ns]
     if not tails:
-        return f"{prefix}Median latency {at}: {text.listed(_told(r, 'p50_ns') for r in told)}; too few samples for a p99"
+        medians = text.listed(f"{called[r.id]} {figures.latency_cell(r, 'e2e', 'p50_ns')}" for r in told)
+        return f"{prefix}Median latency {at}: {medians}; too few samples for a p99"
     longest, shortest = max(tails, key=lambda one: one[0]), min(tails, key=lambda one: one[0])
     if len(tails) == 1:
-        return f"{prefix}{figures.label(longest[1])}: the p99 is {text.number(longest[0])} times the median {at}"
-    if text.number(longest[0]) == text.number(shortest[0]):
-        return f"{prefix}Every p99 is {text.number(longest[0])} times its median {at}"
+        return f"{prefix}{called[longest[1].id]}: the p99 is {text.number(longest[0])} times the median {at}"
+    if longest[0] <= shortest[0] * (1 + RANKED_BY["p99"].margin):
+        return f"{prefix}The tails are alike {at}: each p99 is {text.number(shortest[0])} to {text.number(longest[0])} times its median"
     return (
-        f"{prefix}{figures.label(longest[1])} has the longest tail {at}: its p99 is {text.number(longest[0])} times its median; "
-        f"{figures.label(shortest[1])} the shortest, {text.number(shortest[0])} times"
+        f"{prefix}{called[longest[1].id]} has the longest tail {at}: its p99 is {text.number(longest[0])} times its median; "
+        f"{called[shortest[1].id]} the shortest, {text.number(shortest[0])} times"
     )
-
-
-def _told(result: VariantPoint, which: str) -> str:
-    return f"{figures.label(result)} {figures.latency_cell(result, 'e2e', which)}"
 
 
 def _caption(shown: Sequence[VariantPoint]) -> str:
@@ -86,12 +86,12 @@ def _caption(shown: Sequence[VariantPoint]) -> str:
     )
 
 
-def _end(result: VariantPoint, points: Points, number: int) -> ends.End:
+def _end(result: VariantPoint, points: Points, name: str, number: int) -> ends.End:
     e2e = result.latency["e2e"]
     unwell = result.standing in {"not-valid", "violated", "rate-not-reached"}
     told = STANDING[result.standing] if unwell else f"n = {e2e.n if e2e else 0:,}"
     x, y = points[-1]
-    return ends.End(x, max(y, _FLOOR_NS) / 1e6, figures.label(result), (text.promise(result.delivery), told), number)
+    return ends.End(x, max(y, _FLOOR_NS) / 1e6, name, (text.promise(result.delivery), told), number)
 
 
 def _axes(axes: Axes, curves: Sequence[Points]) -> None:
@@ -104,7 +104,6 @@ def _axes(axes: Axes, curves: Sequence[Points]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid()
     axes.set_xlabel("percentile (%), axis 1/(1-p)")
-    axes.set_ylabel("latency (ms)")
 
 
 def _table(point: PointSummary, shown: Sequence[tuple[VariantPoint, Points]]) -> Table:
@@ -124,4 +123,9 @@ def percentile(x: float) -> str:
 
 
 def _alt(shown: Sequence[VariantPoint]) -> str:
-    return "; ".join(f"{_told(r, 'p50_ns')} at p50, {figures.latency_cell(r, 'e2e', 'p99_ns')} at p99" for r in shown) + "."
+    called = names.called(shown)
+    told = (
+        f"{called[r.id]} {figures.latency_cell(r, 'e2e', 'p50_ns')} at p50, {figures.latency_cell(r, 'e2e', 'p99_ns')} at p99"
+        for r in shown
+    )
+    return f"{'; '.join(told)}."

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import cast
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.report.sheet import width_of
 
+_SIZE, _BETWEEN = 10.0, 7.0  # of a tick's label (svg.STYLE), and what is left between two, in points
+
 
 def logarithmic(axis: Axis, values: Iterable[float], *, room: float = 1.25, most: int = 6) -> None:
-    """Scale the axis so that it holds the values (above 0), with a margin; at most so many ticks, and at least two."""
+    """Scale the axis so that it holds the values (above 0), with a margin; at most so many ticks, and none on another."""
     known = [v for v in values if v > 0 and math.isfinite(v)] or [1.0]
     low, high = min(known) / room, max(known) * room
-    axes = axis.axes
-    if axis is axes.xaxis:
+    axes, across = axis.axes, axis is axis.axes.xaxis
+    if across:
         axes.set_xscale("log")
         axes.set_xlim(low, high)
     else:
         axes.set_yscale("log")
         axes.set_ylim(low, high)
-    axis.set_major_locator(FixedLocator(ticks(low, high, most)))
+    axis.set_major_locator(FixedLocator(_legible(low, high, most, _length(axes, across=across), across=across)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+
+
+def _length(axes: Axes, *, across: bool) -> float:
+    """Of the axis, in points."""
+    place, inches = axes.get_position(), cast("Figure", axes.get_figure(root=True)).get_size_inches()
+    return float(72 * (place.width * inches[0] if across else place.height * inches[1]))
+
+
+def _legible(low: float, high: float, most: int, length: float, *, across: bool) -> list[float]:
+    """The finest ticks whose labels lie apart on an axis of that many points; else one only."""
+    found = ticks(low, high, most)
+    for fewer in range(most, 1, -1):
+        found = ticks(low, high, fewer)
+        apart = [length * math.log(b / a) / math.log(high / low) for a, b in pairwise(found)]
+        sizes = [width_of(plain(v), _SIZE) + _BETWEEN if across else _SIZE * 1.3 for v in found]
+        if all(gap >= (a + b) / 2 for gap, (a, b) in zip(apart, pairwise(sizes), strict=True)):
+            return found
+    return found[-1:]
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -54,9 +77,7 @@ def short(value: float) -> str:
 def apart(axes: Axes, values: Sequence[float], names: Sequence[str], size: float = 10.0) -> None:
     """Ticks of the axis of x at these values (ascending), but for those whose names would touch the next; the limits have to be final."""
     low, high = axes.transScale.transform([(v, 1.0) for v in axes.get_xlim()])[:, 0]
-    figure = axes.get_figure(root=True)
-    assert figure is not None  # what is drawn on a sheet has one
-    wide = axes.get_position().width * figure.get_figwidth() * 72
+    wide = _length(axes, across=True)
     kept: list[tuple[float, str]] = []
     edge = math.inf
     for value, name in zip(reversed(values), reversed(names), strict=True):  # the largest is told in any case
@@ -70,7 +91,7 @@ def apart(axes: Axes, values: Sequence[float], names: Sequence[str], size: float
 
 
 def plain(value: float) -> str:
-    """0.001, 0.5, 20, 1,500, 20,000, 2 million: as a reader writes it."""
-    if value >= 1e6:
-        return f"{value / 1e6:g} million"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:g}" if value >= 1e-4 else f"{value:.0e}"
+    """0.001, 0.5, 20, 1,500, 20,000, 2M: as a reader writes it."""
+    if 1e6 <= value < 1e10:
+        return f"{value / 1e6:g}M"
+    return f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:g}"

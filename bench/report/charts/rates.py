@@ -1,0 +1,124 @@
+"""Latency against offered rate of a run that sweeps its rate: where the knee is, and which rates were not reached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint, supported
+from bench.capacity import result as capacity
+from bench.report import svg, text
+from bench.report.charts import load, names
+from bench.report.charts.load import Curve, Load, Panels
+from bench.report.headline import STANDING, place
+from bench.report.svg import Chart
+
+_PANELS = Panels("p99", "p50")
+
+
+def sweeps(points: Sequence[PointSummary]) -> list[tuple[PointSummary, ...]]:
+    """The points that differ in their rate only, in ascending order of it: where there are two rates at least."""
+    together: dict[str, list[PointSummary]] = {}
+    for point in points:
+        if isinstance(point.point.get("rate_per_s"), int | float):
+            rest = {key: value for key, value in point.point.items() if key != "rate_per_s"}
+            together.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
+    return [tuple(sorted(one, key=lambda p: float(p.point["rate_per_s"]))) for one in together.values() if len(one) > 1]
+
+
+def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], *, emulated: bool = False) -> Chart | None:
+    """One chart for the points of one sweep (``sweeps``); None where no variant has a latency at two rates."""
+    rows: dict[str, list[VariantPoint]] = {}
+    for point in points:
+        for result in point.results:
+            if result.emulator == emulated and result.rate:
+                rows.setdefault(result.id, []).append(result)
+    called = names.called(row[0] for row in rows.values())
+    curves = {key: _curve(results, called[key], svg.colour(colours, key)) for key, results in rows.items()}
+    curves = {key: curve for key, curve in curves.items() if len(curve.quoted) > 1}
+    if not curves:
+        return None
+    valid = [curve for key, curve in curves.items() if any(r.standing in {"ranked", "tuned", "emulator"} for r in rows[key])]
+    rest = text.point_name({key: value for key, value in points[0].point.items() if key != "rate_per_s"})
+    said = title(valid or [*curves.values()], rest)
+    return load.draw([*curves.values()], _PANELS, name, said, _caption([*curves.values()]))
+
+
+def title(curves: Sequence[Curve], at: str) -> str:
+    """Where the knee is, or the end of what it can: of the one that gets there first, and of the last."""
+    told = {curve.name: _end_words(curve) for curve in curves}
+    where = f", {at}" if at != "the only point" else ""
+    if len(set(told.values())) == 1:
+        whose = names.in_title(curves[0].name) if len(curves) == 1 else f"each of the {len(curves)}"
+        return f"p99 against rate: {whose} {next(iter(told.values()))}{where}"
+    ordered = sorted(curves, key=lambda curve: (_first(curve), curve.quoted[-1].offered))
+    ends = [f"{names.in_title(curve.name)} {told[curve.name]}" for curve in (ordered[0], ordered[-1])]
+    return f"p99 against rate: {'; '.join(ends)}{where}"
+
+
+def _first(curve: Curve) -> float:
+    """The first rate at which it is past its knee, or saturated."""
+    return min([one.offered for one in curve.loads if one.saturated or one.offered == curve.knee], default=float("inf"))
+
+
+def _end_words(curve: Curve) -> str:
+    over = [one.offered for one in curve.loads if one.saturated]
+    if curve.knee is None:
+        return f"is saturated at {text.number(min(over))}/s" if over else f"has no knee up to {text.number(curve.quoted[-1].offered)}/s"
+    before = [one.offered for one in curve.quoted if one.offered < curve.knee]
+    if not before:
+        return f"has its knee below {text.number(curve.knee)}/s"
+    return f"has its knee between {text.number(before[-1])} and {text.number(curve.knee)}/s"
+
+
+def _curve(results: Sequence[VariantPoint], name: str, number: int) -> Curve:
+    loads = tuple(_load(result) for result in results)
+    # "Low load" is up to half of the highest rate that has a latency: no capacity was searched for here.
+    highest = max((one.offered for one in loads if one.high_ns is not None), default=0.0)
+    rows = [{"rate_per_s": one.offered, "share": one.offered / highest, "p99_ns": one.high_ns} for one in loads if one.high_ns is not None]
+    knee = capacity.knee(rows, "p99_ns")
+    over = [one.offered for one in loads if one.saturated]
+    under = (text.promise(results[0].delivery), *((f"saturated at {text.number(min(over))}/s",) if over else ()))
+    return Curve(name, under, number, loads, knee["by_per_s"] if knee else None)
+
+
+def _load(result: VariantPoint) -> Load:
+    e2e = result.latency.get("e2e")
+    p50s = [one for trial in result.trials if (one := _round_p50(trial)) is not None]
+    p99s = [*result.p99_by_round.values()]
+    unwell = result.standing in {"not-valid", "violated", RATE_NOT_REACHED}
+    return Load(
+        offered=float(result.point["rate_per_s"]),
+        delivered=result.rate.median if result.rate else None,
+        n=e2e.n if e2e else 0,
+        rounds=result.rate.rounds if result.rate else 0,
+        high_ns=e2e.p99_ns if e2e else None,
+        low_ns=e2e.p50_ns if e2e else None,
+        high_range=(min(p99s), max(p99s)) if len(p99s) > 1 else None,
+        low_range=(min(p50s), max(p50s)) if len(p50s) > 1 else None,
+        saturated=e2e is None and any(finding.code == RATE_NOT_REACHED for finding in result.findings),
+        note=STANDING[result.standing] if unwell else "",
+    )
+
+
+def _round_p50(trial: Mapping[str, Any]) -> float | None:
+    """Of one round, where its latency may be quoted."""
+    if trial.get("status") != "ok" or any(finding.get("code") == RATE_NOT_REACHED for finding in trial.get("findings") or ()):
+        return None
+    summary = (trial.get("latency") or {}).get("end_to_end_intended") or {}
+    value = summary.get("p50_ns")
+    return float(value) if isinstance(value, int | float) and supported(int(summary.get("n") or 0), 0.5) else None
+
+
+def _caption(curves: Sequence[Curve]) -> str:
+    counts = [one.n for curve in curves for one in curve.quoted]
+    rounds = sorted({one.rounds for curve in curves for one in curve.quoted})
+    told = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
+    samples = " to ".join(dict.fromkeys(f"{n:,}" for n in (min(counts), max(counts))))
+    bars = "; bars: ranges over them" if rounds[-1] > 1 else ""
+    return (
+        f"End to end from the intended send time, {told} a rate merged{bars}; n = {samples} samples a rate; "
+        f"{place([])}. Ring: the knee, the first rate from which on p99 stays over {capacity.KNEE:g} times its smallest value at up to "
+        "half of the highest rate that was reached. Cross: saturated, so no latency is told. Hollow: not valid."
+    )
