@@ -88,7 +88,7 @@ def _costs(where: str, point: PointSummary, steps: Sequence[Step], capacities: S
             ("System (client)", False),
             ("What changed", False),
             *((f"{word} ÷", True) for _, word in COSTS),
-            ("CPU, µs a message, by whom", False),
+            ("CPU µs/msg: producers + intermediary + consumers", True),
             *([("Highest rate ÷", True)] if capable else []),
         ),
         note=_note(steps, point),
@@ -99,7 +99,7 @@ def _costs(where: str, point: PointSummary, steps: Sequence[Step], capacities: S
             rows.append((heading(one), Cell("not in this run", "quiet"), *[""] * (len(builder.head) - 2)))
             continue
         cells: list[str | Cell] = [heading(one), _system(one.result), changed(one)]
-        cells += [*(_ratio(one, key) for key, _ in COSTS), _shares(one)]
+        cells += [*(_ratio(one, key) for key, _ in COSTS), _shares(one.result)]
         cells += [_capacity_ratio(one, capacities)] if capable else []
         rows.append(tuple(cells))
     builder.add("", rows)
@@ -110,18 +110,12 @@ def _system(result: VariantPoint) -> str | Cell:
     return name(result) if result.rate else Cell(f"{name(result)}: {result.why or result.standing}", "warn")
 
 
-def _shares(one: Step) -> str | Cell:
-    """Who uses the CPU of a message, before and now; what is the same on both sides stands there once."""
-    told = []
-    for part in ladder.COSTS[1:]:
-        before, now = (_cpu(side, part) for side in (one.base, one.result))
-        told.append(f"{part} {now}" if before in ("", now) else f"{part} {before} → {now}")
-    return ", ".join(told) if one.result and one.result.cost.total else Cell("not measured", "quiet")
+def _shares(result: VariantPoint) -> str | Cell:
+    """Who uses the CPU of a message, in microseconds."""
+    return " + ".join(_cpu(result, part) for part in ladder.COSTS[1:]) if result.cost.total else Cell("not measured", "quiet")
 
 
-def _cpu(result: VariantPoint | None, part: str) -> str:
-    if result is None:
-        return ""
+def _cpu(result: VariantPoint, part: str) -> str:
     if part == "intermediary" and not result.variant.get("intermediary"):
         return "none"
     spread = getattr(result.cost, part)

@@ -259,10 +259,8 @@ def test_the_section_of_a_ladder(run, points):
     rows = by_step(costs)
     assert rows["through a proxy"][2].text == "intermediary: no → yes"
     assert rows["never run"][1].text == "not in this run"
-    assert re.fullmatch(
-        r"producers [\d.]+ → [\d.]+, intermediary none → [\d.]+, consumers [\d.]+ → [\d.]+", rows["through a proxy"][6].text
-    )
-    assert "intermediary none," in rows["direct"][6].text
+    assert re.fullmatch(r"[\d.]+ \+ [\d.]+ \+ [\d.]+", rows["through a proxy"][6].text)
+    assert re.fullmatch(r"[\d.]+ \+ none \+ [\d.]+", rows["direct"][6].text)
     assert "Highest rate ÷" not in {label for label, _ in costs.head}
     assert "was not measured: add a run of brokerbench guarantees" in buys.note
     assert "delivery: none → at-least-once" in html
