@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -386,21 +386,15 @@ class Log:
                 merged[tag].negative, merged[tag].over = negative, over
         return merged
 
-    def slices(self, tags: Collection[str] | None = None) -> dict[str, list[Slice]]:
-        """By tag (of these only), line by line, as write_log() was given them: starts are seconds after the log's own.
+    def intervals(self) -> Iterator[tuple[str, float, float, Used]]:
+        """Line by line, as write_log() was given them: tag, start in seconds after the log's own, length in seconds, counts.
 
-        ValueError where it has none.
+        ValueError for a log that does not say when it starts.
         """
         if self.start_s is None:
             raise ValueError("no line with the StartTime of an HdrHistogram log")
-        found: dict[str, list[Slice]] = {}
         for tag, at_s, length_s, used in self.lines:
-            if tags is not None and tag not in tags:
-                continue
-            histogram = Histogram()
-            histogram.count(used)
-            found.setdefault(tag, []).append((at_s - self.start_s, length_s, histogram))
-        return found
+            yield tag, at_s - self.start_s, length_s, used
 
 
 def read_log(path: Path) -> dict[str, Histogram]:

@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -246,16 +246,6 @@ class Run:
     def histograms(self, number: int) -> dict[str, Histogram]:
         """Latencies of a trial by tag; empty where it has none. Raises Incompatible for a damaged file."""
         return self.log(number).histograms()
-
-    def slices(self, number: int, tags: Collection[str] | None = None) -> dict[str, list[Slice]]:
-        """Latencies of a trial by tag (of these only), interval by interval; starts in seconds after the measured window's.
-
-        Otherwise as histograms().
-        """
-        try:
-            return self.log(number).slices(tags)
-        except ValueError as error:
-            raise Incompatible(f"{self._log_file(number)}: {error}") from error
 
     def log(self, number: int) -> Log:
         """latency.hlog of a trial; without a line where it has none. Raises Incompatible for a damaged file."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.histogram import Histogram, Slice
+import numpy as np
+
+from bench.histogram import Histogram, Log, Used, highest, lowest
 
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _TAG = "e2e"
-_PERCENTILES = ((0.99, "p99"), (0.9, "p90"), (0.5, "p50"))
+PERCENTILES = ((0.99, "p99"), (0.9, "p90"), (0.5, "p50"))
 
 Json = Mapping[str, Any]
 
@@ -22,8 +24,40 @@ class Timed(Protocol):
     def series(self, number: int) -> Sequence[Mapping[str, int]]:
         """Rows of series.csv of a trial; empty where it has none."""
 
-    def slices(self, number: int, tags: Collection[str] | None = None) -> Mapping[str, Sequence[Slice]]:
-        """latency.hlog of a trial by tag (of these only), interval by interval; empty where it has none."""
+    def log(self, number: int) -> Log:
+        """latency.hlog of a trial; without a line where it has none."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """End-to-end latencies of some messages, in some KB where a Histogram has 270."""
+
+    n: int
+    percentiles: Mapping[float, int | None]  # of PERCENTILES, in ns; None with fewer than ten samples beyond
+    used: Used
+
+    @classmethod
+    def of(cls, parts: Iterable[Used]) -> Latency:
+        """All of these together."""
+        whole = Histogram()
+        for part in parts:
+            whole.count(part)
+        known = [q for q, _ in PERCENTILES if whole.supported(q)]
+        values: dict[float, int | None] = dict.fromkeys((q for q, _ in PERCENTILES), None)
+        if known:
+            values |= dict(zip(known, whole.quantiles(known), strict=True))
+        at = np.flatnonzero(whole.counts)
+        return cls(whole.n, values, (at.astype(np.uint16), whole.counts[at]))
+
+    @property
+    def min_ns(self) -> int:
+        """The smallest; of none at all ValueError."""
+        return lowest(int(self.used[0].min()))
+
+    @property
+    def max_ns(self) -> int:
+        """The largest; of none at all ValueError."""
+        return highest(int(self.used[0].max()))
 
 
 @dataclass(frozen=True)
@@ -35,7 +69,7 @@ class Bin:
     published_per_s: float
     delivered_per_s: Mapping[str, float]  # by group
     behind: Mapping[str, int]  # by group: the most messages accepted and not processed, or sent and not delivered at the end of a second
-    latency: Mapping[str, Histogram]  # by group, by the time of arrival; "" = of all groups; none where nothing arrived
+    latency: Mapping[str, Latency]  # by group, by the time of arrival; "" = of all groups; none where nothing arrived
 
     @property
     def middle_s(self) -> float:
@@ -50,7 +84,7 @@ def groups(trial: Json) -> list[str]:
 
 def width(seconds: float, most: int) -> int:
     """The width of a bin, so that there are at most so many."""
-    return next((one for one in WIDTHS_S if seconds <= one * most), math.ceil(seconds / most))
+    return min(next((one for one in WIDTHS_S if seconds <= one * most), math.ceil(seconds / most)), max(1, math.ceil(seconds)))
 
 
 def length(run: Timed, trial: Json) -> int:
@@ -66,7 +100,7 @@ def bins(run: Timed, trial: Json, width_s: int) -> list[Bin]:
     if not rows:
         return []
     behind = _behind(trial, rows, names)
-    latency = _latency(run, trial, names)
+    latency = _latency(run, trial, names, width_s)
     found = []
     for start in range(0, max(rows) + 1, width_s):
         seconds = range(start, start + width_s)
@@ -78,7 +112,7 @@ def bins(run: Timed, trial: Json, width_s: int) -> list[Bin]:
                 sum(row.get("published", 0) for row in own) / width_s,
                 {name: sum(row.get(name, 0) for row in own) / width_s for name in names},
                 {name: max((behind[name].get(second, 0) for second in seconds), default=0) for name in names},
-                _merged(latency, seconds),
+                latency.get(start // width_s, {}),
             )
         )
     return found
@@ -113,43 +147,36 @@ def exact(trial: Json) -> bool:
     return bool(kept) and all((one or {}).get("backlog") for one in kept.values())
 
 
-def _latency(run: Timed, trial: Json, names: Sequence[str]) -> dict[str, dict[int, Histogram]]:
-    """By group ("" = all) and second from go; a tag that was kept over the whole window only has none."""
-    start_s = float((trial.get("workload") or {}).get("warmup_s") or 0.0)
+def _latency(run: Timed, trial: Json, names: Sequence[str], width_s: int) -> dict[int, dict[str, Latency]]:
+    """By bin, then group ("" = all); a tag that was kept over the whole window only has none."""
     tags = {"": _TAG, **({name: f"{_TAG}-{name}" for name in names} if len(names) > 1 else dict.fromkeys(names, _TAG))}
-    slices = run.slices(int(trial["trial"]), set(tags.values()))
-    found: dict[str, dict[int, Histogram]] = {}
+    start_s = float((trial.get("workload") or {}).get("warmup_s") or 0.0)
+    log = run.log(int(trial["trial"]))
+    parts: dict[str, dict[int, list[Used]]] = {}
+    lengths: dict[str, list[float]] = {}
+    for tag, after_s, length_s, used in log.intervals() if log.start_s is not None else ():
+        if tag in tags.values():
+            parts.setdefault(tag, {}).setdefault(round(after_s + start_s) // width_s, []).append(used)
+            lengths.setdefault(tag, []).append(length_s)
+    found: dict[int, dict[str, Latency]] = {}
     for name, tag in tags.items():
-        parts = slices.get(tag, ())
-        if len(parts) == 1 and parts[0][1] > 1.0:
+        if len(lengths.get(tag, ())) == 1 and lengths[tag][0] > 1.0:
             continue
-        own = found.setdefault(name, {})
-        for after_s, _, histogram in parts:
-            own.setdefault(round(after_s + start_s), Histogram()).merge(histogram)
+        for place, own in parts.get(tag, {}).items():
+            if any(len(at) for at, _ in own):
+                found.setdefault(place, {})[name] = Latency.of(own)
     return found
 
 
-def _merged(latency: Mapping[str, Mapping[int, Histogram]], seconds: range) -> dict[str, Histogram]:
-    found = {}
-    for name, by_second in latency.items():
-        parts = [by_second[second] for second in seconds if second in by_second]
-        if parts:
-            whole = Histogram()
-            for part in parts:
-                whole.merge(part)
-            found[name] = whole
-    return found
-
-
-def percentile(histograms: Sequence[Histogram]) -> tuple[float, str]:
-    """The highest of p99, p90 and p50 that can be told for nine in ten messages, with its name: a bin with few messages matters little."""
-    whole = sum(one.n for one in histograms)
-    for q, name in _PERCENTILES:
-        if 10 * sum(one.n for one in histograms if one.supported(q)) >= 9 * whole:
+def percentile(latencies: Sequence[Latency]) -> tuple[float, str]:
+    """The highest of PERCENTILES that can be told for nine in ten messages, with its name: a bin with few messages matters little."""
+    whole = sum(one.n for one in latencies)
+    for q, name in PERCENTILES:
+        if 10 * sum(one.n for one in latencies if one.percentiles[q] is not None) >= 9 * whole:
             return q, name
-    return _PERCENTILES[-1]
+    return PERCENTILES[-1]
 
 
-def at(histogram: Histogram | None, q: float) -> int | None:
-    """A percentile in ns; None with fewer than ten samples beyond it."""
-    return histogram.quantile(q) if histogram is not None and histogram.supported(q) else None
+def at(latency: Latency | None, q: float) -> int | None:
+    """One of PERCENTILES in ns; None with fewer than ten samples beyond it."""
+    return None if latency is None else latency.percentiles[q]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from bench.histogram import Histogram
+from bench.histogram import Histogram, Log, Used
 from bench.report import svg
 
 HOSTILE = "</svg><script>alert(1)</script>'\"& $x_1$ \x1b\u4f60 a name that is far too long for any chart to show"
@@ -20,6 +20,11 @@ def histogram(*values_ns: int, each: int = 1) -> Histogram:
     for value in values_ns:
         made.add_one(value, each)
     return made
+
+
+def used_of(one: Histogram) -> Used:
+    at = np.flatnonzero(one.counts)
+    return at.astype(np.uint16), one.counts[at]
 
 
 def spread_out(middle_ms: float, n: int, seed: int = 1) -> Histogram:
@@ -44,8 +49,9 @@ class Made:
     def series(self, number):
         return self.rows.get(number, [])
 
-    def slices(self, number, tags=None):
-        return {tag: parts for tag, parts in self.logs.get(number, {}).items() if tags is None or tag in tags}
+    def log(self, number):
+        lines = [(tag, 1e9 + at, length, used_of(one)) for tag, parts in self.logs.get(number, {}).items() for at, length, one in parts]
+        return Log(tuple(lines), 1e9, {})
 
     def histograms(self, number):
         found = {}

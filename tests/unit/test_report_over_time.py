@@ -4,7 +4,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from made_over_time import HOSTILE, Made, check_layout, fault, histogram
+from made_over_time import HOSTILE, Made, check_layout, fault, histogram, used_of
 
 from bench.analysis.summary import summarise
 from bench.report import over_time
@@ -70,10 +70,10 @@ def test_bins_are_few(seconds, most, width):
 
 
 def test_the_percentile_is_one_that_nine_in_ten_messages_can_bear():
-    few, many = histogram(1, each=500), histogram(1, each=1000)
+    few, many, handful = (over_time.Latency.of([used_of(histogram(1, each=each))]) for each in (500, 1000, 30))
     assert over_time.percentile([many] * 9 + [few])[1] == "p99"
     assert over_time.percentile([many] * 4 + [few])[1] == "p90"
-    assert over_time.percentile([histogram(1, each=30)])[1] == "p50"
+    assert over_time.percentile([handful])[1] == "p50"
     assert over_time.percentile([])[1] == "p99"
     assert over_time.at(few, 0.99) is None
     assert over_time.at(None, 0.5) is None
@@ -205,10 +205,13 @@ def test_shades_are_of_the_cells_and_cover_no_more():
     made.add(groups=("g",), seconds=5, warmup=0.0)
     made.logs[1]["e2e"] = [(float(i), 1.0, histogram(1_000_000, each=n)) for i, n in enumerate((5, 50, 50, 2000))]
     chart = shown(made)
-    patches = list(chart.figure.axes[0].patches)
-    assert [round(patch.get_alpha(), 2) for patch in patches] == [0.16, 0.36, 1.0]
-    widths = [sorted({x for x, _ in patch.get_path().vertices.tolist()}) for patch in patches]
-    assert widths == [[0.0, 1.0], [1.0, 3.0], [3.0, 4.0]], "neighbours of one shade are one box"
+    axes = chart.figure.axes[0]
+    strips = [line for line in axes.lines if line.get_alpha()]
+    assert [line.get_alpha() for line in strips] == [0.16, 0.36, 1.0]
+    assert [list(line.get_xdata())[:2] for line in strips] == [[0.0, 1.0], [1.0, 3.0], [3.0, 4.0]], "neighbours of one shade are one strip"
+    low, high = (72 * axes.figure.get_figheight() * axes.figure.transFigure.inverted().transform(axes.transData.transform((0, y)))[1]
+                 for y in (1.0, 10 ** (1 / 8)))  # fmt: skip
+    assert strips[0].get_linewidth() == pytest.approx(high - low, rel=0.01), "as high as a cell"
 
 
 def test_the_title_says_whose_latency_changes_most():

@@ -79,7 +79,7 @@ def _courses(run: Timed, results: Sequence[VariantPoint]) -> tuple[Frame, list[C
     if not every or any(timeline.lanes(t) for t in every):
         return None
     rounds = sorted({heat.round_of(t) for t in every})[:COLUMNS_MAX]
-    width_s = over_time.width(max(over_time.length(run, t) for t in every), max(1, COLUMNS_MAX // len(rounds)))
+    width_s = over_time.width(max(1, int(min(_load_s(t) for t in every))), max(1, COLUMNS_MAX // len(rounds)))
     courses = []
     for result, own in trials.values():
         bins: dict[tuple[Key, int], Bin] = {}

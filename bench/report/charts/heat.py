@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint
-from bench.histogram import LENGTH, Histogram, highest, lowest
+from bench.histogram import LENGTH, highest, lowest
 from bench.report import figures, over_time, svg, text
 from bench.report.charts import scales, timeline
 from bench.report.headline import place
-from bench.report.over_time import Timed
+from bench.report.over_time import Latency, Timed
 from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, fitted, sheet, wrapped
 from bench.report.svg import INK, PAPER, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
@@ -32,6 +30,7 @@ Key = tuple[int, int]
 COLUMNS_MAX = 120
 BINS_MIN = 3
 _FLOOR_NS = 1e3  # a logarithmic axis has no zero
+_HEADROOM = 1.12
 _STEPS = 8  # to a factor of ten in latency
 _CELLS_MAX = 40
 _SHADES = (0.16, 0.36, 0.62, 1.0)
@@ -47,7 +46,7 @@ class Column:
     slot: int  # of the round's bins
     start_s: int
     end_s: int
-    latency: Histogram
+    latency: Latency
     cells: NDArray[np.int64]  # messages, by the frame's edges
 
 
@@ -146,10 +145,10 @@ def round_of(trial: Json) -> Key:
     return int(trial.get("series") or 0), int(trial.get("round") or 0)
 
 
-def _edges(latencies: Sequence[Histogram]) -> NDArray[np.float64]:
+def _edges(latencies: Sequence[Latency]) -> NDArray[np.float64]:
     """Of the cells, in ns: the same in all panels, from the smallest latency to the largest."""
-    low = max(min(one.min for one in latencies), _FLOOR_NS)
-    high = max(low + 1, *(one.max for one in latencies))
+    low = max(min(one.min_ns for one in latencies), _FLOOR_NS)
+    high = max(low + 1, *(one.max_ns for one in latencies))
     decades = math.log10(high / low)
     steps = min(_STEPS, max(2, int(_CELLS_MAX / max(decades, 0.1))))
     first, last = math.floor(math.log10(low) * steps), math.floor(math.log10(high) * steps) + 1
@@ -163,11 +162,11 @@ def _middles() -> NDArray[np.float64]:
     return np.array([(lowest(i) + highest(i)) / 2 for i in range(LENGTH)])
 
 
-def cells(latency: Histogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def cells(latency: Latency, edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the messages are in each cell: all of them, the first and last cell taking what lies beyond."""
-    used = np.flatnonzero(latency.counts)
-    places = np.clip(np.searchsorted(edges, _middles()[used], side="right") - 1, 0, len(edges) - 2)
-    return np.bincount(places, weights=latency.counts[used], minlength=len(edges) - 1).astype(np.int64)
+    at, counts = latency.used
+    places = np.clip(np.searchsorted(edges, _middles()[at], side="right") - 1, 0, len(edges) - 2)
+    return np.bincount(places, weights=counts, minlength=len(edges) - 1).astype(np.int64)
 
 
 def _levels(panels: Sequence[Panel]) -> list[int]:
@@ -179,13 +178,18 @@ def _levels(panels: Sequence[Panel]) -> list[int]:
 
 def _draw(axes: Axes, panel: Panel, frame: Frame, levels: Sequence[int], q: float) -> None:
     counts = {(column.round, column.slot): column.cells for column in panel.columns}
-    boxes: dict[int, list[tuple[float, float, float, float]]] = {}
+    strips: dict[int, list[tuple[float, float, float]]] = {}
+    middles = np.sqrt(frame.edges[:-1] * frame.edges[1:]) / 1e6
     for round_ in frame.rounds:
-        for cell in range(len(frame.edges) - 1):
+        for cell, middle in enumerate(middles.tolist()):
             for level, begin, end in _runs(counts, round_, frame, cell, levels):
-                boxes.setdefault(level, []).append((begin, end, frame.edges[cell] / 1e6, frame.edges[cell + 1] / 1e6))
-    for level, own in sorted(boxes.items()):
-        axes.add_patch(PathPatch(_outline(own), facecolor=SERIES[0], alpha=_SHADES[level], linewidth=0, zorder=1))
+                strips.setdefault(level, []).append((begin, end, middle))
+    # Thick lines, not rectangles: half of the bytes, and a page has many. All cells of a panel are of the same height.
+    thick = _PANEL * math.log(frame.edges[1] / frame.edges[0]) / math.log(_HEADROOM**2 * frame.edges[-1] / frame.edges[0])
+    for level, own in sorted(strips.items()):
+        xs = [x for begin, end, _ in own for x in (begin, end, math.nan)]
+        ys = [y for _, _, middle in own for y in (middle, middle, math.nan)]
+        axes.plot(xs, ys, color=SERIES[0], alpha=_SHADES[level], linewidth=thick, solid_capstyle="butt", zorder=1)
     for round_, injected, healed in panel.faults:
         if round_ in frame.rounds:
             begin = frame.at(round_, injected)
@@ -220,13 +224,6 @@ def _runs(
     return found
 
 
-def _outline(boxes: Sequence[tuple[float, float, float, float]]) -> Path:
-    """Many rectangles as one path."""
-    vertices = [corner for x0, x1, y0, y1 in boxes for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))]
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(boxes)
-    return Path(vertices, codes)
-
-
 def _curve(panel: Panel, frame: Frame, share: float) -> tuple[list[float], list[float]]:
     """A percentile by bin in ms; a gap between rounds, and where a bin has too few messages for it."""
     values = {(column.round, column.slot): over_time.at(column.latency, share) for column in panel.columns}
@@ -244,7 +241,7 @@ def _curve(panel: Panel, frame: Frame, share: float) -> tuple[list[float], list[
 
 
 def _axes(axes: Axes, frame: Frame, *, last: bool) -> None:
-    scales.logarithmic(axes.yaxis, [frame.edges[0] / 1e6, frame.edges[-1] / 1e6], room=1.12, most=4)
+    scales.logarithmic(axes.yaxis, [frame.edges[0] / 1e6, frame.edges[-1] / 1e6], room=_HEADROOM, most=4)
     axes.yaxis.set_major_formatter(lambda v, _: scales.short(v))
     axes.set_ylabel("latency (ms)")
     axes.yaxis.set_label_coords(-0.165, 0.5)
