@@ -15,8 +15,8 @@ from bench import likeness
 from bench.analysis.summary import PointSummary, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
-from bench.report.held import Held, hold
-from bench.store import Run, read_data
+from bench.report.held import alone, hold
+from bench.store import Run
 
 KINDS = ("run", "capacity", "guarantees")
 _DATA = {"guarantees": "guarantees.json", "capacity": "capacity.json"}
@@ -106,23 +106,10 @@ def _opened(folder: Path, missing: list[str]) -> Run:
     if not (folder / "run.json").is_file():
         for kind, file in _DATA.items():
             if (folder / file).is_file():
-                return _alone(folder, kind, file)
+                return alone(folder, kind, missing.append)
     run = hold(folder, missing.append)
     missing.extend(f"{folder / name}: missing, {what}" for name, what in _OPTIONAL.items() if not (folder / name).is_file())
     return run
-
-
-def _alone(folder: Path, kind: str, file: str) -> Run:
-    """A committed folder of which only the data file is kept: evidence, made smaller."""
-    data = read_data(folder, file)
-    sittings = [one for one in data.get("sittings") or () if isinstance(one, Mapping)]
-    waiting = any(cell.get("status") == "waiting" for cell in data.get("cells") or ())
-    run = {
-        "format": data["format"], "id": f"{folder.parent.name}/{folder.name}", "kind": kind, "scenario": kind, "not_run": [],
-        "started": sittings[0].get("started") if sittings else None, "ended": sittings[-1].get("ended") if sittings else None,
-        "status": "interrupted" if waiting else "complete",
-    }  # fmt: skip
-    return Held(folder, run, environment=dict(sittings[-1].get("environment") or {}) if sittings else {})
 
 
 def _differences(runs: Sequence[Run]) -> list[str]:

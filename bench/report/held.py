@@ -5,14 +5,21 @@ A report asks for each latency.hlog a dozen times: decoding it was most of its t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.histogram import Log
+from bench.report.whole import ANY, CELL, ENTRY, ENVIRONMENT, RUN, SEARCH, TRIAL, Shape, wrong
 from bench.store import Json, Run, open_run, read_data
 
+_PARTS: Mapping[str, tuple[str, str, Shape]] = {
+    "guarantees": ("guarantees.json", "cells", CELL),
+    "capacity": ("capacity.json", "searches", SEARCH),
+}
+"""By kind of run: the file that its report is made from, the list in it, and the shape of an item."""
 _NOTHING = Log((), 0.0, {})
 
 
@@ -40,8 +47,23 @@ class Held(Run):
 
 
 def hold(folder: Path, damaged: Callable[[str], None]) -> Held:
-    """Read all that a report reads of a run; ``damaged`` is told what cannot be read. Raises what open_run() raises then."""
+    """Read all that a report reads of a run; ``damaged`` is told what cannot be read or has not its shape: that is left out.
+
+    Raises what open_run() raises then; UsageError also for a run.json that has not its shape.
+    """
     run = open_run(folder, damaged)
+    told = wrong(run.run, RUN)
+    if told:
+        raise UsageError(f"{folder / 'run.json'}: {told}")
+    environment = "" if not run.environment else wrong(run.environment, ENVIRONMENT)
+    if environment:
+        damaged(f"{folder / 'environment.json'}: {environment}; left out")
+    run = replace(
+        run,
+        environment={} if environment else run.environment,
+        plan=sound(run.plan, ENTRY, lambda i: f"{folder / 'plan.json'}, entry {i}", damaged),
+        trials=sound(run.trials, TRIAL, lambda i: str(folder / "trials" / f"{run.trials[i]['trial']:04d}" / "trial.json"), damaged),
+    )
     logs: dict[int, Log] = {}
     seconds: dict[int, list[dict[str, int]]] = {}
     without: dict[str, list[int]] = {"latency.hlog": [], "series.csv": []}
@@ -61,4 +83,44 @@ def hold(folder: Path, damaged: Callable[[str], None]) -> Held:
         if numbers:
             shown = ", ".join(f"{number:04d}" for number in numbers[:10]) + (", ..." if len(numbers) > 10 else "")
             damaged(f"{run.folder / 'trials'}: no {name} in {len(numbers)} of {len(run.trials)} trials ({shown})")
-    return Held(run.folder, run.run, run.plan, run.environment, run.scenario_text, run.trials, logs, seconds)
+    files = {}
+    for kind, (name, part, shape) in _PARTS.items():
+        if run.run["kind"] == kind:
+            files[name] = data(folder, name, part, shape, damaged)
+    return Held(run.folder, run.run, run.plan, run.environment, run.scenario_text, run.trials, logs, seconds, files)
+
+
+def alone(folder: Path, kind: str, damaged: Callable[[str], None]) -> Held:
+    """A committed folder of which only the data file of a kind is kept: evidence, made smaller. Raises what read_data() raises."""
+    name, part, shape = _PARTS[kind]
+    found = data(folder, name, part, shape, damaged)
+    sittings = [one for one in found.get("sittings") or () if isinstance(one, Mapping)]
+    waiting = any(cell.get("status") == "waiting" for cell in found[part])
+    run = {
+        "format": found["format"], "id": f"{folder.parent.name}/{folder.name}", "kind": kind, "scenario": kind, "not_run": [],
+        "started": sittings[0].get("started") if sittings else None, "ended": sittings[-1].get("ended") if sittings else None,
+        "status": "interrupted" if waiting else "complete",
+    }  # fmt: skip
+    environment = dict(sittings[-1].get("environment") or {}) if sittings else {}
+    return Held(folder, run, environment={} if wrong(environment, ENVIRONMENT) else environment, files={name: found})
+
+
+def data(folder: Path, name: str, part: str, shape: Shape, damaged: Callable[[str], None]) -> Json:
+    """guarantees.json or capacity.json with those items of ``part`` that have their shape; raises UsageError where it has no such list."""
+    found = read_data(folder, name)
+    told = wrong(found.get(part), [ANY], part)
+    if told:
+        raise UsageError(f"{folder / name}: not whole: {told}")
+    return found | {part: sound(found[part], shape, lambda i: f"{folder / name}, {part}[{i}]", damaged)}
+
+
+def sound(items: Sequence[Any], shape: Shape, called: Callable[[int], str], damaged: Callable[[str], None]) -> list[Any]:
+    """The items that have their shape; of each other one its name and what is wrong is told."""
+    kept = []
+    for i, one in enumerate(items):
+        told = wrong(one, shape)
+        if told:
+            damaged(f"{called(i)}: {told}; left out")
+        else:
+            kept.append(one)
+    return kept

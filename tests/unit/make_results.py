@@ -167,7 +167,11 @@ def _trial(writer: RunWriter, fake: Fake, entry: dict[str, Any], samples: int) -
         "producers": [{"index": 0, "planned": samples, "sent": samples, "cpu_ns": 1, "rss_b": rss["producers"], "collections": 0}]
         if ok
         else [],
-        "consumers": [{"group": g, "member": 0, "received": samples, "cpu_ns": 1, "rss_b": rss["consumers"]} for g in GROUPS] if ok else [],
+        "consumers": [
+            {"group": g, "member": 0, "received": samples, "in_window": samples, "cpu_ns": 1, "rss_b": rss["consumers"]} for g in GROUPS
+        ]
+        if ok
+        else [],
         "nodes": _nodes(fake, deliveries, rss["node"]) if ok else [],
         "rates": _rates(fake, rate, random_) if ok else {},
         "latency": {key: (logs[tag].summary() if tag in logs else None) for tag, key in TAGS.items()} if ok else {},
