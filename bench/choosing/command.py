@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import store
 from bench.choosing import answers, needs
-from bench.errors import Incompatible
+from bench.errors import Incompatible, UsageError
 from bench.report import choose
-from bench.report.collection import gather
+from bench.report.collection import KINDS, gather
 
 NOTHING_MET = Incompatible.exit_code
 
@@ -21,10 +22,13 @@ def main(args: argparse.Namespace, folders: Sequence[Path]) -> int:
     """Print which variants met the needs; returns 0 where one did, 4 where none did.
 
     Raises:
-        UsageError: a need is not one, or a folder is no run.
+        UsageError: a need is not one, or a folder is no run that loads or faults were measured in.
         Incompatible: the runs are of machines that differ, and not ``--anyway``.
     """
     asked = needs.parse({name: getattr(args, name.replace("-", "_")) for name in needs.BY_NAME})
+    for folder in folders:
+        if (kind := store.kind(folder)) not in ("", *KINDS):
+            raise UsageError(f'{folder}: a run of kind "{kind}" says nothing of this; name runs of kind {", ".join(KINDS)}')
     collection = gather(folders, anyway=args.anyway)
     judged = answers.answers(choose.candidates(collection), asked)
     for missing in collection.missing:

@@ -61,8 +61,8 @@ class Measured:
         return self is not other and less and self.members == other.members and self.steady and not self.emulated and not self.search
 
     def note(self) -> Rule:
-        """Said where a heavier load held a budget that this one did not."""
-        return Rule((Condition("p99_ns", "<", self.p99_high or 0, must=True),), f"over it at a smaller load: {self.words}")
+        """Said where a load no smaller held a budget that this one did not."""
+        return Rule((Condition("p99_ns", "<", self.p99_high or 0, must=True),), f"over it at a load no larger: {self.words}")
 
     def nearly(self) -> Rule | None:
         """What rounds, or an interval, lie on both sides of."""

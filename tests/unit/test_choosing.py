@@ -368,7 +368,7 @@ def test_a_lighter_load_with_a_longer_tail_is_told(found: list[Candidate]) -> No
     quick = measured.Measured("r", "500/s", "500/s: p99 1 ms", (), 1, 1, 1, 0, 500.0, math.inf, 1e6, 1e6, emulated=False, steady=True)
     rule = quick.shows([slow, quick])
     judged = answer(replace(candidate, shows=(slow.shows([slow, quick]), rule), excludes=(), promises=()), {"rate": 100.0, "p99_ns": 2e6})
-    assert [said for said, _ in judged.words] == ["500/s: p99 1 ms", "over it at a smaller load: 100/s: p99 9.00 s"]
+    assert [said for said, _ in judged.words] == ["500/s: p99 1 ms", "over it at a load no larger: 100/s: p99 9.00 s"]
     assert light.trials != heavy.trials
 
 
@@ -420,3 +420,8 @@ def test_the_verb_prints_and_says_by_its_code_whether_anything_met_it(tmp_path: 
     assert cli.main(["choose", folder, "--delivery", "atleastonce"]) == 2
     assert cli.main(["choose", str(tmp_path / "nothing" / "here")]) == 2
     assert "did you mean" in capsys.readouterr().err
+    other = tmp_path / "gate-1"
+    other.mkdir()
+    (other / "run.json").write_text('{"format": 1, "kind": "gate", "id": "gate-1"}', encoding="utf-8")
+    assert cli.main(["choose", str(other)]) == 2
+    assert 'a run of kind "gate" says nothing of this; name runs of kind run, capacity, guarantees' in capsys.readouterr().err
