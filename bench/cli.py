@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import adapters
 from adapters.errors import AdapterError, UnknownSystem
 from bench import __version__
 from bench.choosing.needs import NEEDS
 from bench.errors import BenchError
+from bench.units import did_you_mean
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
@@ -41,8 +42,21 @@ environment: BROKERBENCH_HOME (cache) · BROKERBENCH_RESULTS · BROKERBENCH_<SYS
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Of a verb, too: an unknown option is an error that names the nearest one it has."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As its base's; ends with exit code 2 where an option is left over."""
+        found, left = super().parse_known_args(args, namespace)
+        unknown = next((word.partition("=")[0] for word in left if word.startswith("--")), None)
+        if unknown is not None:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            self.error(f"there is no option {unknown}: {did_you_mean(unknown, known)}")
+        return found, left
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(  # its verbs are parsers of the same class
         prog="brokerbench", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG,
         description="Identical real-time workloads through broker-based and broker-less messaging systems:\n"
         "throughput, latency, verified delivery.",

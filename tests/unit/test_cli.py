@@ -50,6 +50,13 @@ def words(command):
     return shlex.split(command.partition(" > ")[0])[1:]
 
 
+def test_an_unknown_option_is_told_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["choose", "--ordring", "key"])
+    assert ended.value.code == 2
+    assert 'brokerbench choose: error: there is no option --ordring: did you mean "--ordering"?' in capsys.readouterr().err
+
+
 def test_help_and_version_cost_nothing():
     code = "import sys\nfrom bench import cli\ntry: cli.main(['--version'])\nexcept SystemExit: print({'numpy', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
