@@ -28,6 +28,7 @@ class Checkout:
     repository: Path  # the working tree that it was taken from
     commit: str
     folder: Path
+    adapter: Path  # the adapter's file in ``folder``, whether or not this commit has it
 
 
 def of_adapter(side: Side, adapter: AdapterClass) -> Checkout:
@@ -48,7 +49,7 @@ def of_adapter(side: Side, adapter: AdapterClass) -> Checkout:
         if not folder.is_dir():
             with building(folder) as made:
                 _unpack(repository, commit, made)
-    return Checkout(repository, commit, folder)
+    return Checkout(repository, commit, folder, folder / file.relative_to(repository.resolve()))
 
 
 def _repository(side: Side, file: Path) -> Path:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 import adapters
 from adapters import AdapterClass
@@ -61,7 +61,7 @@ def made(side: Side, say: Callable[[str], None]) -> Environment:
     needed = _needed(side, adapter, checkout)
     build = bool(side.packages or side.removed or side.python) or not _all_here(needed)
     own = side.rev or build
-    path = _path(checkout) if own else None
+    path = _path(checkout, _shadowed(side, adapter)) if own else None
     told: dict[str, Any] = {"revision": checkout and checkout.commit, "repository": checkout and str(checkout.repository)}
     if not build:
         return Environment(Interpreter(HERE.python, path) if own else HERE, told | {"built": None})
@@ -104,8 +104,7 @@ def _needed(side: Side, adapter: AdapterClass, checkout: Checkout | None) -> lis
     if system in adapters.BUILT_IN:
         lines += _of_extra(system.replace("_", "-"), checkout)
     else:
-        point = next((one for one in metadata.entry_points(group=adapters.ENTRY_POINTS) if adapters.canonical(one.name) == system), None)
-        lines += _of_distribution(point.dist if point is not None else None, adapter, checkout)
+        lines += _of_distribution(_distribution(system), adapter, checkout)
     found = [one for one in map(_requirement, lines) if one is not None and canonicalize_name(one.name) != SUITE]
     if adapter.capabilities.client and all(canonicalize_name(one.name) != canonicalize_name(adapter.capabilities.client) for one in found):
         found.append(Requirement(adapter.capabilities.client))
@@ -124,6 +123,12 @@ def _of_extra(extra: str, checkout: Checkout | None) -> list[str]:
     ]  # fmt: skip
 
 
+def _distribution(system: str) -> metadata.Distribution | None:
+    """What a system was made known by; None for one that was registered by hand."""
+    point = next((one for one in metadata.entry_points(group=adapters.ENTRY_POINTS) if adapters.canonical(one.name) == system), None)
+    return point.dist if point is not None else None
+
+
 def _of_distribution(dist: metadata.Distribution | None, adapter: AdapterClass, checkout: Checkout | None) -> list[str]:
     if checkout is not None:
         return list(_project(checkout).get("dependencies", ()))
@@ -135,11 +140,17 @@ def _of_distribution(dist: metadata.Distribution | None, adapter: AdapterClass, 
 
 
 def _project(checkout: Checkout) -> dict[str, Any]:
-    try:
-        project: dict[str, Any] = tomllib.loads((checkout.folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}  # modules on a path, without a distribution
-    return project
+    """The project of pyproject.toml nearest above the adapter; {} for modules on a path, without a distribution."""
+    for folder in checkout.adapter.parents:
+        if (folder / "pyproject.toml").is_file():
+            try:
+                project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+            except (OSError, tomllib.TOMLDecodeError):
+                return {}
+            return project
+        if folder == checkout.folder:
+            break
+    return {}
 
 
 def _requirement(line: str) -> Requirement | None:
@@ -169,12 +180,26 @@ def _packages_of_this() -> list[Path]:
     return [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]
 
 
-def _path(checkout: Checkout | None) -> tuple[str, ...]:
+def _shadowed(side: Side, adapter: AdapterClass) -> str:
+    """The top-level module that has to come from the side's environment, since `with` names the distribution of its adapter; "" = none."""
+    named = {
+        canonicalize_name(parse_wheel_filename(Path(one).name)[0] if one.endswith(".whl") else Requirement(one).name)
+        for one in side.packages
+    }
+    built_in = side.variant.system in adapters.BUILT_IN
+    dist = None if built_in else _distribution(side.variant.system)
+    own = SUITE if built_in else canonicalize_name(dist.name) if dist is not None else ""
+    return str(getattr(adapter, "__module__", "")).partition(".")[0] if own in named else ""
+
+
+def _path(checkout: Checkout | None, shadowed: str = "") -> tuple[str, ...]:
     """PYTHONPATH of a side: the suite's modules, then what else this process has on its path beside installed packages.
 
-    What lies in the checkout's repository is taken from the checkout.
+    What lies in the checkout's repository is taken from the checkout. A place that has the module ``shadowed`` is left out.
     """
     places = [_suite(), *(Path(entry).resolve() for entry in sys.path if entry and _is_own(Path(entry)))]
+    if shadowed:
+        places = [place for place in places if not (place / shadowed).is_dir() and not (place / f"{shadowed}.py").is_file()]
     if checkout is not None:
         top = checkout.repository.resolve()
         places = [checkout.folder / place.relative_to(top) if place.is_relative_to(top) else place for place in places]

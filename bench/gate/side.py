@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from bench.errors import UsageError
 from bench.spec import Variant, parse
@@ -77,6 +77,10 @@ def _package(name: str, text: str, word: str) -> str:
         path = Path(word).expanduser().absolute()
         if not path.is_file():
             raise UsageError(f'--{name} "{text}": {word}: no such wheel')
+        try:
+            parse_wheel_filename(path.name)
+        except InvalidWheelFilename as error:
+            raise UsageError(f'--{name} "{text}": {word}: {error}') from error
         return str(path)
     try:
         needed = Requirement(word)

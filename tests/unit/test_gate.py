@@ -271,6 +271,7 @@ def test_sides_say_what_they_run_in():
         ("tcp,with=numpy>>1", "with=numpy>>1"),
         ("tcp,with=--index-url", "take a package away"),
         ("tcp,with=none.whl", "no such wheel"),
+        (f"tcp,with={__file__}.whl", "no such wheel"),
         ("tcp,with=x @ file:///tmp", "a name and a version only"),
     ],
 )
@@ -306,6 +307,24 @@ def test_a_revision_is_what_is_committed(clone, tmp_path):
     assert environments._path(found)[0] == str(environments._ROOT), "the suite is not of that repository"
     assert str(found.folder) in environments._path(found)
     assert str(tmp_path / "clone") not in environments._path(found)
+
+
+def test_a_revision_has_the_requirements_of_the_project_that_its_adapter_is_of(clone, tmp_path):
+    found = of_adapter(parse_side("base", "tcp,rev=HEAD"), clone)
+    assert environments._project(found) == {}
+    (found.folder / "pyproject.toml").write_text('[project]\ndependencies = ["pyzmq>=26"]\n')
+    assert environments._project(found) == {"dependencies": ["pyzmq>=26"]}
+
+
+def test_a_wheel_of_the_adapters_own_distribution_is_not_shadowed_by_its_clone(clone, tmp_path):
+    wheel = tmp_path / "brokerbench-0.0.9-py3-none-any.whl"
+    wheel.touch()
+    side, tcp = parse_side("base", f"tcp,with={wheel}"), adapters.load("tcp")
+    assert environments._shadowed(side, tcp) == "adapters"
+    assert environments._shadowed(parse_side("base", "tcp,with=numpy==2.4"), tcp) == ""
+    assert str(environments._ROOT) not in environments._path(None, "adapters")
+    assert str(tmp_path / "clone") not in environments._path(None, "cloned_adapter")
+    assert str(tmp_path / "clone") in environments._path(None, "adapters")
 
 
 def test_an_unknown_revision_is_told(clone):
