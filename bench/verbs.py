@@ -134,7 +134,7 @@ def report(args: argparse.Namespace) -> int:
         written = {"html": str(files.html), "markdown": str(files.markdown), "missing": collection.missing}
         _json({"folder": str(files.html.parent), "runs": [str(run.folder) for run in collection.all], **written})
     else:
-        print("\n\n".join(reports.verdict(run) for run in collection.all))
+        print("\n\n".join(reports.verdict(run, collection) for run in collection.all))
         print(f"\nreport: {files.html}\n        {files.markdown}")
     return UsageError.exit_code if len(collection.all) < len(folders) else 0
 

@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.clock import utc_now
-from bench.errors import UsageError
 from bench.report import capacity, exported, guarantees, headline, ladder, page
 from bench.report.collection import Collection, gather
 from bench.report.page import ReportFiles
 from bench.store import Run, results_dir, stamp
 
 __all__ = ["ReportFiles", "default_folder", "gather", "verdict", "write", "write_collection"]
-
-
-_PAGES = {"capacity": capacity.write, "guarantees": guarantees.write, "run": page.write}
 
 
 def write(folders: Path | Sequence[Path], out: Path | None = None, *, anyway: bool = False) -> ReportFiles:
@@ -31,11 +27,7 @@ def write_collection(collection: Collection, out: Path | None = None) -> ReportF
         EnvironmentProblem: ``out`` cannot be written.
     """
     folder = default_folder(collection) if out is None else out
-    if len(collection.all) > 1:
-        # `page`: page.write(collection, folder) is to take all runs of a Collection; then this is one call for every kind but a lone
-        # capacity or guarantees run, if you keep those pages.
-        raise UsageError("one run at a time: reports over several runs are not available yet")
-    files = _PAGES[str(collection.all[0].run["kind"])](collection, folder)
+    files = page.write(collection, folder)
     exported.write(collection, folder)
     return files
 
@@ -47,9 +39,12 @@ def default_folder(collection: Collection, results: Path | None = None) -> Path:
     return (results or results_dir()) / f"report-{stamp(utc_now())}"
 
 
-def verdict(run: Run) -> str:
-    """The answer of a run in a few lines."""
+def verdict(run: Run, collection: Collection | None = None) -> str:
+    """The answer of a run in a few lines; with what faults did to its variants, where the collection has a run of them."""
     kind = run.run.get("kind")
     if kind == "guarantees":
         return "\n".join(guarantees.said(run))
-    return "\n".join(capacity.sentences(run)) if kind == "capacity" else "\n".join([headline.verdict(run), *ladder.said(run)])
+    if kind == "capacity":
+        return "\n".join(capacity.sentences(run))
+    faults = page.faults_of(collection) if collection else headline.nothing
+    return "\n".join([headline.verdict(run, faults), *ladder.said(run)])

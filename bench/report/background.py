@@ -11,6 +11,7 @@ from bench.report import text
 from bench.report.figures import name
 from bench.report.headline import STANDING
 from bench.report.table import Builder, Cell, Table, link
+from bench.report.view import Block, View, fold, section, table
 
 
 def variants(points: Sequence[PointSummary]) -> list[VariantPoint]:
@@ -66,26 +67,55 @@ def _made(support: Any, what: str) -> str:
     return f"emulated ({what} made outside the system)" if support == "emulated" else str(support or "not known")
 
 
-def brokerless(points: Sequence[PointSummary]) -> list[str]:
-    """What "no intermediary" means for those that have none; and for those that have one and store nothing."""
-    found = variants(points)
-    without = [name(r) for r in found if not r.variant.get("intermediary") and r.standing != "reference"]
-    passing = [name(r) for r in found if r.variant.get("intermediary") and not r.variant.get("stores")]
-    said = []
-    if without:
-        said.append(
-            f"{text.listed(without)}: no intermediary. Messages go from the producer's process to each consumer's, so there is "
-            "no server's CPU or memory to count. What a broker would do is left to the application: discovery, the order of starting, "
-            "buffering, retries, deduplication. What waits, waits in the clients' memory, and is gone with its process; "
-            "each further group costs the producer a copy. "
-            "A send that returns says that the client library took the message, no more."
-        )
-    if passing:
-        said.append(
-            f"{text.listed(passing)}: an intermediary that stores nothing. Every message crosses the server, and one that nobody is "
-            "subscribed to, or that a slow subscriber leaves too long, is gone."
-        )
-    return said
+def promised(tables: Sequence[Table | None]) -> View | None:
+    """The section of promises: each table once (runs of the same variants have the same)."""
+    return section("promises", "What each promises", *(table(one) for one in dict.fromkeys(one for one in tables if one)))
+
+
+def found(findings: Table | None) -> View:
+    """The section of findings; that there is none is worth a line."""
+    shown = table(findings) or Block("text", "No trial reported anything against itself.")
+    return View("findings", "Findings", blocks=(shown,), brief=tuple(one for one in [fold("Findings, with what to do", shown)] if one))
+
+
+def settled(behind: Sequence[tuple[RunLike, Mapping[str, Any]]], executions: Mapping[int, Table]) -> View | None:
+    """Versions, settings, environment, order and command of each run; ``executions`` by id() of the run."""
+    blocks: list[Block | None] = []
+    versions_: list[Block | None] = []
+    for run, one in behind:
+        kind, execution = str(run.run.get("kind") or "run"), executions.get(id(run))
+        if len(behind) > 1:
+            blocks.append(Block("heading", f"{run.run.get('id')} ({kind})"))
+        versions_.append(table(one["versions"]))
+        blocks += [
+            versions_[-1],
+            fold("Effective settings, differences first", *(table(made) for made in one["settings"])),
+            fold("Order of execution", table(execution)),
+            fold("Environment", table(one["environment"]) or Block("text", "Not recorded.")),
+            fold("Scenario", Block("pre", run.scenario_text) if run.scenario_text else None),
+            fold("What was run", Block("facts", facts(run))),
+            Block("text", "The command that makes it again:"),
+            Block("pre", one["command"]),
+        ]
+    return section("settings", "Versions, settings, order, and the command", *blocks, brief=(fold("Versions", *versions_),))
+
+
+def facts(run: RunLike) -> list[tuple[str, str]]:
+    """Id, times, seed and size of a run."""
+    rounds = {(t.get("point") and str(t["point"]), t.get("series"), t.get("round")) for t in run.trials}
+    known = [("run", "id"), ("started", "started"), ("ended", "ended"), ("seed", "seed"), ("brokerbench", "brokerbench")]
+    told = [(label, str(run.run[key])) for label, key in known if run.run.get(key) is not None]
+    return [*told, ("trials", str(len(run.trials))), ("rounds over all points", str(len(rounds)))]
+
+
+def machine(run: RunLike) -> str:
+    """The processor, its cores and the system of a run, in words; "" where it was not recorded."""
+    known = run.environment.get("machine")
+    if not isinstance(known, Mapping):
+        return ""
+    cores = known.get("cores")
+    words = [str(known.get("cpu") or ""), f"{cores} cores" if cores else "", str(known.get("os") or "")]
+    return ", ".join(word for word in words if word)
 
 
 def settings(points: Sequence[PointSummary]) -> list[Table]:

@@ -1,21 +1,17 @@
-"""The report of a capacity run: from capacity.json and the trials to a page, Markdown and charts."""
+"""What a capacity run adds to the page: from capacity.json and the trials to answers, tables and charts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from bench.analysis.summary import summarise
 from bench.capacity import result
-from bench.errors import EnvironmentProblem
-from bench.report import background, data, svg, text
-from bench.report.charts import capacity as chart_capacity
-from bench.report.collection import Collection
-from bench.report.markup import environment
-from bench.report.page import ReportFiles
+from bench.report import text, view
+from bench.report.charts import capacity as capacity_chart
+from bench.report.charts import pareto
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
+from bench.report.view import View, charts, fold, table
 from bench.store import Run, read_data
 
 Json = Mapping[str, Any]
@@ -26,48 +22,22 @@ def read(run: Run) -> dict[str, Any]:
     return read_data(run.folder, result.FILE)
 
 
-def write(collection: Collection, folder: Path) -> ReportFiles:
-    """Write report.html, capacity.md, summary.csv and charts/*.svg of the first capacity run into ``folder``.
-
-    Raises what bench.report.page.write raises.
-    """
-    run = collection.capacities[0]
-    page = view(run, collection.missing)
-    try:
-        (folder / "charts").mkdir(parents=True, exist_ok=True)
-        files = ReportFiles(
-            folder / "report.html", folder / "capacity.md", tuple(folder / "charts" / f"{c.name}.svg" for c in page["charts"]),
-            folder / "summary.csv",
-        )  # fmt: skip
-        files.html.write_text(environment(autoescape=True).get_template("capacity.html.j2").render(page), encoding="utf-8")
-        files.markdown.write_text(environment(autoescape=False).get_template("capacity.md.j2").render(page), encoding="utf-8")
-        for chart, path in zip(page["charts"], files.charts, strict=True):
-            svg.write(chart, path.parent)
-        data.summary(run.trials).to_csv(files.summary, index=False)
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
-    return files
-
-
-def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
-    """All that the templates print."""
+def section(run: Run, number: int, label: str) -> View | None:
+    """The section of the ``number``-th capacity run of the page (from 0); ``label`` tells it from the others, where there are."""
     found = read(run)
     names = _names(run, found["searches"])
-    points = summarise(run)
-    return {
-        "title": f"{run.run.get('scenario') or 'scenario'}: capacity",
-        "place": "loopback, shared cores",
-        "objective": found["objective"]["text"],
-        "warnings": [*_warnings(run, found), *missing],
-        "sentences": sentences(run),
-        "answers": _answers(found, names),
-        "limits": _limits(found, names),
-        "charts": _charts(run, found, names),
-        "sweeps": [table for one in found["searches"] if (table := _sweep(one, names, found["objective"]))],
-        "probes": [table for one in found["searches"] if (table := _probes(one, names, found["objective"]))],
-        **background.behind(run, points),
-        "scenario_text": run.scenario_text,
-    }
+    head = (table(_answers(found, names)), table(_limits(found, names)))
+    sweeps = [table(made) for one in found["searches"] if (made := _sweep(one, names, found["objective"]))]
+    probes = fold("Probes in order", *(table(made) for one in found["searches"] if (made := _probes(one, names, found["objective"]))))
+    return view.section(
+        _numbered("capacity", number), f"Capacity{f' ({label})' if label else ''}", *head,
+        charts(_charts(run, found, names, number)), *sweeps, probes, brief=(*head, *sweeps),
+    )  # fmt: skip
+
+
+def _numbered(name: str, number: int) -> str:
+    """The first has the plain name."""
+    return f"{name}-{number + 1}" if number else name
 
 
 def sentences(run: Run) -> list[str]:
@@ -98,8 +68,9 @@ def _called(one: Json, names: Mapping[str, str]) -> str:
     return ", ".join([names.get(one["variant"], one["variant"]), *more])
 
 
-def _warnings(run: Run, found: Json) -> list[str]:
-    said = []
+def warnings(run: Run) -> list[str]:
+    """What speaks against the run as a whole."""
+    found, said = read(run), []
     if run.status != "complete":
         said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
     late = [one["variant"] for one in found["searches"] if one["status"] == "out of time"]
@@ -172,20 +143,21 @@ def _counted(answer: Json | None) -> str:
     return f"{answer['probes']}" + (f" + {answer['invalid']} invalid" if answer["invalid"] else "")
 
 
-def _charts(run: Run, found: Json, names: Mapping[str, str]) -> list[Chart]:
-    """A chart for each point with all systems in it, and one with the emulators."""
-    emulators = {trial["variant"]["id"] for trial in run.trials if (trial.get("server") or {}).get("emulator")}
-    places: dict[tuple[str, bool], list[Json]] = {}
-    for one in found["searches"]:
-        point = str({name: value for name, value in one["point"].items() if name != "producers"})
-        places.setdefault((point, one["variant"] in emulators), []).append(one)
+def _charts(run: Run, found: Json, names: Mapping[str, str], number: int) -> list[Chart | None]:
+    """For each point latency up to the capacity, of the systems and apart of the emulators, and capacity against latency."""
+    emulated = {trial["variant"]["id"] for trial in run.trials if (trial.get("server") or {}).get("emulator")}
+    deliveries = {trial["variant"]["id"]: str((trial["variant"].get("mode") or {}).get("delivery", "none")) for trial in run.trials}
     trials = {int(trial["trial"]): trial for trial in run.trials}
-    numbers = {point: i for i, point in enumerate(dict.fromkeys(point for point, _ in places), 1)}
-    drawn = [
-        chart_capacity.draw(together, names, found["objective"], f"capacity-{'emulated-' * emulated}{numbers[point]}", trials)
-        for (point, emulated), together in places.items()
-    ]
-    return [chart for chart in drawn if chart]
+    objective, drawn = found["objective"], list[Chart | None]()
+    places: dict[str, list[Json]] = {}
+    for one in found["searches"]:
+        places.setdefault(str({name: value for name, value in one["point"].items() if name != "producers"}), []).append(one)
+    for i, together in enumerate(places.values(), 1):
+        for name, apart in (("capacity", False), ("capacity-emulated", True)):
+            own = [one for one in together if (one["variant"] in emulated) == apart]
+            drawn.append(capacity_chart.draw(own, names, objective, f"{_numbered(name, number)}-{i}", trials))
+        drawn.append(pareto.draw(together, deliveries, names, objective, f"{_numbered('pareto', number)}-{i}", emulated=emulated))
+    return drawn
 
 
 def _sweep(one: Json, names: Mapping[str, str], objective: Json) -> Table | None:

@@ -64,7 +64,7 @@ def ranking(point: PointSummary, faults: Faults = nothing) -> Table | None:
             ("Validity", False),
         ),
         row_header=1,
-        note=_ranking_note(point, [one for found in tried.values() for one in found]),
+        note=f"Noise floor: {floor}." if (floor := compared.noise_floor(point)) else "",
     )
 
     def row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
@@ -81,17 +81,15 @@ def ranking(point: PointSummary, faults: Faults = nothing) -> Table | None:
     return builder.build()
 
 
-def _ranking_note(point: PointSummary, found: Sequence[Evidence]) -> str:
+def ranking_note(point: PointSummary, faults: Faults = nothing) -> str:
+    """How to read a point's ranking: what most points of a run have in common."""
     by = "delivery rate of the slowest group" if point.by == "rate" else "p99, end to end, from the intended send time"
     rounds = max((r.rate.rounds for r in point.results if r.rate), default=0)
-    floor = compared.noise_floor(point)
     spread = f"Range over {rounds} rounds in brackets" if rounds > 1 else "One round: no range, so nothing is told apart"
     apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
-    pair = next((text.pair(p.result.variant) for b in point.boards for p in b.places if p.result.variant.get("client")), "")
-    pairs = f", in pairs of system and client (such as {pair})" if pair else ""
-    said = [f"Noise floor: {floor}."] if floor else []
-    said.append(f"Ranked by {by}, within the same delivery promise{pairs}. {spread}{apart}")
+    said = [f"Ranked by {by}, within the same delivery promise, in pairs of system and client. {spread}{apart}"]
     said += [compared.AT_LEAST] if any(r.at_least for r in point.results) else []
+    found = [one for r in point.results if not r.emulator for one in faults(r)]
     if found:
         said.append(
             "Lost under faults: injections after which an acknowledged message never came, of those that struck something in flight."
@@ -101,8 +99,14 @@ def _ranking_note(point: PointSummary, found: Sequence[Evidence]) -> str:
 
 
 def _under(found: Sequence[Evidence]) -> Cell:
-    told = "; ".join(f"{one.fault} {losses.events(one)}" for one in found)
-    return Cell(told or "not tried", "bad" if any(one.verdict == "violated" for one in found) else "" if told else "quiet")
+    """What is asked first, and every fault that lost something; of the others how many there are."""
+    kind = "bad" if any(one.verdict == "violated" for one in found) else "" if found else "quiet"
+    tried = [one for one in found if one.fault != "baseline"]
+    told = [one for one in tried if one.lost or one.fault in losses.FIRST[:2]]
+    words = [f"{one.fault} {losses.events(one)}" for one in told]
+    rest = len(tried) - len(told)
+    words += [f"{text.many(rest, 'more fault' if told else 'fault')}: none"] if rest else []
+    return Cell(";\n".join(words) or "not tried", kind)
 
 
 def _board_label(board: Board) -> str:

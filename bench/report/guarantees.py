@@ -1,4 +1,4 @@
-"""The report of a run of `brokerbench guarantees`: from guarantees.json (and, where they are there, its trials) to page, Markdown, CSV."""
+"""What a run of `brokerbench guarantees` adds to the page: from guarantees.json (and its trials, where there are) to tables, and CSV."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from bench.analysis.summary import summarise
-from bench.errors import EnvironmentProblem, UsageError
-from bench.report import background, text
-from bench.report.collection import Collection
-from bench.report.markup import environment
-from bench.report.page import ReportFiles
+from bench.analysis.summary import PointSummary, summarise
+from bench.errors import UsageError
+from bench.report import text, view
+from bench.report.charts import matrix
 from bench.report.table import Builder, Cell, Table, link
+from bench.report.view import Block, View, charts, fold, table
 from bench.store import Run, read_data
 
 FILE = "guarantees.json"
+SURPRISE = "SURPRISE"
 _MARK = "!"  # before what the documentation does not predict: a sign, not only a colour
 _BROKEN = "✗"
 _WAITING = {"waiting": "not tried yet", "failed": "failed", "short": "nothing in flight", "unsupported": text.NONE}
@@ -35,42 +34,31 @@ def read(run: Run) -> dict[str, Any]:
     return found
 
 
-def write(collection: Collection, folder: Path) -> ReportFiles:
-    """Write report.html, guarantees.md and guarantees.csv of the first run of faults into ``folder``.
-
-    Raises what bench.report.page.write raises.
-    """
-    run = collection.guarantees[0]
-    page = view(run, collection.missing)
-    files = ReportFiles(folder / "report.html", folder / "guarantees.md", (), folder / "guarantees.csv")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.html.write_text(environment(autoescape=True).get_template("guarantees.html.j2").render(page), encoding="utf-8")
-        files.markdown.write_text(environment(autoescape=False).get_template("guarantees.md.j2").render(page), encoding="utf-8")
-        files.summary.write_text(_csv(read(run)["cells"]), encoding="utf-8", newline="")
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
-    return files
-
-
-def view(run: Run, missing: Sequence[str] = ()) -> dict[str, Any]:
-    """All that the templates print."""
+def section(run: Run, number: int, label: str) -> View | None:
+    """The section of the ``number``-th run of faults of the page (from 0); ``label`` tells it from the others, where there are."""
     cells = read(run)["cells"]
+    at = f"cell-{number}-" if number else "cell-"
+    surprises, times, left = table(_surprises(cells, at)), table(_times(cells)), table(_left_out(cells))
+    matrices = [_matrix(system, cells, at) for system in _systems(cells)]
+    shown = [table(one, note=one is matrices[-1]) for one in matrices]
+    rows = [made for system in _systems(cells) if (made := _long(system, cells, at))]
+    long = [table(one, note=one is rows[-1]) for one in rows]
+    injections = [_detail(i, cell, at) for i, cell in enumerate(cells) if cell["injections"]]
+    return view.section(
+        f"delivery-{number + 1}" if number else "delivery", f"Delivery under faults{f' ({label})' if label else ''}",
+        surprises, charts([matrix.draw(cells, system, f"matrix-{number}-{i}" if number else f"matrix-{i}")
+                           for i, system in enumerate(_systems(cells), 1)]),
+        *shown, left, Block("heading", "How long it takes") if times else None, times,
+        Block("heading", "Each cell") if long else None, *long,
+        Block("heading", "Each injection") if injections else None, *injections,
+        brief=(Block("text", "How to read it: docs/guarantees.md."), surprises, *shown, times, fold("Each cell", *long), left),
+    )  # fmt: skip
+
+
+def points(run: Run) -> Sequence[PointSummary]:
+    """Each variant once, for what stands behind the figures; none where only the cells were kept."""
     first = {trial["variant"]["id"]: trial for trial in reversed(run.trials) if trial["status"] == "ok"}
-    points = summarise(replace(run, trials=list(first.values()))) if first else []
-    return {
-        "title": "Delivery guarantees under faults",
-        "place": "loopback, shared cores",
-        "warnings": [*_warnings(run, cells), *missing],
-        "sentences": sentences(cells),
-        "matrices": [_matrix(system, cells) for system in _systems(cells)],
-        "surprises": _surprises(cells),
-        "cells": [table for system in _systems(cells) if (table := _long(system, cells))],
-        "times": _times(cells),
-        "left_out": _left_out(cells),
-        "details": [_detail(i, cell) for i, cell in enumerate(cells) if cell["injections"]],
-        **background.behind(run, points),
-    }
+    return summarise(replace(run, trials=list(first.values()))) if first else ()
 
 
 def said(run: Run) -> list[str]:
@@ -94,7 +82,7 @@ def sentences(cells: Sequence[Json]) -> list[str]:
     told.append(
         f"Promise violated in {len(broken)}: {text.listed(_called(cell) for cell in broken)}." if broken else "No promise violated."
     )
-    told += [f"SURPRISE, {_called(cell)}: {'; '.join(cell['judged']['surprises'])}." for cell in odd]
+    told += [f"{SURPRISE}, {_called(cell)}: {'; '.join(cell['judged']['surprises'])}." for cell in odd]
     return told if odd else [*told, "Nothing that the documentation does not predict."]
 
 
@@ -106,7 +94,9 @@ def _systems(cells: Sequence[Json]) -> list[str]:
     return list(dict.fromkeys(cell["system"] for cell in cells))
 
 
-def _warnings(run: Run, cells: Sequence[Json]) -> list[str]:
+def warnings(run: Run) -> list[str]:
+    """What speaks against the run as a whole."""
+    cells = read(run)["cells"]
     said_ = []
     waiting = sum(cell["status"] == "waiting" for cell in cells)
     if run.status != "complete" or waiting:
@@ -123,7 +113,7 @@ def _warnings(run: Run, cells: Sequence[Json]) -> list[str]:
 # ---- the matrix
 
 
-def _matrix(system: str, cells: Sequence[Json]) -> Table:
+def _matrix(system: str, cells: Sequence[Json], at: str = "cell-") -> Table:
     """One system: faults down, modes across."""
     own = [(i, cell) for i, cell in enumerate(cells) if cell["system"] == system]
     columns = list(dict.fromkeys((cell["variant"], cell["mode"]["name"], cell["mode"]["delivery"]) for _, cell in own))
@@ -138,24 +128,24 @@ def _matrix(system: str, cells: Sequence[Json]) -> Table:
     rows: list[tuple[str | Cell, ...]] = []
     for fault in dict.fromkeys(cell["fault"] for _, cell in own):
         found = {cell["variant"]: (i, cell) for i, cell in own if cell["fault"] == fault}
-        rows.append((fault, *(_cell(*found[variant]) if variant in found else Cell(text.NONE, "quiet") for variant, _, _ in columns)))
+        rows.append((fault, *(_cell(*found[variant], at) if variant in found else Cell(text.NONE, "quiet") for variant, _, _ in columns)))
     builder.add("", rows)
     table = builder.build()
     assert table is not None  # a system is there because it has a cell
     return table
 
 
-def _cell(place: int, cell: Json) -> Cell:
+def _cell(place: int, cell: Json, at: str) -> Cell:
     judged = cell["judged"]
     if judged is None:
         return Cell(_WAITING.get(str(cell["status"]), str(cell["status"])), "warn" if cell["status"] == "failed" else "quiet")
-    href = f"#cell-{place}"
+    href = f"#{at}{place}" if cell["injections"] else ""
     if not judged["n"] and judged["verdict"] != "violated":
         return Cell(f"{_MARK} {judged['verdict']}" if judged["surprises"] else judged["verdict"], "warn", href)
     words = [judged["observed"], f"n {judged['n']}"]
     lost = judged["shares"].get("lost")
     if lost:
-        words.append(f"lost p < {_percent(lost['high'])}" if not lost["events"] else f"lost in {lost['events']}")
+        words.append(f"lost p < {text.percent(lost['high'])}" if not lost["events"] else f"lost in {lost['events']}")
     if judged["verdict"] == "violated":
         words[0] = f"{_BROKEN} {words[0]}"
     if judged["surprises"]:
@@ -175,7 +165,7 @@ def _plain(table: Table) -> Iterator[str]:
 # ---- the cells
 
 
-def _surprises(cells: Sequence[Json]) -> Table | None:
+def _surprises(cells: Sequence[Json], at: str) -> Table | None:
     builder = Builder(
         "Surprises", (("Cell", False), ("What", False), ("Predicted", False), ("Trials", False)), note="Their evidence is kept."
     )
@@ -183,7 +173,7 @@ def _surprises(cells: Sequence[Json]) -> Table | None:
         "",
         [
             (
-                Cell(_called(cell), "", f"#cell-{i}"),
+                Cell(_called(cell), "", f"#{at}{i}"),
                 Cell("; ".join(cell["judged"]["surprises"]), "bad"),
                 _predicted(cell),
                 _listed(cell["trials"]),
@@ -214,7 +204,7 @@ def _predicted(cell: Json) -> str:
     return f"{'; '.join(words) or 'nothing odd'} ({expected['why']})"
 
 
-def _long(system: str, cells: Sequence[Json]) -> Table | None:
+def _long(system: str, cells: Sequence[Json], at: str) -> Table | None:
     builder = Builder(
         f"{system}: each cell",
         (
@@ -235,7 +225,7 @@ def _long(system: str, cells: Sequence[Json]) -> Table | None:
         kind = "bad" if judged["surprises"] else "warn" if judged["verdict"] != "no violation" else ""
         rows.append(
             (
-                Cell(f"{cell['mode']['name']}, {cell['fault']}", "", f"#cell-{i}"),
+                Cell(f"{cell['mode']['name']}, {cell['fault']}", "", f"#{at}{i}"),
                 text.promise(cell["mode"]["delivery"]), _acknowledged(cell["mode"]), judged["observed"],
                 Cell(_verdict(judged), kind), str(judged["n"]), str(judged["vacuous"] + judged["undetermined"]), _of(lost), _interval(lost),
                 _of(repeated), *(f"{judged['counts'][name]:,}" for name in ("lost", "duplicated", "reordered", "unknown", "recovered")),
@@ -267,7 +257,7 @@ def _times(cells: Sequence[Json]) -> Table | None:
     return builder.build()
 
 
-def _detail(place: int, cell: Json) -> dict[str, Any]:
+def _detail(place: int, cell: Json, at: str) -> Block | None:
     """One cell's injections, for its place on the page."""
     builder = Builder(
         f"{_called(cell)}: injections",
@@ -283,9 +273,9 @@ def _detail(place: int, cell: Json) -> dict[str, Any]:
         after = text.DASH if one["recovery_s"] is None else f"{one['recovery_s']:.2f}"
         rows.append((str(one["trial"]), one["target"] or text.NONE, f"{one['in_flight']:,}", risk, *counts, after, _counted(one)))
     builder.add("", rows)
-    trials = [f"trials/{number:04d}" for number in cell["trials"]]  # no links: the page may be read far from the run's folder
-    return {"id": f"cell-{place}", "name": _called(cell), "title": cell["title"], "table": builder.build(), "trials": trials,
-            "verdict": _verdict(cell["judged"])}  # fmt: skip
+    trials = ", ".join(f"trials/{number:04d}" for number in cell["trials"])  # no links: the page may be read far from the run's folder
+    words = Block("text", f"{cell['title']}. {_verdict(cell['judged'])}. {trials}")
+    return fold(_called(cell), words, table(builder.build()), at=f"{at}{place}")
 
 
 def _counted(one: Json) -> str:
@@ -313,11 +303,11 @@ def _of(share: Json | None) -> str:
 def _interval(share: Json | None) -> str:
     if share is None:
         return text.NONE
-    return f"< {_percent(share['high'])}" if not share["events"] else f"{_percent(share['low'])}{text.DASH}{_percent(share['high'])}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
+    return (
+        f"< {text.percent(share['high'])}"
+        if not share["events"]
+        else f"{text.percent(share['low'])}{text.DASH}{text.percent(share['high'])}"
+    )
 
 
 def _spread(pair: Sequence[float] | None) -> str:
@@ -331,35 +321,29 @@ def _listed(numbers: Sequence[int]) -> str:
 # ---- for spreadsheets
 
 
-def _csv(cells: Sequence[Json]) -> str:
-    """A row a cell; empty where it was not tried."""
+def table_of(runs: Sequence[Run]) -> str:
+    """Comma-separated: a row a cell, empty where it was not tried; of several runs their id before each row."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("lost", "duplicated", "reordered", "corrupted", "unexpected", "failed_delivered", "unknown", "recovered")
     spans = ("recovery_s", "publish_gap_s", "deliver_gap_s")
-    writer.writerow(
-        ["system", "mode", "fault", "spec", "core", "status", "reason", "promised", "observed", "verdict", "n", "vacuous", "undetermined",
-         "surprises", "lost_injections", "lost_low", "lost_high", "duplicated_injections", *names,
-         *(f"{name[:-2]}_{what}_s" for name in spans for what in ("median", "max")), "timer", "timer_value", "source"]
-    )  # fmt: skip
-    for cell in cells:
+    first = ["run"] if len(runs) > 1 else []
+    head = [
+        "system", "mode", "fault", "spec", "core", "status", "reason", "promised", "observed", "verdict", "n", "vacuous", "undetermined",
+        "surprises", "lost_injections", "lost_low", "lost_high", "duplicated_injections", *names,
+        *(f"{name[:-2]}_{what}_s" for name in spans for what in ("median", "max")), "timer", "timer_value", "source",
+    ]  # fmt: skip
+    writer.writerow([*first, *head])
+    for run, cell in [(one, cell) for one in runs for cell in read(one)["cells"]]:
         judged, expected = cell["judged"], cell["expected"]
         begin = [cell["system"], cell["mode"]["name"], cell["fault"], cell["spec"], cell["core"], cell["status"], cell["reason"]]
         begin.append(cell["mode"]["delivery"])
         end = [expected["timer"], cell["timer"], expected["source"]]
-        if judged is None:
-            writer.writerow([*begin, *[""] * (9 + len(names) + 2 * len(spans)), *end])
-            continue
-        lost, repeated = judged["shares"].get("lost") or {}, judged["shares"].get("duplicated") or {}
-        told = [
-            judged["observed"],
-            judged["verdict"],
-            judged["n"],
-            judged["vacuous"],
-            judged["undetermined"],
-            "; ".join(judged["surprises"]),
-        ]
-        told += [lost.get("events", ""), lost.get("low", ""), lost.get("high", ""), repeated.get("events", "")]
-        told += [judged["counts"][name] for name in names] + [value for name in spans for value in (judged[name] or ("", ""))]
-        writer.writerow([*begin, *told, *end])
+        told = [""] * (len(head) - len(begin) - len(end))
+        if judged is not None:
+            lost, repeated = judged["shares"].get("lost") or {}, judged["shares"].get("duplicated") or {}
+            told = [*(judged[name] for name in ("observed", "verdict", "n", "vacuous", "undetermined")), "; ".join(judged["surprises"])]
+            told += [lost.get("events", ""), lost.get("low", ""), lost.get("high", ""), repeated.get("events", "")]
+            told += [judged["counts"][name] for name in names] + [value for name in spans for value in (judged[name] or ("", ""))]
+        writer.writerow([*([run.run["id"]] if first else []), *begin, *told, *end])
     return out.getvalue()

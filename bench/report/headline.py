@@ -60,13 +60,13 @@ def place(results: Sequence[VariantPoint]) -> str:
     return where + (f", external server of {text.listed(far)}" if far else "")
 
 
-def verdict(run: RunLike) -> str:
+def verdict(run: RunLike, faults: Faults = nothing) -> str:
     """The answers of a run; a line that says so where nothing was measured."""
     points = summarise(run)
     name = str(run.run.get("scenario") or "the scenario")
     if not points:
         return f"{name}: nothing was measured{_not_run(run)}."
-    lines = [answer(name, point).plain for point in points]
+    lines = [answer(name, point, faults).plain for point in points]
     left = _not_run(run)
     return "\n".join([*lines, f"{name}{left}."] if left else lines)
 

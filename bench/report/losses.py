@@ -19,7 +19,7 @@ def sentence(results: Sequence[VariantPoint], faults: Callable[[VariantPoint], S
     """
     by_fault: dict[str, dict[str, Evidence]] = {}
     for result in results:
-        for one in faults(result):
+        for one in (one for one in faults(result) if one.fault != "baseline"):
             known = by_fault.setdefault(one.fault, {}).get(result.id)
             if known is None or one.n > known.n:  # of several runs the one that tried most: they are not pooled
                 by_fault[one.fault][result.id] = one

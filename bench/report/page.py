@@ -1,21 +1,26 @@
-"""Writes the report of one run: the page, the Markdown, the charts. Nothing is read but the results folder."""
+"""Writes the report of a collection of runs: the page, the Markdown, the charts. Nothing is read but the results folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
 from bench.errors import EnvironmentProblem
-from bench.report import background, data, figures, hgrm, phases, svg, text
-from bench.report.charts import cost, forest, percentiles, rates
+from bench.report import background, capacity, choose, data, figures, guarantees, hgrm, joining, ladder, method, points, svg, text
 from bench.report.collection import Collection
-from bench.report.headline import answer, place
+from bench.report.gallery import Shown
+from bench.report.headline import Answer, Faults, answer, nothing, place
+from bench.report.joining import Evidence
 from bench.report.markup import environment
-from bench.report.svg import Chart
-from bench.report.table import Table
+from bench.report.view import View
+from bench.store import Run
+
+EXPLAINED = "Machine, placement or servers of these runs differ, so figures of one do not compare with those of another: "
 
 
 @dataclass(frozen=True)
@@ -29,114 +34,202 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The tables and charts of a point's systems, or of its emulators."""
+class _Part:
+    """One run of kind "run" with its points."""
 
-    ranking: Table | None
-    phases: Table | None
-    latency: Table | None
-    publish: Table | None
-    audit: Table | None
-    cost: Table | None
-    charts: tuple[Chart, ...]
+    run: Run
+    scenario: str
+    label: str  # tells it from other runs of the scenario; "" where there is none
+    points: tuple[PointSummary, ...]
 
-
-@dataclass(frozen=True)
-class PointView:
-    """One point: what it says of systems, and apart from it, what it says of emulators."""
-
-    name: str
-    real: Part
-    emulated: Part | None
+    def named(self, *, scenario: bool) -> list[PointSummary]:
+        """Its points with what tells them from those of other runs in their name, and so in every caption and title."""
+        tag = ", ".join(word for word in (self.scenario if scenario else "", self.label) if word)
+        return [replace(point, point={**point.point, text.RUN: tag}) if tag else point for point in self.points]
 
 
 def write(collection: Collection, folder: Path) -> ReportFiles:
-    """Write report.html, report.md, summary.csv, charts/*.svg and charts/latency/*.hgrm into ``folder``.
+    """Write report.html, report.md, summary.csv and charts/ into ``folder``.
+
+    The Markdown of capacity runs alone is capacity.md, that of runs of faults guarantees.md, with guarantees.csv: a row a cell.
 
     Raises:
         UsageError: a file of a run cannot be read.
         EnvironmentProblem: ``folder`` cannot be written.
     """
-    run = collection.runs[0]
-    page = view(run, collection.missing)
-    charts = [*page["sweeps"], *page["emulated_sweeps"]]
-    charts += [chart for point in page["points"] for part in (point.real, point.emulated) if part for chart in part.charts]
+    page = view(collection)
+    drawn = [chart for view in page["views"] for chart in view.drawn]
+    html, markdown = folder / "report.html", folder / _markdown_name(collection)
     try:
         (folder / "charts").mkdir(parents=True, exist_ok=True)
-        html, markdown = folder / "report.html", folder / "report.md"
         html.write_text(environment(autoescape=True).get_template("report.html.j2").render(page), encoding="utf-8")
         markdown.write_text(environment(autoescape=False).get_template("report.md.j2").render(page), encoding="utf-8")
-        paths = [svg.write(chart, folder / "charts") for chart in charts]
-        latency = folder / "charts" / "latency"
-        latency.mkdir(exist_ok=True)
-        for name, distribution in hgrm.texts(run):
-            (latency / name).write_text(distribution, encoding="utf-8")
-        summary = folder / "summary.csv"
-        data.summary(run.trials).to_csv(summary, index=False)
+        paths = [svg.write(chart, folder / "charts") for chart in drawn]
+        for run in collection.runs:
+            latency = folder / "charts" / "latency" / (str(run.run["id"]) if len(collection.runs) > 1 else "")
+            latency.mkdir(parents=True, exist_ok=True)
+            for name, distribution in hgrm.texts(run):
+                (latency / name).write_text(distribution, encoding="utf-8")
+        summary = _summaries(collection, folder)
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
     return ReportFiles(html, markdown, tuple(paths), summary)
 
 
-def view(run: RunLike, missing: Sequence[str] = ()) -> dict[str, Any]:
+def _markdown_name(collection: Collection) -> str:
+    if collection.runs or (collection.capacities and collection.guarantees):
+        return "report.md"
+    return "capacity.md" if collection.capacities else "guarantees.md"
+
+
+def _summaries(collection: Collection, folder: Path) -> Path:
+    """summary.csv of speed and capacity runs, guarantees.csv of those of faults; several of a kind have their id before each row."""
+    written = []
+    timed = (*collection.runs, *collection.capacities)
+    if timed:
+        written.append(folder / "summary.csv")
+        frames = [data.summary(run.trials) for run in timed]
+        if len(timed) > 1:
+            frames = [frame.assign(run=run.run["id"]).set_index("run").reset_index() for run, frame in zip(timed, frames, strict=True)]
+        (frames[0] if len(timed) == 1 else pd.concat(frames, ignore_index=True)).to_csv(written[-1], index=False)
+    if collection.guarantees:
+        written.append(folder / "guarantees.csv")
+        written[-1].write_text(guarantees.table_of(collection.guarantees), encoding="utf-8", newline="")
+    return written[0]
+
+
+def view(collection: Collection) -> dict[str, Any]:
     """All that the templates print: text, tables and charts, no logic left."""
-    points = summarise(run)
-    scenario = str(run.run.get("scenario") or "scenario")
-    colours = {result.id: index for index, result in enumerate(background.variants(points))}
-    results = [r for p in points for r in p.results]
-    shown = [_point(p, number, colours) for number, p in enumerate(points, 1)]
+    parts = [
+        _Part(run, str(run.run.get("scenario") or "scenario"), collection.label(run), collection.points(run)) for run in collection.runs
+    ]
+    faults = faults_of(collection)
+    several = len({part.scenario for part in parts}) > 1
+    spots = [(part.run, point) for part in parts for point in part.named(scenario=several)]
+    named = [Shown(str(number), run, point) for number, (run, point) in enumerate(spots, 1)]
+    every = [point for part in parts for point in part.points]
+    where = _place(collection, [r for point in every for r in point.results])
+    answers = [answer(part.scenario, point, faults) for part in parts for point in part.named(scenario=False)]
+    views = _views(collection, parts, named, where)
+    behind = [(run, background.behind(run, _points_of(run, parts))) for run in collection.all]
+    views += _last(collection, [one.point for one in named], behind)
     return {
-        "title": scenario,
-        "place": place(results),
-        "answers": [answer(scenario, p) for p in points],
-        "warnings": [*_warnings(run), *missing],
-        "facts": _facts(run),
-        "points": shown,
-        "sweeps": _sweeps(points, colours, "rates"),
-        "emulated_sweeps": _sweeps(points, colours, "rates-emulated"),
-        "states": background.states(points),
-        "disturbed": any(part.phases for point in shown for part in (point.real, point.emulated) if part),
-        "findings": figures.findings(points),
-        **background.behind(run, points),
-        "brokerless": background.brokerless(points),
-        "execution": background.execution(run),
-        "scenario_text": run.scenario_text,
+        "title": _title(collection),
+        "place": where,
+        "answers": [*answers, *_plain_answers(collection)],
+        "warnings": _warnings(collection),
+        "tables": [made for one in named if (made := figures.ranking(one.point, faults))],
+        "notes": _notes(collection, every, faults),
+        "not_run": _unlike([one["not_run"] for _, one in behind]),
+        "views": views,
+        "commands": list(dict.fromkeys(str(one["command"]) for _, one in behind)),
+        "files": _names(collection, views),
     }
 
 
-def _point(point: PointSummary, number: int, colours: dict[str, int]) -> PointView:
-    real = [r for r in point.results if not r.emulator]
-    emulated = _part(point, point.emulators, f"emulated-{number}", colours, figures.emulators(point)) if point.emulators else None
-    return PointView(text.point_name(point.point), _part(point, real, str(number), colours, figures.ranking(point)), emulated)
+def _views(collection: Collection, parts: Sequence[_Part], named: Sequence[Shown], where: str) -> list[View]:
+    """The sections before what stands behind them, in the page's order; one that is None leaves no trace."""
+    colours = {result.id: index for index, result in enumerate(background.variants([p for part in parts for p in part.points]))}
+    made: list[View | None] = [points.drawn(named, colours, where)]
+    every = [point for part in parts for point in part.points]
+    made += [ladder.section(collection, every), choose.section(collection, every)]
+    made += [guarantees.section(run, number, collection.label(run)) for number, run in enumerate(collection.guarantees)]
+    made.append(points.disturbed(named))
+    made += [capacity.section(run, number, collection.label(run)) for number, run in enumerate(collection.capacities)]
+    made.append(points.explained(named, colours))
+    made += points.behind(named, colours)
+    return [one for one in made if one]
 
 
-def _sweeps(points: Sequence[PointSummary], colours: dict[str, int], name: str) -> list[Chart]:
-    """What runs over several rates, a chart for each: of the systems, or of the emulators."""
-    drawn = [
-        rates.draw(sweep, f"{name}-{number}", colours, emulated=name != "rates") for number, sweep in enumerate(rates.sweeps(points), 1)
+def _last(collection: Collection, shown: Sequence[PointSummary], behind: Sequence[tuple[Run, Mapping[str, Any]]]) -> list[View]:
+    objectives = tuple(dict.fromkeys(str(capacity.read(run)["objective"]["text"]) for run in collection.capacities))
+    found = [background.promised([one["promises"] for _, one in behind])]
+    if collection.runs:
+        found.append(background.found(figures.findings(shown)))
+    found.append(View("method", "How it was measured", blocks=tuple(method.paragraphs(collection, objectives))))
+    found.append(background.settled(behind, {id(run): execution for run in collection.runs if (execution := background.execution(run))}))
+    return [one for one in found if one]
+
+
+def _points_of(run: Run, parts: Sequence[_Part]) -> Sequence[PointSummary]:
+    for part in parts:
+        if part.run is run:
+            return part.points
+    return guarantees.points(run) if run.run["kind"] == "guarantees" else summarise(run)
+
+
+def faults_of(collection: Collection) -> Faults:
+    """What faults did to a variant, looked up once."""
+    if not collection.guarantees:
+        return nothing
+    known: dict[tuple[str, str], Sequence[Evidence]] = {}
+
+    def of(result: VariantPoint) -> Sequence[Evidence]:
+        key = (result.id, str((result.server or {}).get("version")))
+        if key not in known:
+            known[key] = joining.delivery(collection, result.variant, result.server)
+        return known[key]
+
+    return of
+
+
+def _notes(collection: Collection, every: Sequence[PointSummary], faults: Faults) -> list[str]:
+    """How to read the rankings: what is true of several points is said once."""
+    notes = [figures.ranking_note(point, faults) for point in every]
+    return [note for note in dict.fromkeys((*notes, background.states(every), *_not_joined(collection, every))) if note]
+
+
+def _not_joined(collection: Collection, every: Sequence[PointSummary]) -> list[str]:
+    """Why faults of the same system and mode say nothing here: another version is another variant."""
+    if not collection.guarantees:
+        return []
+    said = [words for result in background.variants(every) for words in joining.not_joined(collection, result.variant, result.server)]
+    return [f"Faults of another version are not joined: {text.listed(dict.fromkeys(said))}."] if said else []
+
+
+def _plain_answers(collection: Collection) -> list[Answer]:
+    """The answers of capacity runs, one a search, and of runs of faults, one a run; what surprised stands before it."""
+    answers = [
+        Answer(collection.label(run), words.removesuffix("."), (), ()) for run in collection.capacities for words in capacity.sentences(run)
     ]
-    return [chart for chart in drawn if chart]
+    for run in collection.guarantees:
+        said = guarantees.sentences(guarantees.read(run)["cells"])
+        odd = tuple(words for words in said if words.startswith(guarantees.SURPRISE))
+        told = "; ".join(f"{words[0].lower()}{words[1:]}".removesuffix(".") for words in said if words not in odd)
+        label = collection.label(run)
+        answers.append(Answer(f"Delivery under faults{f' ({label})' if label else ''}", told, odd, ()))
+    return answers
 
 
-def _part(point: PointSummary, results: Sequence[VariantPoint], name: str, colours: dict[str, int], ranking: Table | None) -> Part:
-    measured = [r for r in results if r.rate]
-    charts = (
-        None if any(r.emulator for r in measured) else forest.draw(point, measured, f"forest-{name}", colours),
-        percentiles.draw(point, measured, f"percentiles-{name}", colours),
-        cost.draw(point, measured, f"cost-{name}", colours),
-    )
-    return Part(
-        ranking=ranking,
-        phases=phases.table(point, results),
-        latency=figures.latency(point, measured),
-        publish=figures.publish(point, measured),
-        audit=figures.audit(point, results),
-        cost=figures.cost(point, measured),
-        charts=tuple(c for c in charts if c),
-    )
+def _title(collection: Collection) -> str:
+    return " \u00b7 ".join(dict.fromkeys(_called(run) for run in collection.all))
 
 
-def _warnings(run: RunLike) -> list[str]:
+def _called(run: Run) -> str:
+    """A run by what it is about."""
+    if run.run["kind"] == "guarantees":
+        return "Delivery guarantees under faults"
+    return f"{run.run.get('scenario') or 'scenario'}{': capacity' if run.run['kind'] == 'capacity' else ''}"
+
+
+def _place(collection: Collection, results: Sequence[VariantPoint]) -> str:
+    """Where: the machine, where all runs name the same one, and how the parts met."""
+    machines = {background.machine(run) for run in collection.all}
+    machine = f"{machines.pop()}, " if len(machines) == 1 and all(machines) else ""
+    return f"Measured on {machine}{place(results)}."
+
+
+def _warnings(collection: Collection) -> list[str]:
+    said = [EXPLAINED + "; ".join(collection.differences) + "."] if collection.differences else []
+    for run in collection.all:
+        label = collection.label(run)
+        own = {"run": _speed_warnings, "capacity": capacity.warnings, "guarantees": guarantees.warnings}[str(run.run["kind"])](run)
+        whose = f"{_called(run)}{f' ({label})' if label else ''}: " if len(collection.all) > 1 else ""
+        said += [f"{whose}{words}" for words in own]
+    return [*said, *collection.missing]
+
+
+def _speed_warnings(run: RunLike) -> list[str]:
     said = []
     if run.status != "complete":
         said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
@@ -149,8 +242,16 @@ def _warnings(run: RunLike) -> list[str]:
     return said
 
 
-def _facts(run: RunLike) -> list[tuple[str, str]]:
-    rounds = {(t.get("point") and str(t["point"]), t.get("series"), t.get("round")) for t in run.trials}
-    known = [("run", "id"), ("started", "started"), ("ended", "ended"), ("seed", "seed"), ("brokerbench", "brokerbench")]
-    facts = [(name, str(run.run[key])) for name, key in known if run.run.get(key) is not None]
-    return [*facts, ("trials", str(len(run.trials))), ("rounds over all points", str(len(rounds)))]
+def _unlike(tables: Sequence[Any]) -> list[Any]:
+    """Those that are there, each once."""
+    kept: list[Any] = []
+    for table in tables:
+        if table and table not in kept:
+            kept.append(table)
+    return kept
+
+
+def _names(collection: Collection, views: Sequence[View]) -> list[str]:
+    names = ["report.html"] + ["summary.csv"] * bool(collection.runs or collection.capacities)
+    names += ["guarantees.csv"] * bool(collection.guarantees)
+    return [*names, *(["charts/"] if any(view.drawn for view in views) else [])]

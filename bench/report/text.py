@@ -7,6 +7,8 @@ from typing import Any
 
 from bench.analysis.summary import Spread
 
+RUN = "run"
+"""In a point where runs stand side by side: what tells this one's run from the others."""
 NONE = "n/a"
 DASH = "\u2013"
 TIMES = "\u00d7"
@@ -82,7 +84,7 @@ def point_name(point: Mapping[str, Any]) -> str:
     for name, value in point.items():
         if name == "rate_per_s":
             words.append(_load(point))
-        elif name == "schedule":
+        elif name in ("schedule", RUN):
             continue
         elif name == "payload":
             words.append(str(value))
@@ -94,7 +96,8 @@ def point_name(point: Mapping[str, Any]) -> str:
             words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
         else:
             words.append(f"{name} {value}")
-    return ", ".join(words) or "the only point"
+    tag = f" ({point[RUN]})" if point.get(RUN) else ""
+    return (", ".join(words) or "the only point") + tag
 
 
 def _load(point: Mapping[str, Any]) -> str:
