@@ -44,7 +44,8 @@ def sentence(data: Json) -> str:
     if verdict == "passed":
         better = [one["metric"] for one in _decisive(data) if one["verdict"] == "better"]
         more = f"; better in {_titles(better)}" if better else ""
-        return f"**Passed**: {head} is not worse than base in {_titles(data['metrics'])}{more}."
+        seen = ", ".join(f"{METRICS[one['metric']].title} {one['visible_from']:.2f}x" for one in _decisive(data) if one["visible_from"])
+        return f"**Passed**: {head} is not worse than base in {_titles(data['metrics'])}{more}. A change would have been seen from: {seen}."
     if verdict == "failed":
         return f"**Failed**: {head}: {reasons}."
     if verdict == "base broken":

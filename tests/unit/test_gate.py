@@ -436,6 +436,16 @@ def test_of_a_sweep_the_highest_rate_is_taken():
     assert len(task.scenario.points()) == 1
 
 
+def test_what_passed_says_what_it_could_have_seen():
+    rows = [{"metric": "rate", "verdict": "better", "visible_from": 1.134}, {"metric": "p99", "verdict": "not worse", "visible_from": 1.9}]
+    measured = [{"rows": rows}]
+    data = {"verdict": "passed", "reasons": [], "head": {"spec": "tcp"}, "metrics": ["rate", "p99"], "measurements": measured}
+    assert result.sentence(data) == (
+        "**Passed**: `tcp` is not worse than base in delivered rate and latency p99; better in delivered rate. "
+        "A change would have been seen from: delivered rate 1.13x, latency p99 1.90x."
+    )
+
+
 def test_the_page_says_what_was_decided():
     data = {
         "scenario": "small", "verdict": "failed", "reasons": ["head breaks its promise", "trial 2, a: 1 lost"], "metrics": ["rate"],
