@@ -48,7 +48,7 @@ def passing(results: Sequence[VariantPoint]) -> str:
 
 def at_risk(variant: Mapping[str, Any], size_b: float | None) -> str:
     """What one connection from a producer to a consumer can hold, by the settings in force; ``size_b``: of a message."""
-    producer, consumer = ((variant.get("settings") or {}).get(side) or {} for side in ("producer", "consumer"))
+    producer, consumer = (_mapping(_mapping(variant.get("settings")).get(side)) for side in ("producer", "consumer"))
     marks = [(key, _whole(side.get(key))) for side, key in ((producer, "sndhwm"), (consumer, "rcvhwm")) if key in side]
     credit = _whole(consumer.get("credit"))
     buffers = [(key, _whole(side.get(key))) for side, key in ((producer, "sndbuf"), (consumer, "rcvbuf")) if key in side]
@@ -69,7 +69,7 @@ def _row(result: VariantPoint) -> tuple[str | Cell, ...]:
     variant, mode = result.variant, result.variant.get("mode") or {}
     resends = bool(variant.get("confirms"))
     copies = "; the producer makes a copy for each group" if variant.get("fan_out") == "emulated" else ""
-    size = result.workload.get("bodies") or {}
+    mean_b = _mapping(result.workload.get("bodies")).get("mean_b")
     return (
         name(result),
         "every peer is told the others' addresses",
@@ -77,7 +77,7 @@ def _row(result: VariantPoint) -> tuple[str | Cell, ...]:
         f"slow consumer: {mode.get('slow_consumer', 'not known')}{copies}",
         "its adapter sends again what is not acknowledged, while the producer lives" if resends else "nobody knows what arrived",
         "what is sent again comes twice: by the application" if resends else "nothing is sent again, so nothing to remove",
-        at_risk(variant, size.get("mean_b") or result.point.get("size_b")),
+        at_risk(variant, mean_b if isinstance(mean_b, int | float) else result.point.get("size_b")),
     )
 
 
@@ -90,6 +90,10 @@ def _buffers(buffers: Sequence[tuple[str, int | None]], size_b: float | None) ->
     told = " + ".join(f"{key} {text.count(value)}" for key, value in fixed)
     messages = f", {total / size_b:,.0f} messages of {size_b:,.0f} B" if size_b else ""
     return f"{total:,} B in socket buffers ({told}{messages})"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _whole(value: Any) -> int | None:

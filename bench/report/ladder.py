@@ -21,7 +21,7 @@ from bench.report.ladder_words import COSTS, cell, changed, heading, noisy, sent
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View
-from bench.store import Run, read_data
+from bench.store import Run
 
 Json = Mapping[str, Any]
 
@@ -150,7 +150,7 @@ def _capacities(collection: Collection) -> list[Json]:
     for run in collection.capacities:
         variants = {trial["variant"].get("id"): trial["variant"] for trial in run.trials if isinstance(trial.get("variant"), Mapping)}
         try:
-            searches: Iterable[Json] = read_data(run.folder, CAPACITY).get("searches") or ()
+            searches: Iterable[Json] = run.data(CAPACITY).get("searches") or ()
         except (UsageError, Incompatible):
             continue  # said by the collection
         for search in searches:

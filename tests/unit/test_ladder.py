@@ -340,6 +340,7 @@ def test_names_with_markup_stay_text(run, points):
         ),
         ({"sndbuf": -1}, {"credit": 1000, "rcvbuf": -1}, "1,000 messages of credit, which its producer sends again while it lives"),
         ({}, {}, "not known"),
+        ([1], "rcvhwm", "not known"),
     ],
 )
 def test_messages_at_risk_follow_from_settings(producer, consumer, says):
