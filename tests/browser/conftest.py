@@ -46,8 +46,8 @@ def pages(tmp_path_factory):
     def page(kind):
         if kind not in made:
             place = tmp_path_factory.mktemp(kind)
-            folder = reports.reference_run() if kind == "reference" else getattr(reports, kind)(place)
-            made[kind] = reports.reported(place / "out", [folder])
+            found = [reports.reference_run()] if kind == "reference" else getattr(reports, kind)(place)
+            made[kind] = reports.reported(place / "out", found if isinstance(found, list) else [found])
         return made[kind]
 
     return page

@@ -60,3 +60,12 @@ def guarantees(place: Path) -> Path:
     found["cells"] = found["cells"][:14]
     (made / "guarantees.json").write_text(json.dumps(found), encoding="utf-8")
     return made
+
+
+def several(place: Path) -> list[Path]:
+    """Two runs of one scenario, a search and faults of the same variants, all of one machine."""
+    runs = [
+        make(place / "runs" / f"order-events-{name}", five(), rounds=2, samples=1500, points=POINTS[:1], started=started)
+        for name, started in (("1", "2026-11-22T17:01:02Z"), ("2", "2026-11-23T09:30:00Z"))
+    ]
+    return [*runs, capacity(place), guarantees(place)]

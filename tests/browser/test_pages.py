@@ -5,7 +5,7 @@ from __future__ import annotations
 import looking
 import pytest
 
-KINDS = ("run", "reference", "capacity", "guarantees")
+KINDS = ("run", "reference", "capacity", "guarantees", "several")
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -38,6 +38,24 @@ def test_its_structure(look, check):
     assert look.check(check) == []
 
 
+SECTIONS = ("answers", "ratios", "charts", "ladder", "choose", "delivery", "capacity", "more-charts", "findings", "method", "settings")
+IDS = """[...document.querySelectorAll("[id]")].map((one) => one.id)"""
+
+
+def test_answers_stand_first_and_the_rest_in_order(look):
+    ids = look.page.evaluate(IDS)
+    found = [name for name in SECTIONS if name in ids]
+    assert found == sorted(found, key=ids.index)
+    assert {"answers", "method", "settings"} <= set(found)
+    assert {"run": "ratios", "reference": "choose", "capacity": "capacity", "guarantees": "delivery", "several": "choose"}[
+        look.kind
+    ] in found
+    # Where one looks first: a sentence with a place and a figure, before any table or picture.
+    first = look.page.query_selector("main p.sentence, header p.sentence")
+    assert first.bounding_box()["y"] < 900
+    assert first.evaluate("(one) => [...document.querySelectorAll('table, svg')].every((o) => one.compareDocumentPosition(o) & 4)")
+
+
 @pytest.mark.parametrize("width", [looking.WIDE, 768, looking.NARROW])
 def test_nothing_is_cut_whatever_the_width(all_open, width):
     all_open.set(width=width)
@@ -45,10 +63,15 @@ def test_nothing_is_cut_whatever_the_width(all_open, width):
     assert all_open.check("cut") == []
 
 
+def test_a_wide_window_shows_the_first_tables_whole(look):
+    inner = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.getAttribute('aria-label'))"
+    assert look.page.eval_on_selector_all("#ratios .scroll", inner) == []
+
+
 def test_no_label_lies_on_another_and_a_phone_shows_them_legibly(look):
     assert look.check("overlapping") == []
     look.set(width=looking.NARROW)
-    assert look.check("small", 7) == []
+    assert look.check("small", 6.5) == []
     look.set(width=looking.WIDE)
 
 

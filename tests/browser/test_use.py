@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import looking
 import pytest
+import reports
+
+from bench import cli
 
 UNITS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -121,6 +125,52 @@ def test_a_link_opens_what_is_folded(browser, pages):
         link.click()
         look.page.wait_for_function(f"document.getElementById('{target}').open")
         assert look.said == []
+
+
+NEEDS = (
+    ({}, []),
+    ({"delivery": "at least once: never lost"}, ["--delivery", "at-least-once"]),
+    (
+        {"delivery": "at least once: never lost", "rate": "200", "p99": "5"},
+        ["--delivery", "at-least-once", "--rate", "200/s", "--p99", "5 ms"],
+    ),
+    ({"rate": "1000000"}, ["--rate", "1M/s"]),
+)
+
+
+@pytest.fixture(scope="module")
+def choosing(browser, pages):
+    with looking.window(browser) as opened:
+        yield opened.open(pages("reference"))
+
+
+@pytest.mark.parametrize(("fields", "words"), NEEDS)
+def test_the_chooser_answers_as_the_command_does(choosing, fields, words, capsys):
+    page = choosing.page
+    page.click("#choose-form button[type=reset]")
+    for name, value in fields.items():
+        field = page.locator(f"#choose-{name}")
+        if field.evaluate("(one) => one.tagName") == "SELECT":
+            field.select_option(label=value)
+        else:
+            field.fill(value)
+    assert page.is_visible("#choose-table") is not bool(fields)
+    assert page.is_visible("#choose-answers") is bool(fields)
+    if not fields:
+        return
+    cli.main(["choose", str(reports.reference_run()), *words, "--json"])
+    told = {}
+    for one in json.loads(capsys.readouterr().out)["answers"]:
+        name = one["name"] + (f" on {one['emulator']}, an emulator" if one["emulator"] else "")
+        told.setdefault(one["answer"], set()).add(name)
+    shown = page.eval_on_selector_all(
+        "#choose-answers > div", "(all) => all.map((one) => [one.className, [...one.querySelectorAll('strong')].map((s) => s.textContent)])"
+    )
+    assert {kind.replace("-", " "): set(names) for kind, names in shown} == told
+    assert choosing.said == []
+    assert choosing.check("overflow") + choosing.check("cut") + choosing.check("contrast") == []
+    status = page.inner_text("#choose-told")
+    assert all(f"{kind}: {len(names)}" in status for kind, names in told.items())
 
 
 def test_without_script_the_page_is_whole(browser, pages):
