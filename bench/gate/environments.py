@@ -59,7 +59,7 @@ def made(side: Side, say: Callable[[str], None]) -> Environment:
     checkout = of_adapter(side, adapter) if side.rev else None
     python = _python(side)
     needed = _needed(side, adapter, checkout)
-    build = bool(side.packages or side.removed or side.python) or not _all_here(needed)
+    build = bool(side.packages or side.removed or side.python) or (checkout is not None and not _all_here(needed))
     own = side.rev or build
     path = _path(checkout, _shadowed(side, adapter)) if own else None
     told: dict[str, Any] = {"revision": checkout and checkout.commit, "repository": checkout and str(checkout.repository)}
@@ -106,16 +106,25 @@ def _needed(side: Side, adapter: AdapterClass, checkout: Checkout | None) -> lis
     else:
         lines += _of_distribution(_distribution(system), adapter, checkout)
     found = [one for one in map(_requirement, lines) if one is not None and canonicalize_name(one.name) != SUITE]
+    if checkout is None:  # as it is here, also where that is not what the extra asks for
+        found = [_bare(one) if _version(one.name) is not None else one for one in found]
     if adapter.capabilities.client and all(canonicalize_name(one.name) != canonicalize_name(adapter.capabilities.client) for one in found):
         found.append(Requirement(adapter.capabilities.client))
     return found
+
+
+def _bare(one: Requirement) -> Requirement:
+    return Requirement(one.name + (f"[{','.join(sorted(one.extras))}]" if one.extras else ""))
 
 
 def _of_extra(extra: str, checkout: Checkout | None) -> list[str]:
     """What the suite's extra of a system asks for; of a revision, by its own pyproject.toml."""
     if checkout is not None:
         return list(_project(checkout).get("optional-dependencies", {}).get(extra, ()))
-    marked = [Requirement(line) for line in metadata.requires(SUITE) or ()]
+    try:
+        marked = [Requirement(line) for line in metadata.requires(SUITE) or ()]
+    except metadata.PackageNotFoundError:  # on the path, not installed
+        return []
     return [
         str(one).partition(";")[0]
         for one in marked
@@ -153,13 +162,13 @@ def _project(checkout: Checkout) -> dict[str, Any]:
     return {}
 
 
-def _requirement(line: str) -> Requirement | None:
-    """A requirement that holds here; None for one of another platform, or that is none."""
+def _requirement(line: str, extras: Iterable[str] = ()) -> Requirement | None:
+    """A requirement that holds here, with these extras of what asks for it; None for one of another platform, or that is none."""
     try:
         one = Requirement(line)
     except InvalidRequirement:
         return None
-    return one if one.marker is None or one.marker.evaluate({"extra": ""}) else None
+    return one if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)) else None
 
 
 def _all_here(needed: Iterable[Requirement]) -> bool:
@@ -253,10 +262,23 @@ def _built(side: Side, python: str, needed: Sequence[Requirement], say: Callable
 
 
 def _pins(needed: Iterable[Requirement]) -> list[str]:
-    """Constraints: every package as it is here, but where a revision's own requirement says otherwise."""
+    """Constraints: what is needed, and what that needs in turn, as it is here; but not where a revision's requirement says otherwise."""
     other = {canonicalize_name(one.name) for one in needed if not _all_here([one])}
-    installed = {canonicalize_name(dist.name): dist.version for dist in metadata.distributions() if dist.name}
-    return [f"{name}=={version}" for name, version in sorted(installed.items()) if name not in {*other, SUITE, "pip"}]
+    pinned: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    left = [(canonicalize_name(one.name), frozenset(one.extras)) for one in needed]
+    while left:
+        name, extras = left.pop()
+        version = _version(name)
+        if version is None or (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        pinned[name] = version
+        for line in metadata.requires(name) or ():
+            one = _requirement(line, extras)
+            if one is not None:
+                left.append((canonicalize_name(one.name), frozenset(one.extras)))
+    return [f"{name}=={version}" for name, version in sorted(pinned.items()) if name not in {*other, SUITE}]
 
 
 def _identified(package: str) -> str:
