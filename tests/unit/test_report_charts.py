@@ -95,7 +95,7 @@ def test_a_chart_is_three_files(tmp_path):
 
 
 @given(st.text(max_size=80), st.floats(30, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_lines_fit_their_room(words, room):
     for line in (*wrapped(words, room, 10, most=2), *wrapped(words, room, 10), fitted(words, room, 10)):
         assert width_of(line, 10) <= room

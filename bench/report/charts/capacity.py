@@ -10,6 +10,7 @@ from bench.report import text
 from bench.report.charts import load
 from bench.report.charts.load import Curve, Load, Panels, Range
 from bench.report.charts.names import in_title
+from bench.report.headline import place
 from bench.report.svg import SERIES, Chart
 
 Json = Mapping[str, Any]
@@ -98,7 +99,7 @@ def _known(values: Iterable[Any]) -> list[float]:
 
 def _caption(panels: Panels) -> str:
     return (
-        f"End to end from the intended send time, rounds of a rate merged, bars: ranges over them; loopback, shared cores. Line and "
+        f"End to end from the intended send time, rounds of a rate merged, bars: ranges over them; {place([])}. Line and "
         f"shade: the capacity with its 95% interval. Ring: the knee, the first rate from which on {panels.high} stays over {result.KNEE:g} "
         "times its smallest value at up to half of the capacity. Cross: saturated, so no latency is told. "
         "Hollow: it did not hold in each round."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 
@@ -44,7 +45,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
         axes = paper.axes(_NAMES, _FOOT, _TOLD, _HEAD)
         axes.set_ylim(height, 0)
         scales.logarithmic(axes.xaxis, _reach(point), room=1.12)
-        _ground(axes, point)
+        _ground(axes, point, rows)
         for row in rows:
             _row(paper, axes, row, svg.colour(colours, row.place.result.id) if row.place else 0)
         return svg.render(paper, name, _alt(point), _table(point))
@@ -132,11 +133,15 @@ def _reach(point: PointSummary) -> list[float]:
     return [margin**2, 1 / margin**2, *known]
 
 
-def _ground(axes: Axes, point: PointSummary) -> None:
+def _ground(axes: Axes, point: PointSummary, rows: Sequence[_Row]) -> None:
+    """Within each group, not behind its head: the line at 1, the margin, the grid."""
     margin = 1 + RANKED_BY[point.by].margin
-    axes.axvspan(1 / margin, margin, color=GRID, alpha=0.45, linewidth=0, zorder=0)
-    axes.axvline(1, color=INK, linewidth=0.9, zorder=1)
-    axes.grid(axis="x", linewidth=0.5)
+    heads = [i for i, row in enumerate(rows) if row.place is None]
+    for first, following in pairwise([*heads, len(rows)]):
+        top, bottom = rows[first + 1].top, rows[following - 1].top + rows[following - 1].height
+        axes.fill_betweenx([top, bottom], 1 / margin, margin, color=GRID, alpha=0.45, linewidth=0, zorder=0)
+        axes.vlines(axes.get_xticks(), top, bottom, colors=GRID, linewidth=0.6, zorder=0.5)
+        axes.vlines([1], top, bottom, colors=INK, linewidth=0.9, zorder=1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     what = "rate ÷ best (left: slower)" if point.by == "rate" else "p99 ÷ best (right: slower)"
@@ -146,7 +151,6 @@ def _ground(axes: Axes, point: PointSummary) -> None:
 def _row(paper: Sheet, axes: Axes, row: _Row, colour: int) -> None:
     top = paper.top - _HEAD - row.top
     if row.place is None:
-        axes.axhspan(row.top, row.top + row.height, color=PAPER, linewidth=0, zorder=2)
         _column(paper, EDGE, top - 5, row.lines, INK, bold=True)
         return
     _column(paper, EDGE, top - (row.height - sum(size for _, size in row.lines) * _LINE) / 2, row.lines, INK)
@@ -188,7 +192,7 @@ def _caption(point: PointSummary, results: Sequence[VariantPoint]) -> str:
     out = [f"{called.get(r.id, r.id)} ({STANDING[r.standing]})" for r in results if r.standing in STANDING and r.standing != "reference"]
     left = f" Not ranked: {text.listed(out)}." if out else ""
     floor = compared.noise_floor(point)
-    return f"{bars} {shaded}{left} {place([])}.{f' {floor}.' if floor else ''}"
+    return f"{bars} {shaded}{left} Measured on {place([])}.{f' Noise floor: {floor}.' if floor else ''}"
 
 
 def _table(point: PointSummary) -> Table:

@@ -58,15 +58,17 @@ def title(curves: Sequence[Curve], at: str) -> str:
 
 
 def _first(curve: Curve) -> float:
-    """The first rate at which it is past its knee, or saturated."""
-    return min([one.offered for one in curve.loads if one.saturated or one.offered == curve.knee], default=float("inf"))
+    """The first rate at which it is past its knee, saturated or not valid."""
+    return min([one.offered for one in curve.loads if one.saturated or one.note or one.offered == curve.knee], default=float("inf"))
 
 
 def _end_words(curve: Curve) -> str:
-    over = [one.offered for one in curve.loads if one.saturated]
     if curve.knee is None:
-        return f"is saturated at {text.number(min(over))}/s" if over else f"has no knee up to {text.number(curve.quoted[-1].offered)}/s"
-    before = [one.offered for one in curve.quoted if one.offered < curve.knee]
+        for one in sorted(curve.loads, key=lambda load: load.offered):
+            if one.saturated or one.note:
+                return f"is {'saturated' if one.saturated else one.note} at {text.number(one.offered)}/s"
+        return f"has no knee up to {text.number(curve.quoted[-1].offered)}/s"
+    before = [one.offered for one in curve.quoted if one.offered < curve.knee and not one.note]
     if not before:
         return f"has its knee below {text.number(curve.knee)}/s"
     return f"has its knee between {text.number(before[-1])} and {text.number(curve.knee)}/s"
@@ -76,7 +78,10 @@ def _curve(results: Sequence[VariantPoint], name: str, number: int) -> Curve:
     loads = tuple(_load(result) for result in results)
     # "Low load" is up to half of the highest rate that has a latency: no capacity was searched for here.
     highest = max((one.offered for one in loads if one.high_ns is not None), default=0.0)
-    rows = [{"rate_per_s": one.offered, "share": one.offered / highest, "p99_ns": one.high_ns} for one in loads if one.high_ns is not None]
+    # What is not valid may be slow for another reason: it makes no knee.
+    rows = [
+        {"rate_per_s": x.offered, "share": x.offered / highest, "p99_ns": x.high_ns} for x in loads if x.high_ns is not None and not x.note
+    ]
     knee = capacity.knee(rows, "p99_ns")
     over = [one.offered for one in loads if one.saturated]
     under = (text.promise(results[0].delivery), *((f"saturated at {text.number(min(over))}/s",) if over else ()))
