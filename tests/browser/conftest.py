@@ -46,7 +46,7 @@ def pages(tmp_path_factory):
     def page(kind):
         if kind not in made:
             place = tmp_path_factory.mktemp(kind)
-            found = [reports.reference_run()] if kind == "reference" else getattr(reports, kind)(place)
+            found = reports.reference() if kind == "reference" else getattr(reports, kind)(place)
             made[kind] = reports.reported(place / "out", found if isinstance(found, list) else [found])
         return made[kind]
 

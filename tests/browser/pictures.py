@@ -73,7 +73,7 @@ def main() -> int:
     for old in FOLDER.glob("*.png"):
         old.unlink()
     with tempfile.TemporaryDirectory() as out:
-        page = reports.reported(Path(out), [reports.reference_run(), *reports.reference_guarantees()])
+        page = reports.reported(Path(out), reports.reference())
         made = [saved(name, png) for name, png in taken(page)]
     large = [path for path in made if path.stat().st_size > LIMIT_B]
     for path in made:

@@ -23,9 +23,9 @@ def reference_run() -> Path:
     return max(runs, key=lambda path: path.name)
 
 
-def reference_guarantees() -> list[Path]:
-    """The committed runs of `brokerbench guarantees`."""
-    return sorted(path.parent for path in REFERENCE.glob("*/evidence-guarantees/*/guarantees.json"))
+def reference() -> list[Path]:
+    """That run, and the committed ones of `brokerbench guarantees`: one page of all."""
+    return [reference_run(), *sorted(path.parent for path in REFERENCE.glob("*/evidence-guarantees/*/guarantees.json"))]
 
 
 def reported(out: Path, folders: Sequence[Path], *words: str) -> Path:
