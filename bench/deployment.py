@@ -126,6 +126,12 @@ class Deployment:
         reason = None if server is None else server.dead()
         return reason or (None if self._links is None else self._links.dead())
 
+    def retire(self, place: Place | None) -> None:
+        """Stop a place's server, where it has one."""
+        server = None if place is None else self._running.pop(place, None)
+        if server is not None:
+            _stop(server)
+
     def stop(self) -> None:
         """Stop all; idempotent."""
         running, self._running = list(self._running.values()), {}

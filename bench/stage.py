@@ -168,6 +168,10 @@ class Stage:
         """Stop all servers: the next session or trial starts its own anew."""
         self._deployment.stop()
 
+    def renew_server(self, variant: str) -> None:
+        """Stop a variant's server: one that answers may be broken all the same, by what was done to it. The next session starts another."""
+        self._deployment.retire(self.entries[variant].place)
+
     def open_all(self, load: Workload) -> None:
         """Open every variant's endpoints before the first trial, so that each trial finds the others idle alike."""
         for entry in self.entries.values():

@@ -64,7 +64,8 @@ class Tried:
     injections: list[Injection] = field(default_factory=list)
     rest: Counter[str] = field(default_factory=Counter)
     timer: str = ""  # in force
-    failed: int = 0  # in a row
+    ended: int = 0  # trials that did not fail
+    failed: int = 0  # in a row, since the command was started
     reason: str = ""  # of the last trial that failed, or why there is no such cell
     unsupported: bool = False
 
@@ -77,6 +78,7 @@ class Tried:
             self.failed, self.reason = self.failed + 1, str(trial["reason"])
         elif trial["status"] == "ok":
             self.failed = 0
+            self.ended += 1
             self.injections += observed.injections(trial)
             self.rest.update(observed.rest(trial))
             self.timer = observed.timer(trial, self.cell.expected.timer) or self.timer
@@ -101,7 +103,7 @@ class Tried:
         if self.failed >= _GIVE_UP:
             return "failed"
         needed = math.ceil(self.cell.wanted / self.cell.shape(self.cell.wanted).injections)
-        return "short" if len(self.trials) >= max(needed + 1, _TOO_MANY * needed) else "waiting"
+        return "short" if self.ended >= max(needed + 1, _TOO_MANY * needed) else "waiting"
 
     def left(self) -> list[Shape]:
         """The trials that are still to be made, as far as one can tell."""
@@ -152,6 +154,8 @@ class Record:
             if one is None or trial["variant"]["id"] != one.cell.variant.id:
                 raise UsageError(f"trial {trial['trial']} is of no cell that this revision would try: begin anew, without --resume")
             one.take(trial)
+        for one in self.tried:
+            one.failed = 0  # what stood in the way then may be gone
 
     def to_json(self) -> Json:
         """As it lies on disk."""

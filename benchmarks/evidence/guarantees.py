@@ -31,7 +31,7 @@ KEPT = (FILE, "guarantees.md", "guarantees.csv")
 
 
 def unfinished(work: Path, asked: Asked) -> Path | None:
-    """The newest run of ``work`` that was asked the same and lacks injections."""
+    """The newest run of ``work`` that was asked the same and lacks injections, also of cells that were given up."""
     kept = sorted(work.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in (path.parent for path in kept):
         try:
@@ -39,7 +39,7 @@ def unfinished(work: Path, asked: Asked) -> Path | None:
         except BenchError:
             continue  # damaged: begun anew
         same = Asked.from_json(data["asked"]) == asked
-        if same and any(cell["status"] == "waiting" for cell in data["cells"]):
+        if same and any(cell["status"] in ("waiting", "failed") for cell in data["cells"]):
             return folder
     return None
 

@@ -454,3 +454,20 @@ def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
 def test_install_of_an_unknown_system():
     done = subprocess.run([sys.executable, "-m", "bench.servers.install", "kafak"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "no server recipe 'kafak'; there are: kafka, rabbitmq, redis_pubsub, redis_streams, sqs\n")
+
+
+@pytest.mark.server
+def test_a_server_that_is_retired_is_followed_by_another(guard, tmp_path):
+    """One that answers may be broken all the same: its coordinator, say, by a kill."""
+    place = Place("redis_pubsub", AUTO, "", "")
+    deployment = Deployment(guard, tmp_path, guard.run_id)
+    try:
+        assert deployment.start([place], lambda _: None) == {}
+        first = deployment.server(place)
+        deployment.retire(place)
+        assert deployment.running(place) is None
+        assert first.dead() is not None
+        assert deployment.server(place).nodes[0].pid != first.nodes[0].pid
+        deployment.retire(None)
+    finally:
+        deployment.stop()

@@ -364,8 +364,13 @@ def test_a_cell_that_fails_or_strikes_nothing_is_given_up():
     record = Record.of(ASKED)
     place = place_of(record, "redis_pubsub", "consumer-kill")
     one = record.tried[place]
-    record.take([made_trial(number, record, place, status="failed", reason="no answer") for number in (1, 2)])
+    failed = [made_trial(number, record, place, status="failed", reason="no answer") for number in (1, 2)]
+    for trial in failed:
+        one.take(trial)
     assert (one.status, one.reason, one.missing) == ("failed", "no answer", 0)
+    again = Record.of(ASKED)
+    again.take(failed)
+    assert again.tried[place].status == "waiting", "a run that goes on tries it again"
     record = Record.of(ASKED)
     one = record.tried[place]
     empty = made_trial(1, record, place, lost=0)
