@@ -19,11 +19,13 @@ import pika
 import psutil
 import pytest
 
+from bench.deployment import Deployment, Place
 from bench.errors import ServerError
 from bench.guard import Guard
 from bench.servers import choose, probe, rabbitmq, start
 from bench.servers.base import Request
 from bench.servers.ports import free_ports
+from bench.spec import AUTO
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
@@ -460,7 +462,7 @@ def test_install_of_an_unknown_system():
 def test_a_server_that_is_retired_is_followed_by_another(guard, tmp_path):
     """One that answers may be broken all the same: its coordinator, say, by a kill."""
     place = Place("redis_pubsub", AUTO, "", "")
-    deployment = Deployment(guard, tmp_path, guard.run_id)
+    deployment = Deployment(guard, tmp_path, "pytest-servers")
     try:
         assert deployment.start([place], lambda _: None) == {}
         first = deployment.server(place)
