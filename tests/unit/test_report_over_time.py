@@ -269,7 +269,7 @@ def test_a_load_without_faults_shows_all_variants_round_by_round():
     made = two(rounds=2)
     made.rows[2][4] |= {"g": 700}  # of kafka's first round: 300 wait
     chart = plain(made)
-    assert chart.title == "Over time at 1,000/s, 256 B: Apache Kafka at most 300 messages behind, Redis 0"
+    assert chart.title == "Over time at 1,000/s, 256 B, Apache Kafka was at most 300 messages behind, Redis 0"
     behind, delivered, latency = chart.figure.axes
     kafka = [[cell.text for cell in row] for row in chart.data.groups[1].rows]
     assert [(row[0], row[1]) for row in kafka] == [(r, str(s)) for r in "12" for s in range(8)]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import figures, over_time, svg, text
-from bench.report.charts import heat, scales, timeline
+from bench.report.charts import heat, names, scales, timeline
 from bench.report.charts.heat import BINS_MIN, COLUMNS_MAX, Frame, Key
 from bench.report.headline import place
 from bench.report.over_time import Bin, Timed
@@ -56,8 +56,9 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
     quoted = any(one.values("latency", q) for one in courses)
     panels = ("behind", "delivered", "latency")[: 3 if quoted else 2]
     with svg.style():
-        names = sum(len(_lines(one)) for one in courses) * _KEY + len(courses) * 3
-        high = max(_PANEL, (names - _FOOT - (len(panels) - 1) * _GAP) / len(panels))
+        called = names.called(one.result for one in courses)
+        listed = sum(len(_lines(name_)) for name_ in called.values()) * _KEY + len(courses) * 3
+        high = max(_PANEL, (listed - _FOOT - (len(panels) - 1) * _GAP) / len(panels))
         body = _FOOT + len(panels) * high + (len(panels) - 1) * _GAP + 4
         paper = sheet(title(point, courses), _caption(courses, frame, which if quoted else ""), body)
         made = []
@@ -69,7 +70,7 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
             _axes(axes, what, courses, q, which)
             heat.across(axes, frame, last=i == len(panels) - 1)
             made.append(axes)
-        _key(paper, made[0], courses, colours)
+        _key(paper, made[0], called, colours)
         return svg.render(paper, name, _alt(courses, q, which), _table(point, courses, frame, (q, which) if quoted else None))
 
 
@@ -106,12 +107,14 @@ def _load_s(trial: Json) -> float:
 
 
 def title(point: PointSummary, courses: Sequence[Course]) -> str:
-    """How far behind its producers each was at the worst: the most and the least, which ranks nothing; the floor only where it is alone."""
-    told_of = [one for one in courses if one.result.standing != "reference"] or list(courses)
-    worst = [(max(one.values("behind", 0.5).values()), one.result) for one in told_of]
+    """How far behind its producers each was at the worst: the most and the least, which ranks nothing."""
+    prefix, spoken = figures.spoken_of([one.result for one in courses])
+    told_of = {result.id for result in spoken}
+    called = {key: names.in_title(name) for key, name in names.called(one.result for one in courses).items()}
+    worst = [(max(one.values("behind", 0.5).values()), called[one.result.id]) for one in courses if one.result.id in told_of]
     most, least = max(worst, key=lambda one: one[0]), min(worst, key=lambda one: one[0])
-    told = f"Over time {text.at(point.point)}: {figures.label(most[1])} at most {text.many(int(most[0]), 'message')} behind"
-    return told if len(worst) == 1 else f"{told}, {figures.label(least[1])} {int(least[0]):,}"
+    told = f"{prefix}Over time {text.at(point.point)}, {most[1]} was at most {text.many(int(most[0]), 'message')} behind"
+    return told if len(worst) == 1 else f"{told}, {least[1]} {int(least[0]):,}"
 
 
 def _caption(courses: Sequence[Course], frame: Frame, which: str) -> str:
@@ -156,19 +159,19 @@ def _axes(axes: Axes, what: str, courses: Sequence[Course], q: float, which: str
     axes.yaxis.set_label_coords(-0.165, 0.5)
 
 
-def _lines(one: Course) -> list[str]:
-    return wrapped(figures.label(one.result), _RIGHT - 37 - EDGE, LABEL, most=2) or ["?"]
+def _lines(called: str) -> list[str]:
+    return wrapped(called, _RIGHT - 37 - EDGE, LABEL, most=3) or ["?"]
 
 
-def _key(paper: Sheet, axes: Axes, courses: Sequence[Course], colours: Mapping[str, int]) -> None:
+def _key(paper: Sheet, axes: Axes, called: Mapping[str, str], colours: Mapping[str, int]) -> None:
     """Names to the right, from the top of the first panel."""
     right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
     y = paper.place(axes, 0, axes.get_ylim()[1])[1] - 6
-    for one in courses:
-        number = svg.colour(colours, one.result.id)
+    for variant, name in called.items():
+        number = svg.colour(colours, variant)
         paper.line((right + 10, right + 32), (y, y), color=SERIES[number], linestyle=DASHES[number], linewidth=1.6)
         paper.line((right + 21,), (y,), color=SERIES[number], marker=MARKERS[number], markersize=5, linestyle="none")
-        for line in _lines(one):
+        for line in _lines(name):
             paper.text(right + 37, y, line, LABEL, va="center", color=INK)
             y -= _KEY
         y -= 3
@@ -195,8 +198,9 @@ def _table(point: PointSummary, courses: Sequence[Course], frame: Frame, quoted:
 
 def _alt(courses: Sequence[Course], q: float, which: str) -> str:
     told = []
+    called = names.called(one.result for one in courses)
     for one in courses:
         delivered, latency = one.values("delivered", q).values(), one.values("latency", q).values()
         late = f", {which} {text.duration(min(latency))} to {text.duration(max(latency))}" if latency else ""
-        told.append(f"{figures.label(one.result)}: {min(delivered):,.0f} to {max(delivered):,.0f} a second{late}")
+        told.append(f"{called[one.result.id]}: {min(delivered):,.0f} to {max(delivered):,.0f} a second{late}")
     return f"Backlog, rate and latency over time. {'; '.join(told)}."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint
 from bench.histogram import LENGTH, highest, lowest
 from bench.report import figures, over_time, svg, text
-from bench.report.charts import scales, timeline
+from bench.report.charts import names, scales, timeline
 from bench.report.headline import place
 from bench.report.over_time import Latency, Timed
 from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, fitted, sheet, wrapped
@@ -88,6 +88,7 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
     frame, panels = found
     q, which = over_time.percentile([column.latency for panel in panels for column in panel.columns])
     levels = _levels(panels)
+    called = names.called(panel.result for panel in panels)
     with svg.style():
         body = _FOOT + len(panels) * _PANEL + (len(panels) - 1) * _GAP + 8
         paper = sheet(title(point, panels, q, which), _caption(panels, frame), body)
@@ -96,7 +97,7 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
             axes = paper.axes(_LEFT, bottom, _RIGHT, body - bottom - _PANEL)
             _draw(axes, panel, frame, levels, q)
             _axes(axes, frame, last=i == len(panels) - 1)
-            _name(paper, axes, panel)
+            _name(paper, axes, panel, called[panel.result.id])
             if i == 0:
                 _key(paper, axes, levels, which)
         return svg.render(paper, name, _alt(panels, q, which), _table(point, panels, frame, q, which))
@@ -268,11 +269,11 @@ def across(axes: Axes, frame: Frame, *, last: bool) -> None:
         axes.set_xlabel(words)
 
 
-def _name(paper: Sheet, axes: Axes, panel: Panel) -> None:
+def _name(paper: Sheet, axes: Axes, panel: Panel, called: str) -> None:
     right = 72 * paper.figure.get_size_inches()[0] - _RIGHT + 10
     room = _RIGHT - 10 - EDGE
     _, top = paper.place(axes, 0, axes.get_ylim()[1])
-    lines = wrapped(figures.label(panel.result), room, LABEL, most=2)
+    lines = wrapped(called, room, LABEL, most=2)
     for i, line in enumerate(lines):
         paper.text(right, top - 9 - i * LABEL * 1.25, line, LABEL, color=INK)
     n = sum(column.latency.n for column in panel.columns)
@@ -296,21 +297,23 @@ def _key(paper: Sheet, axes: Axes, levels: Sequence[int], which: str) -> None:
 def title(point: PointSummary, panels: Sequence[Panel], q: float, which: str) -> str:
     """Whose latency changes most over time, and whose least: the worst bin over the one in the middle, which needs no common promise."""
     width = _width(panels)
-    _, spoken = figures.spoken_of([panel.result for panel in panels])
+    prefix, spoken = figures.spoken_of([panel.result for panel in panels])
+    told_of = {result.id for result in spoken}
+    called = {key: names.in_title(name) for key, name in names.called(panel.result for panel in panels).items()}
     uneven: list[tuple[float, int, VariantPoint]] = []
     for panel in panels:
         known = [v for column in panel.columns if (v := over_time.at(column.latency, q))]
-        if known and panel.result in spoken:
+        if known and panel.result.id in told_of:
             uneven.append((max(known) / statistics.median(known), max(known), panel.result))
     at = text.at(point.point)
     if not uneven:
-        return f"Latency over time {at}: too few messages in each {width} for a percentile"
+        return f"{prefix}Latency over time {at}: too few messages in each {width} for a percentile"
     most, least = max(uneven, key=lambda one: one[0]), min(uneven, key=lambda one: one[0])
     told = (
-        f"Over time {at}, the {which} of the worst {width} is {text.number(most[0])} times that of the middle one "
-        f"with {figures.label(most[2])} ({text.duration(most[1])})"
+        f"{prefix}Over time {at}, the {which} of the worst {width} is {text.number(most[0])} times that of the middle one "
+        f"with {called[most[2].id]} ({text.duration(most[1])})"
     )
-    return told if len(uneven) == 1 else f"{told}, {text.number(least[0])} times with {figures.label(least[2])} ({text.duration(least[1])})"
+    return told if len(uneven) == 1 else f"{told}, {text.number(least[0])} times with {called[least[2].id]} ({text.duration(least[1])})"
 
 
 def _width(panels: Sequence[Panel]) -> str:
@@ -349,8 +352,9 @@ def _table(point: PointSummary, panels: Sequence[Panel], frame: Frame, q: float,
 
 def _alt(panels: Sequence[Panel], q: float, which: str) -> str:
     told = []
+    called = names.called(panel.result for panel in panels)
     for panel in panels:
         known = [v for column in panel.columns if (v := over_time.at(column.latency, q)) is not None]
         if known:
-            told.append(f"{figures.label(panel.result)}: {which} by bin from {text.duration(min(known))} to {text.duration(max(known))}")
+            told.append(f"{called[panel.result.id]}: {which} by bin from {text.duration(min(known))} to {text.duration(max(known))}")
     return f"Heat map of latency over time. {'; '.join(told)}."

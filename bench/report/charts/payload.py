@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from bench import units
 from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import figures, svg, text
-from bench.report.charts import ends, scales
+from bench.report.charts import ends, names, scales
 from bench.report.headline import STANDING, place
 from bench.report.sheet import EDGE, SMALL, sheet
 from bench.report.svg import DASHES, INK, MARKERS, PAPER, SERIES, Chart
@@ -65,7 +65,8 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int]) 
     moved = [line for line in drawn if any(line.rate_mb)]
     panels = [part for part in (timed, moved) if part]
     with svg.style():
-        named = [_end(line, colours, timed=bool(timed)) for line in panels[0]]
+        called = names.called(line.last for line in drawn)
+        named = [_end(line, called[line.last.id], colours, timed=bool(timed)) for line in panels[0]]
         body = max(len(panels) * _PANEL + (len(panels) - 1) * _GAP + _FOOT, ends.height(named))
         paper = sheet(title(points, drawn), _caption(drawn), body)
         high = (body - _FOOT - (len(panels) - 1) * _GAP) / len(panels)
@@ -76,8 +77,10 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int]) 
         sizes = sorted({size for line in drawn for size in line.sizes_b})
         if timed:
             _latency(made[0], timed, colours)
+            paper.ylabel(made[0], "latency (ms)")
         if moved:
             _moved(made[-1], moved, colours)
+            paper.ylabel(made[-1], "delivered (MB/s)")
         for i, axes in enumerate(made):
             _sizes(axes, sizes, last=i == len(made) - 1)
         ends.draw(paper, made[0], named)
@@ -115,15 +118,17 @@ def _megabytes(trial: Json) -> float | None:
 
 def title(points: Sequence[PointSummary], lines: Sequence[Line]) -> str:
     """By how much latency (or else the delivered bytes) grows from the smallest to the largest size, at its most and least."""
-    _, spoken = figures.spoken_of([line.last for line in lines])
-    own = [line for line in lines if line.last in spoken]
+    prefix, spoken = figures.spoken_of([line.last for line in lines])
+    told_of = {result.id for result in spoken}
+    own = [line for line in lines if line.last.id in told_of]
     rest = {name: value for name, value in points[0].point.items() if name != "size_b"}
     at = text.at(rest) if rest else ""
     for which in ("p99", "p50", "MB/s"):
         grown = [(found[3] / found[2], line, found) for line in own if (found := _ends(line.sizes_b, line.values(which)))]
         if grown:
-            return _grown(grown, which, at)
-    return f"Sizes of messages {at}: no figure at two of them"
+            called = names.called(line.last for line in lines)
+            return prefix + _grown(grown, f"{which} {at}".strip(), called)
+    return f"{prefix}Sizes of messages {at}: no figure at two of them"
 
 
 def _ends(sizes: Sequence[int], values: Sequence[float | None]) -> tuple[int, int, float, float] | None:
@@ -132,18 +137,19 @@ def _ends(sizes: Sequence[int], values: Sequence[float | None]) -> tuple[int, in
     return (known[0][0], known[-1][0], known[0][1], known[-1][1]) if len(known) > 1 else None
 
 
-def _grown(grown: Sequence[tuple[float, Line, tuple[int, int, float, float]]], which: str, at: str) -> str:
+def _grown(grown: Sequence[tuple[float, Line, tuple[int, int, float, float]]], what: str, called: Mapping[str, str]) -> str:
     most, least = max(grown, key=lambda one: one[0]), min(grown, key=lambda one: one[0])
 
     def told(one: tuple[float, Line, tuple[int, int, float, float]]) -> str:
         ratio, line, (small, large, _, _) = one
-        return f"{text.number(ratio)} times from {units.show_size(small)} to {units.show_size(large)} with {figures.label(line.last)}"
+        with_ = names.in_title(called[line.last.id])
+        return f"{text.number(ratio)} times from {units.show_size(small)} to {units.show_size(large)} with {with_}"
 
     if len(grown) == 1:
-        return f"{which} {at} grows {told(most)}"
+        return f"{what} grows {told(most)}"
     if most[2][:2] == least[2][:2]:
-        return f"{which} {at} grows {told(most)}, {text.number(least[0])} times with {figures.label(least[1].last)}"
-    return f"{which} {at} grows {told(most)}, {told(least)}"
+        return f"{what} grows {told(most)}, {text.number(least[0])} times with {names.in_title(called[least[1].last.id])}"
+    return f"{what} grows {told(most)}, {told(least)}"
 
 
 def _caption(lines: Sequence[Line]) -> str:
@@ -171,7 +177,6 @@ def _latency(axes: Axes, lines: Sequence[Line], colours: Mapping[str, int]) -> N
                 )  # fmt: skip
     scales.logarithmic(axes.yaxis, seen, room=1.5)
     axes.grid()
-    axes.set_ylabel("latency (ms)")
     axes.annotate(
         "thick: p99, thin: p50", (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=SMALL, color=INK, zorder=6,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
@@ -192,7 +197,6 @@ def _moved(axes: Axes, lines: Sequence[Line], colours: Mapping[str, int]) -> Non
                 axes.plot([size, size], [rate.low, rate.high], color=SERIES[number], linewidth=1.2, zorder=3)
     scales.logarithmic(axes.yaxis, [v for line in lines for rate in line.rate_mb if rate for v in (rate.low, rate.high)], room=1.5)
     axes.grid()
-    axes.set_ylabel("delivered (MB/s)")
 
 
 def _sizes(axes: Axes, sizes: Sequence[int], *, last: bool) -> None:
@@ -205,16 +209,16 @@ def _sizes(axes: Axes, sizes: Sequence[int], *, last: bool) -> None:
         axes.set_xlabel("size of a message")
 
 
-def _end(line: Line, colours: Mapping[str, int], *, timed: bool) -> ends.End:
+def _end(line: Line, called: str, colours: Mapping[str, int], *, timed: bool) -> ends.End:
     number = svg.colour(colours, line.last.id)
     unwell = next((STANDING[r.standing] for r in reversed(line.results) if r.standing in ("not-valid", "violated", "rate-not-reached")), "")
     under = (text.promise(line.last.delivery), *([unwell] if unwell else []))
     if timed:
         values = line.p99_ns if _known(line.p99_ns) else line.p50_ns
         size, value = next((s, v) for s, v in zip(reversed(line.sizes_b), reversed(values), strict=True) if v is not None)
-        return ends.End(size, max(value, _FLOOR_NS) / 1e6, figures.label(line.last), under, number)
+        return ends.End(size, max(value, _FLOOR_NS) / 1e6, called, under, number)
     size, rate = next((s, r) for s, r in zip(reversed(line.sizes_b), reversed(line.rate_mb), strict=True) if r)
-    return ends.End(size, rate.median, figures.label(line.last), under, number)
+    return ends.End(size, rate.median, called, under, number)
 
 
 def _table(points: Sequence[PointSummary], lines: Sequence[Line]) -> Table:
@@ -238,11 +242,12 @@ def _table(points: Sequence[PointSummary], lines: Sequence[Line]) -> Table:
 
 def _alt(lines: Sequence[Line]) -> str:
     told = []
+    called = names.called(line.last for line in lines)
     for line in lines:
         found = [
             f"{which} {text.duration(at[2])} at {units.show_size(at[0])}, {text.duration(at[3])} at {units.show_size(at[1])}"
             for which, values in (("p50", line.p50_ns), ("p99", line.p99_ns))
             if (at := _ends(line.sizes_b, values))
         ]
-        told.append(f"{figures.label(line.last)}: {'; '.join(found) or 'no latency at two sizes'}")
+        told.append(f"{called[line.last.id]}: {'; '.join(found) or 'no latency at two sizes'}")
     return f"{'. '.join(told)}."

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.summary import Spread, VariantPoint
 from bench.report import figures, over_time, svg, text
-from bench.report.charts import scales
+from bench.report.charts import names, scales
 from bench.report.over_time import Bin, Timed
 from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, fitted, sheet
 from bench.report.svg import DASHES, GRID, INK, MARKERS, QUIET, SERIES, Chart
@@ -107,7 +107,8 @@ def title(result: VariantPoint, trial: Json) -> str:
     struck = text.listed(f"{lane.name}{f' ({len(lane.times)} times)' if len(lane.times) > 1 else ''}" for lane in strip[:3])
     struck += f" and {text.many(len(strip) - 3, 'other fault')}" if len(strip) > 3 else ""
     said = [_behind(trial), _missing(trial)]
-    return f"{figures.label(result)}, {struck}: {'; '.join(one for one in said if one)}"
+    called = names.in_title(names.called([result])[result.id])
+    return f"{called}, {struck}: {'; '.join(one for one in said if one)}"
 
 
 def _behind(trial: Json) -> str:
