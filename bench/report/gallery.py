@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.summary import PointSummary, VariantPoint
-from bench.report.charts import cost, forest, heat, payload, percentiles, rates, timeline
+from bench.report.charts import cost, course, forest, heat, payload, percentiles, rates, timeline
 from bench.report.svg import Chart
 from bench.store import Run
 
@@ -32,6 +32,7 @@ def first(points: Sequence[Shown], colours: Mapping[str, int]) -> list[Chart | N
         *(rates.draw(sweep, f"rates-{number}", colours) for number, sweep in enumerate(_sweeps(points), 1)),
         *(percentiles.draw(one.point, one.real, f"percentiles-{one.name}", colours) for one in points),
         *(timeline.draw(one.run, result, f"timeline-{one.name}-{number}") for one in points for number, result in enumerate(one.real, 1)),
+        *(course.draw(one.run, one.point, one.real, f"course-{one.name}", colours) for one in points),  # where there was no fault
         *(cost.draw(one.point, one.real, f"cost-{one.name}", colours) for one in points),
     ]
 
@@ -60,4 +61,5 @@ def emulated(one: Shown, colours: Mapping[str, int]) -> list[Chart | None]:
     return [
         percentiles.draw(one.point, results, f"percentiles-emulated-{one.name}", colours),
         cost.draw(one.point, results, f"cost-emulated-{one.name}", colours),
+        *(timeline.draw(one.run, result, f"timeline-emulated-{one.name}-{number}") for number, result in enumerate(results, 1)),
     ]

@@ -88,6 +88,10 @@ def test_the_title_says_what_the_fault_did(away):
     assert timeline.title(result, trial) == (
         "Redis, away consumer.away: away was 5,000 messages behind at the worst, caught up 500 ms after the last heal; nothing lost"
     )
+    still = [fault() | {"counts": {group: {"unavailable_to_consumers_s": gap} for group, gap in (("live", 3.5), ("away", 5.0))}}]
+    assert timeline.title(result, trial | {"faults": still}).endswith("after the last heal; live got nothing for 3.50 s; nothing lost")
+    still[0]["counts"]["live"]["unavailable_to_consumers_s"] = 0.2
+    assert "got nothing" not in timeline.title(result, trial | {"faults": still}), "and the group that was struck had to"
     lost = trial | {"audit": {"live": {"lost": 3, "unknown": 0}, "away": {"lost": 1200, "unknown": 40}}}
     assert timeline.title(result, lost).endswith("; 1,203 lost, 40 without outcome never came")
     assert timeline.title(result, trial | {"audit": {"away": {"lost": None}}}).endswith("lost: not decided")
@@ -297,9 +301,9 @@ def test_the_drain_and_what_is_left_of_a_second_are_no_rate():
     assert [row[1].text for row in chart.data.groups[0].rows] == ["0", "1", "2", "3", "4"]
 
 
-def test_a_load_with_faults_or_of_two_seconds_is_not_drawn_as_one_without():
+def test_a_load_with_faults_or_of_four_seconds_is_not_drawn_as_one_without():
     assert plain(two(rounds=1, faults=[fault()])) is None
-    assert plain(two(rounds=1, seconds=2, warmup=0.0)) is None
+    assert plain(two(rounds=1, seconds=4, warmup=0.0)) is None
     assert plain(Made(trials=[dict(two(rounds=1).trials[0], status="failed")])) is None
 
 

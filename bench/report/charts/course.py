@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import figures, over_time, svg, text
 from bench.report.charts import heat, names, scales, timeline
-from bench.report.charts.heat import BINS_MIN, COLUMNS_MAX, Frame, Key
+from bench.report.charts.heat import COLUMNS_MAX, Frame, Key
 from bench.report.headline import place
 from bench.report.over_time import Bin, Timed
 from bench.report.sheet import EDGE, LABEL, Sheet, sheet, wrapped
@@ -22,6 +22,7 @@ from bench.report.table import Builder, Table
 
 Json = Mapping[str, Any]
 
+BINS_MIN = 5
 _LEFT, _RIGHT = 56.0, 166.0
 _PANEL, _GAP, _FOOT = 96.0, 20.0, 38.0
 _FLOOR_NS = 1e3  # a logarithmic axis has no zero
@@ -47,7 +48,7 @@ class Course:
 
 
 def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name: str, colours: Mapping[str, int]) -> Chart | None:
-    """None where a trial had a fault (charts.timeline shows those), or where there are less than three bins of any variant."""
+    """None where a trial had a fault (charts.timeline shows those), or where no variant has five bins."""
     found = _courses(run, results)
     if found is None:
         return None

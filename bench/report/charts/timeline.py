@@ -102,11 +102,11 @@ def _most(trial: Json) -> tuple[str, int]:
 
 
 def title(result: VariantPoint, trial: Json) -> str:
-    """What the faults did: how far behind, how long until caught up, what was lost."""
+    """What the faults did: how far behind, how long until caught up, who else had to wait, what was lost."""
     strip = lanes(trial)
     struck = text.listed(f"{lane.name}{f' ({len(lane.times)} times)' if len(lane.times) > 1 else ''}" for lane in strip[:3])
     struck += f" and {text.many(len(strip) - 3, 'other fault')}" if len(strip) > 3 else ""
-    said = [_behind(trial), _missing(trial)]
+    said = [_behind(trial), _stood_still(trial), _missing(trial)]
     called = names.in_title(names.called([result])[result.id])
     return f"{called}, {struck}: {'; '.join(one for one in said if one)}"
 
@@ -128,6 +128,22 @@ def _behind(trial: Json) -> str:
 
 def _after(seconds: float) -> str:
     return f"{text.duration(seconds * 1e9)} after the last heal" if seconds > 0 else "by the last heal"
+
+
+def _stood_still(trial: Json) -> str:
+    """The longest time without a delivery of a group whose own consumers nobody struck, from a second on."""
+    struck = {str(fault.get("target")).split(".")[1] for fault in trial.get("faults") or () if str(fault.get("target")).count(".")}
+    gaps = [
+        (float(gap), str(group))
+        for fault in trial.get("faults") or ()
+        for group, counts in (fault.get("counts") or {}).items()
+        if group not in struck and (gap := counts.get("unavailable_to_consumers_s")) and gap >= 1.0
+    ]
+    if not gaps:
+        return ""
+    longest, group = max(gaps)
+    who = f"{group} got " if len(over_time.groups(trial)) > 1 else ""
+    return f"{who}nothing{'' if who else ' delivered'} for {text.duration(longest * 1e9)}"
 
 
 def _missing(trial: Json) -> str:
