@@ -369,7 +369,7 @@ def _explained(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]
             rows.append((f"{prefix}{name}", "", field.description or ""))
             rows.extend(_explained(inner, f"{prefix}{name}."))
         else:
-            default = "" if field.is_required() or field.default in (None, "") else _plain(field.default, field)
+            default = "" if field.is_required() or field.default in (None, "", {}) else _plain(field.default, field)
             shown = ", ".join(default) if isinstance(default, list) else str(default).lower() if default is True else str(default)
             rows.append((f"{prefix}{field.alias or name}", shown, field.description or ""))
     return rows

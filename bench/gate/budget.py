@@ -39,11 +39,18 @@ def time_needed_s(spent_s: float, done: int, needed: int) -> float:
     return math.ceil(spent_s / done * needed * 1.1)
 
 
-def window_s(rate_per_s: float, groups: int, percentiles: Sequence[str], shortest_s: float = WINDOW_S) -> float | None:
-    """The window of a trial at a set rate: long enough for the samples of its percentiles. None: that would be too long for a gate."""
+def window_s(
+    rate_per_s: float, groups: int, percentiles: Sequence[str], shortest_s: float = WINDOW_S, period_s: float = 0.0
+) -> float | None:
+    """The window of a trial at a set rate: long enough for the samples of its percentiles. None: that would be too long for a gate.
+
+    ``period_s``: the time between two bursts, of which it has a whole number.
+    """
     samples = max((SAMPLES[name] for name in percentiles), default=0) * _SPARE
-    needed = samples / (rate_per_s * groups)
-    return None if needed > WINDOW_MOST_S else max(shortest_s, math.ceil(needed * 100) / 100)
+    window = max(shortest_s, math.ceil(samples / (rate_per_s * groups) * 100) / 100)
+    if period_s:
+        window = math.ceil(window / period_s - 1e-9) * period_s
+    return window if window <= WINDOW_MOST_S else None
 
 
 def _even_up(number: int) -> int:

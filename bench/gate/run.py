@@ -132,7 +132,8 @@ def _window(scenario: Scenario, point: Point, asked: Sequence[Asked], shortest_s
     wanted = [one.name for one in asked if one.name in budget.SAMPLES]
     rate = point.rate_per_s
     assert rate is not None
-    window = budget.window_s(rate, len(point.workload.groups), wanted, shortest_s)
+    period_s = point.workload.burst / rate  # 0 where there are no bursts
+    window = budget.window_s(rate, len(point.workload.groups), wanted, shortest_s, period_s)
     if window is None:
         slowest = wanted[-1]
         raise UsageError(
