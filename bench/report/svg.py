@@ -29,22 +29,27 @@ TITLE, CAPTION = "chart-title", "chart-caption"
 """Groups of the SVG that the page leaves out: it prints them itself."""
 INK, QUIET, GRID, PAPER = "#1b1f24", "#5b6470", "#d5d9de", "#fffffe"
 # Okabe and Ito's palette, the two lightest darkened for white paper; told apart also by marker and dash.
-SERIES = ("#0072b2", "#d55e00", "#008f6b", "#b04f8a", "#9a6a00", "#3a86c8", "#6b5bb5", "#55606b")
-DASHES: tuple[tuple[int, tuple[float, ...]] | str, ...] = (
+_COLOURS = ("#0072b2", "#d55e00", "#008f6b", "#b04f8a", "#9a6a00", "#3a86c8", "#6b5bb5", "#55606b")
+_DASHES: tuple[tuple[int, tuple[float, ...]] | str, ...] = (
     "-",
     (0, (5, 2)),
     (0, (1, 1.4)),
     (0, (6, 2, 1, 2)),
     (0, (3, 1)),
-    "-",
-    (0, (5, 2)),
-    (0, (1, 1.4)),
+    (0, (9, 2)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (2, 1, 1, 1)),
 )
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# From the ninth on a colour comes again, with another dash and marker.
+_ALL = range(3 * len(_COLOURS))
+SERIES = tuple(_COLOURS[i % 8] for i in _ALL)
+DASHES = tuple(_DASHES[(i + i // 8) % 8] for i in _ALL)
+MARKERS = tuple(_MARKERS[(i + 3 * (i // 8)) % 8] for i in _ALL)
 HATCHES = ("", "////", "\\\\\\\\", "xxxx", "----", "||||", "++++", "....")
 # The page's variables (report.css) for the same colours, in light, dark and print. As attributes, because a policy without
 # 'unsafe-inline' forbids style="": presentation attributes are parsed as CSS, so var() holds in them, and are no inline style.
-VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper"} | {c: f"--s{i}" for i, c in enumerate(SERIES)}
+VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--grid", PAPER: "--paper"} | {c: f"--s{i}" for i, c in enumerate(_COLOURS)}
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 PNG_DPI = 192
 """Two pixels a CSS pixel."""

@@ -63,6 +63,12 @@ def test_the_page_prints_title_and_caption_and_so_the_inline_chart_does_not():
     assert part.get("aria-label") == "What is to be seen the numbers"
 
 
+def test_no_two_of_24_series_look_alike():
+    looks = [*zip(svg.SERIES, svg.DASHES, svg.MARKERS, strict=True)]
+    assert len(set(looks)) == len(looks) == 24
+    assert len({(dash, marker) for _, dash, marker in looks[:8]}) == 8  # without colour too
+
+
 def test_hostile_words_stay_words():
     made = chart(title=HOSTILE, caption=HOSTILE, words=HOSTILE)
     for text in (made.inline, made.standalone):

@@ -30,7 +30,7 @@ class Run:
             for turn in range(1, rounds + 1):
                 for fake in fakes:
                     loaded = copy.copy(fake)
-                    loaded.p50_ms = fake.p50_ms / (1 - rate / 10_000)
+                    loaded.p50_ms = fake.p50_ms / (1 - (rate or 0) / 10_000)
                     entry = {"trial": len(self.trials) + 1, "point": {"rate_per_s": rate, "size_b": 256}, "round": turn, "position": 1}
                     make_results._trial(self, loaded, entry, samples)
 
@@ -201,7 +201,8 @@ def test_rates_are_drawn_as_their_table_says_and_saturated_ones_have_no_latency(
     assert crosses[0].get_ydata()[0] == high.get_ylim()[1]  # on the edge: there is no latency to place it at
     assert crosses[1].get_ydata()[0] == pytest.approx(121 / 8000, rel=0.02)
     assert low.get_lines()
-    assert "p99 against rate: System 0 has its knee between 2,000 and 8,000/s" in chart.title or "System 2 is saturated" in chart.title
+    assert "saturated at 8,000/s for System 2" in chart.title
+    assert "the knee is between 2,000 and 8,000/s for System 1 and System 0" in chart.title
 
 
 def test_points_that_differ_in_more_than_the_rate_are_no_sweep(five):
@@ -222,7 +223,7 @@ def test_what_is_not_valid_makes_no_knee_and_is_said_so():
     chart = rates.draw(rates.sweeps(points)[0], "r", numbered(points))
     told = {group.label.split(":")[0]: [row[-1].text for row in group.rows] for group in chart.data.groups}
     assert told == {"System 0": ["", "", "not valid"], "System 1": ["", "", "knee"]}
-    assert chart.title == ("p99 against rate: System 1 has its knee between 2,000 and 8,000/s; System 0 is not valid at 8,000/s, 256 B")
+    assert chart.title == ("p99 against rate, 256 B: the knee is between 2,000 and 8,000/s for System 1; not valid at 8,000/s for System 0")
     hollow = {line.get_xdata()[0] for line in chart.figure.axes[0].get_lines() if line.get_markerfacecolor() == svg.PAPER}
     assert hollow == {8000.0}
 
@@ -230,10 +231,23 @@ def test_what_is_not_valid_makes_no_knee_and_is_said_so():
 def test_titles_of_rates_say_who_ends_first():
     a, b = curve("A", (100, 1.0), (200, 1.1), (400, 9.0), knee=400), curve("B", (100, 1.0), (200, 1.0), (400, None))
     c = curve("C", (100, 1.0), (400, 1.0))
-    assert rates.title([a], "the only point") == "p99 against rate: A has its knee between 200 and 400/s"
-    assert rates.title([a, c], "256 B") == "p99 against rate: A has its knee between 200 and 400/s; C has no knee up to 400/s, 256 B"
-    assert rates.title([b, c], "256 B") == "p99 against rate: B is saturated at 400/s; C has no knee up to 400/s, 256 B"
-    assert rates.title([c, replace(c, name="D")], "256 B") == "p99 against rate: each of the 2 has no knee up to 400/s, 256 B"
+    knee = "the knee is between 200 and 400/s for A"
+    assert rates.title([a], "the only point") == f"p99 against rate: {knee}"
+    assert rates.title([c, a], "256 B") == f"p99 against rate, 256 B: {knee}; no knee up to 400/s for C"
+    assert rates.title([b, c], "256 B") == "p99 against rate, 256 B: saturated at 400/s for B; no knee up to 400/s for C"
+    same = [replace(c, name=name) for name in "CDEF"]
+    assert rates.title(same[:2], "256 B") == "p99 against rate, 256 B: no knee up to 400/s for C and D"
+    assert rates.title([*same, b], "256 B") == "p99 against rate, 256 B: saturated at 400/s for B; no knee up to 400/s for 4 variants"
+
+
+def test_a_forest_of_rates_reads_to_the_left():
+    points = summarise(Run(fakes(3), 6, (None,)))
+    chart = forest.draw(points[0], points[0].results, "f", {})
+    assert points[0].by == "rate"
+    assert "left: slower" in chart.figure.axes[0].get_xlabel()
+    assert chart.title.startswith("As fast as it goes, 256 B, ")
+    assert misplaced(chart) == []
+    assert percentiles.draw(points[0], points[0].results, "p", {}) is None  # a latency at full speed is the length of a queue
 
 
 def test_titles_of_the_others_say_what_is_to_be_seen(five):

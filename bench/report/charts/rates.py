@@ -46,15 +46,19 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], 
 
 
 def title(curves: Sequence[Curve], at: str) -> str:
-    """Where the knee is, or the end of what it can: of the one that gets there first, and of the last."""
-    told = {curve.name: _end_words(curve) for curve in curves}
+    """Where the knee is, or the end of what it can: of those that get there first, and of the last."""
     where = f", {at}" if at != "the only point" else ""
-    if len(set(told.values())) == 1:
-        whose = names.in_title(curves[0].name) if len(curves) == 1 else f"each of the {len(curves)}"
-        return f"p99 against rate: {whose} {next(iter(told.values()))}{where}"
-    ordered = sorted(curves, key=lambda curve: (_first(curve), curve.quoted[-1].offered))
-    ends = [f"{names.in_title(curve.name)} {told[curve.name]}" for curve in (ordered[0], ordered[-1])]
-    return f"p99 against rate: {'; '.join(ends)}{where}"
+    groups: dict[str, list[Curve]] = {}
+    for curve in sorted(curves, key=lambda curve: (_first(curve), curve.quoted[-1].offered)):
+        groups.setdefault(_end_words(curve), []).append(curve)
+    ends = [next(iter(groups)), next(reversed(groups))]
+    return f"p99 against rate{where}: {'; '.join(f'{words} {_whose(groups[words])}' for words in dict.fromkeys(ends))}"
+
+
+def _whose(curves: Sequence[Curve]) -> str:
+    if len(curves) > 3:
+        return f"for {len(curves)} variants"
+    return f"for {text.listed(names.in_title(curve.name) for curve in curves)}"
 
 
 def _first(curve: Curve) -> float:
@@ -66,12 +70,12 @@ def _end_words(curve: Curve) -> str:
     if curve.knee is None:
         for one in sorted(curve.loads, key=lambda load: load.offered):
             if one.saturated or one.note:
-                return f"is {'saturated' if one.saturated else one.note} at {text.number(one.offered)}/s"
-        return f"has no knee up to {text.number(curve.quoted[-1].offered)}/s"
+                return f"{'saturated' if one.saturated else one.note} at {text.number(one.offered)}/s"
+        return f"no knee up to {text.number(curve.quoted[-1].offered)}/s"
     before = [one.offered for one in curve.quoted if one.offered < curve.knee and not one.note]
     if not before:
-        return f"has its knee below {text.number(curve.knee)}/s"
-    return f"has its knee between {text.number(before[-1])} and {text.number(curve.knee)}/s"
+        return f"the knee is below {text.number(curve.knee)}/s"
+    return f"the knee is between {text.number(before[-1])} and {text.number(curve.knee)}/s"
 
 
 def _curve(results: Sequence[VariantPoint], name: str, number: int) -> Curve:
