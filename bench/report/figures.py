@@ -68,7 +68,7 @@ def ranking(point: PointSummary, faults: Faults = nothing) -> Table | None:
     )
 
     def row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
-        cells = _row(result, rank, ratio)
+        cells = _row(result, rank, ratio, by_rate=point.by == "rate")
         return (*cells[:-1], _under(tried[result.id]), cells[-1]) if under else cells
 
     for board in point.boards:
@@ -124,10 +124,11 @@ def _placed(place: Place, among: int) -> tuple[str, str]:
     return str(place.first) if place.first == place.last else f"{place.first}{text.DASH}{place.last}", compared.cell(place)
 
 
-def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
+def _row(result: VariantPoint, rank: str, ratio: str, *, by_rate: bool = True) -> tuple[str | Cell, ...]:
+    """``by_rate``: ranges over rounds of rate and CPU, too; where the ranking is by latency they stand in tables of their own."""
     if result.rate is None:
         return (Cell(rank, "quiet"), name(result), *[""] * 7, Cell(result.why, "quiet"))
-    rate = text.ranged(result.rate)
+    rate = text.ranged(result.rate) if by_rate else text.number(result.rate.median)
     # Saturated: said once; the other percentiles would only repeat it.
     p99 = latency_cell(result, "e2e", "p99_ns")
     others = [latency_cell(result, "e2e", k) if result.latency.get("e2e") else "" for k in ("p50_ns", "p999_ns")]
@@ -139,7 +140,7 @@ def _row(result: VariantPoint, rank: str, ratio: str) -> tuple[str | Cell, ...]:
         p99,
         others[1],
         f">= {rate}" if result.at_least else rate,
-        text.ranged(result.cost.total, text.micro),
+        text.ranged(result.cost.total, text.micro) if by_rate else text.micro(result.cost.total.median if result.cost.total else None),
         delivery_cell(result),
         validity_cell(result),
     )

@@ -56,7 +56,7 @@ def place(results: Sequence[VariantPoint]) -> str:
     """Where it was measured: said in every headline."""
     far = sorted({text.variant_name(r.variant) for r in results if (r.server or {}).get("kind") == "external"})
     pinned = {bool((t.get("placement") or {}).get("pinned")) for r in results for t in r.trials}
-    where = "loopback, pinned to cores of their own" if pinned == {True} else "loopback on shared cores"
+    where = {True: "loopback, pinned to cores of their own", False: "loopback on shared cores"}[pinned == {True}] if pinned else "loopback"
     return where + (f", external server of {text.listed(far)}" if far else "")
 
 

@@ -127,7 +127,7 @@ def _caption(shown: Sequence[VariantPoint]) -> str:
     told = f" Idle servers used {_between_two(min(idle), max(idle))} cores meanwhile: not counted here." if idle else ""
     counts = [r.cost.deliveries.median for r in shown if r.cost.deliveries]
     n = f"n = {_between_two(min(counts), max(counts), text.count)} deliveries a round. " if counts else ""
-    return f"{whisker}{n}CPU within the window; memory resident at its end, for a message delivered in it; {place([])}.{told}"
+    return f"{whisker}{n}CPU within the window; memory resident at its end, for a message delivered in it; {place(shown)}.{told}"
 
 
 def _between_two(low: float, high: float, form: Callable[[float], str] = text.number) -> str:

@@ -123,7 +123,7 @@ def _caption(courses: Sequence[Course], frame: Frame, which: str) -> str:
     n = sum(h.n for one in courses if one.quoted for b in one.bins.values() if (h := b.latency.get("")))
     told = (
         f"{text.many(len(frame.rounds), 'round')}, a point for {width} of the load, its warm-up included. Behind: sent and not delivered "
-        f"at the end of a second, of the group most behind; delivered: to the slowest group; {place([])}."
+        f"at the end of a second, of the group most behind; delivered: to the slowest group; {place([one.result for one in courses])}."
     )
     if which:
         told += (

@@ -192,7 +192,7 @@ def _caption(point: PointSummary, results: Sequence[VariantPoint]) -> str:
     out = [f"{called.get(r.id, r.id)} ({STANDING[r.standing]})" for r in results if r.standing in STANDING and r.standing != "reference"]
     left = f" Not ranked: {text.listed(out)}." if out else ""
     floor = compared.noise_floor(point)
-    return f"{bars} {shaded}{left} Measured on {place([])}.{f' Noise floor: {floor}.' if floor else ''}"
+    return f"{bars} {shaded}{left} Measured on {place(results)}.{f' Noise floor: {floor}.' if floor else ''}"
 
 
 def _table(point: PointSummary) -> Table:

@@ -323,9 +323,10 @@ def _width(panels: Sequence[Panel]) -> str:
 
 def _caption(panels: Sequence[Panel], frame: Frame) -> str:
     width = "one second" if frame.width_s == 1 else _width(panels)
+    where = place([panel.result for panel in panels])
     told = (
         f"Shade: messages in a cell of {width} (from so many on as stand below it). End to end from the intended send time, by the "
-        f"time of arrival; {text.many(len(frame.rounds), 'round')}; {place([])}. Lines: where ten messages lie beyond the percentile."
+        f"time of arrival; {text.many(len(frame.rounds), 'round')}; {where}. Lines: where ten messages lie beyond the percentile."
     )
     return told + (" Bars and dotted lines: faults, from injection to heal." if any(panel.faults for panel in panels) else "")
 

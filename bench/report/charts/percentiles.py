@@ -81,7 +81,7 @@ def _caption(shown: Sequence[VariantPoint]) -> str:
     rounds = sorted({e2e.rounds for r in shown if (e2e := r.latency["e2e"])})
     merged = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
     return (
-        f"End to end from the intended send time; {merged} merged, n samples; {place([])}. "
+        f"End to end from the intended send time; {merged} merged, n samples; {place(shown)}. "
         "Each curve stops where ten samples are left beyond it. Saturated rounds have no curve."
     )
 
