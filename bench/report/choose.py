@@ -22,7 +22,7 @@ from bench.store import Run, read_data
 Json = Mapping[str, Any]
 
 NAME = "choose"
-_ORDERS = ("none", "of a key", "of a producer", "of all")
+_NOT_KNOWN = "not known"
 
 
 def section(collection: Collection, points: Sequence[PointSummary]) -> View | None:
@@ -47,23 +47,33 @@ def data(found: Sequence[answers.Candidate]) -> dict[str, Any]:
 
 
 def _table(found: Sequence[answers.Candidate]) -> Table | None:
-    """What each variant promises and was shown to bear: the chooser without a script, and on paper."""
-    heads = ("Variant", "Delivery", "Order, at best", "Late subscriber", "Slow consumer", "Acknowledged", "Largest load it bore", "Broken")
+    """What each variant promises (in whole words: background.promises) and bore: the chooser without a script."""
+    heads = (
+        "Variant",
+        "Delivery",
+        "Order, at best",
+        "Late subscriber gets",
+        "Slow consumer",
+        "Acknowledged in",
+        "Largest load it bore",
+        "Seen broken",
+    )
     builder = Builder("What there is to choose from", tuple((head, False) for head in heads))
     rows: list[tuple[str | Cell, ...]] = []
     for one in found:
-        mode, order = one.mode, promises.levels(one.mode)["order"]
+        levels = promises.levels(one.mode)
+        late = None if levels["late"] is None else levels["late"] + (levels["replay"] or 0)
         broken = [rule.words for rule in one.excludes if rule.words.startswith(BROKEN)]
         rows.append(
             (
                 one.called,
                 text.promise(one.delivery),
-                str(mode.get("ordering", "not known")) if order is None else f"{_ORDERS[order]} ({mode.get('ordering')})",
-                str(mode.get("late_subscriber", "not known")),
-                str(mode.get("slow_consumer", "not known")),
-                f"{mode.get('persistence', 'not known')}, copies: {mode.get('copies', 'not known')}",
+                _word(levels["order"], ("none", "of a key", "of a producer", "of all")),
+                _word(late, ("nothing", "what waited for it", "all, from the start")),
+                _word(levels["isolation"], ("holds up others", "alone is behind")),
+                str(one.mode.get("persistence", _NOT_KNOWN)),
                 one.shows[-1].words if one.shows else "nothing that counts",
-                Cell("; ".join(dict.fromkeys(broken)), "bad") if broken else "not seen",
+                Cell("; ".join(dict.fromkeys(broken)), "bad") if broken else "no",
             )
         )
     builder.add("", rows)
@@ -87,11 +97,15 @@ def candidates(collection: Collection) -> list[answers.Candidate]:
     return sorted([*found, *_not_run(collection, {one.id for one in found})], key=lambda one: (one.name, one.id))
 
 
+def _word(level: int | None, words: Sequence[str]) -> str:
+    return _NOT_KNOWN if level is None else words[level]
+
+
 def _not_run(collection: Collection, measured: set[str]) -> list[answers.Candidate]:
     """Variants that a run was asked for and could not measure."""
     rows = {str(row.get("variant")): str(row.get("reason")) for run in collection.all for row in run.run.get("not_run") or ()}
     return [
-        answers.Candidate(name, name, "not known", void=(f"not run: {text.shortened(reason)}",))
+        answers.Candidate(name, name, _NOT_KNOWN, void=(f"not run: {text.shortened(reason)}",))
         for name, reason in rows.items()
         if name not in measured
     ]
