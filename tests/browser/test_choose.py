@@ -1,12 +1,11 @@
-"""The chooser in the page: it answers as bench/choosing does, by mouse, by keyboard, on a phone; without a script there is a table."""
+"""The chooser in the page: by keyboard, on a phone, and its script over many needs (test_use.py holds it against the command)."""
 
 from __future__ import annotations
 
 import looking
 import pytest
 import reports
-from make_choosing import POINTS, fakes, needs_at_random
-from make_results import make
+from make_choosing import needs_at_random
 
 from bench.choosing import needs
 from bench.choosing.answers import HEADINGS, answers
@@ -15,24 +14,14 @@ from bench.report.collection import gather
 
 
 @pytest.fixture(scope="module")
-def gathered(tmp_path_factory):
-    return gather([make(tmp_path_factory.mktemp("choose") / "a-run", fakes()[:4], samples=1100, points=POINTS[:2], rounds=2)])
+def candidates():
+    return choose.candidates(gather([reports.reference_run()]))
 
 
 @pytest.fixture(scope="module")
-def candidates(gathered):
-    return choose.candidates(gathered)
-
-
-@pytest.fixture(scope="module")
-def report(gathered, tmp_path_factory):
-    return reports.reported(tmp_path_factory.mktemp("out"), [run.folder for run in gathered.all])
-
-
-@pytest.fixture
-def look(browser, report):
+def look(browser, pages):
     with looking.window(browser) as opened:
-        yield opened.open(report)
+        yield opened.open(pages("reference"))
 
 
 def shown(page):
@@ -48,12 +37,6 @@ def expected(candidates, **given):
     for one in answers(candidates, needs.parse({key.replace("_", "-"): value for key, value in given.items()})):
         found.setdefault(one.answer, []).append(one.candidate.called)
     return {f"{HEADINGS[kind]} ({len(names)})": names for kind, names in found.items()}
-
-
-def test_nothing_asked_shows_all_there_is(look):
-    assert look.page.locator("#choose-table").is_visible()
-    assert look.page.locator("#choose-form").is_visible()
-    assert shown(look.page) == {}
 
 
 def test_by_mouse_and_keyboard_it_answers_as_the_command_does(look, candidates):
@@ -85,18 +68,9 @@ def test_the_script_answers_as_python_does(look, candidates):
 
 @pytest.mark.parametrize("width", [looking.WIDE, looking.NARROW])
 def test_answers_are_legible(look, width):
-    look.set(width=width)
+    look.set(width=width, dark=False)
     look.page.locator("#choose-ordering").select_option(label="of one key's messages")
     assert look.check("overflow") == []
     assert look.check("cut") == []
     look.set(dark=True)
     assert look.check("contrast") == []
-
-
-def test_without_a_script_there_is_the_table(browser, report):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(report.as_uri())
-    assert page.locator("#choose-table").is_visible()
-    assert page.locator("#choose-form").is_hidden()
-    context.close()
