@@ -96,4 +96,6 @@ def test_markdown_of_a_run_fits_a_pull_request():
     shown = page.view(gather([max(REFERENCE.glob("*/order-events-*"))]))
     lines = environment(autoescape=False).get_template("report.md.j2").render(shown).splitlines()
     assert len(lines) < 200
+    headings = [line for line in lines if line.startswith("#")]
+    assert len(headings) == len(set(headings))
     assert any(line.startswith("Files: `report.html`") for line in lines)
