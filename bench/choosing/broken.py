@@ -43,7 +43,11 @@ def under_faults(cells: Sequence[Json]) -> Iterator[Rule]:
         counts, said = judged.get("counts") or {}, " ".join(str(one) for one in judged.get("violations") or ())
         found = {name: counts.get(name) or 0 for name in (*BREAKS, *_OTHERS) if name in said or name in _OTHERS}
         lost = (judged.get("shares") or {}).get("lost") or {}
-        share = f", a loss in {lost['events']} of them ({_percent(lost['low'])} to {_percent(lost['high'])})" if lost.get("events") else ""
+        share = (
+            f", a loss in {lost['events']} of them ({_percent(lost.get('low'))} to {_percent(lost.get('high'))})"
+            if lost.get("events")
+            else ""
+        )
         words = f"{BROKEN} under {cell.get('fault')}: {said} in {text.many(int(judged.get('n') or 0), 'injection')}{share}"
         yield from _rules(found, words, tuple(n for n in cell.get("trials") or () if isinstance(n, int)))
 
@@ -63,7 +67,7 @@ def held(cells: Sequence[Json], anomaly: str) -> str:
         judged = cell.get("judged") or {}
         share = (judged.get("shares") or {}).get(anomaly)
         if share and share.get("n") and not share.get("events") and cell.get("fault") != "baseline":
-            good.append(f"{share['n']} {cell['fault']} (p < {_percent(share['high'])})")
+            good.append(f"{share['n']} {cell.get('fault')} (p < {_percent(share.get('high'))})")
     what = {"lost": "no acknowledged message lost", "duplicated": "no repeat", "reordered": "none out of order"}[anomaly]
     return f"under faults: {what} in {', '.join(good)}" if good else "under faults: not tried in these results"
 
@@ -72,15 +76,15 @@ def nothing(mode: Json, cells: Sequence[Json]) -> Iterator[Rule]:
     """What cells without a violation show of a variant whose speed no result has: that it works, and no more."""
     tried = [cell for cell in cells if (cell.get("judged") or {}).get("verdict") == "no violation"]
     if tried:
-        told = ", ".join(f"{cell['judged']['n']} {cell['fault']}" for cell in tried)
+        told = ", ".join(f"{cell['judged'].get('n')} {cell.get('fault')}" for cell in tried)
         trials = tuple(n for cell in tried for n in cell.get("trials") or () if isinstance(n, int))
         name = "a run of guarantees; no speed was measured"
         order = Condition("order", "<=", promises.order(mode, {}) or 0)
         yield Rule((*NO_SPEED, order), f"{name}: no violation in injections: {told}", name, trials=trials)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100 * share:.0f}%"
 
 
 def _numbers(result: VariantPoint) -> tuple[int, ...]:

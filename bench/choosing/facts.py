@@ -110,5 +110,5 @@ def candidate(one: Known) -> Candidate:
 
 
 def _load(result: VariantPoint) -> tuple[float, float]:
-    rate = result.point.get("rate_per_s")
-    return (float(rate) if isinstance(rate, int | float) else math.inf, float(result.point.get("size_b") or 0))
+    rate, size = result.point.get("rate_per_s"), result.point.get("size_b")
+    return (float(rate) if isinstance(rate, int | float) else math.inf, float(size) if isinstance(size, int | float) else 0.0)

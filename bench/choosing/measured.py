@@ -48,11 +48,12 @@ class Measured:
     search: bool = False  # of a capacity
 
     def shows(self, others: Sequence[Measured]) -> Rule:
-        """It bears its load and less, within its p99; noted are smaller loads whose p99 was longer, which a reader has to know."""
+        """It bears its load and less, within its p99; noted is the load no larger whose p99 was longest, where that was longer."""
         rate = Condition("rate", "unasked") if self.emulated else Condition("rate", "<=", self.rate_low)
         high = None if self.emulated else self.p99_high
         p99 = Condition("p99_ns", "unasked") if high is None else Condition("p99_ns", ">=", high)
-        notes = () if high is None else tuple(one.note() for one in others if one.lighter(self) and (one.p99_high or 0) > high)
+        lighter = [one for one in others if high is not None and one.lighter(self) and (one.p99_high or 0) > high]
+        notes = (max(lighter, key=lambda one: one.p99_high or 0).note(),) if lighter else ()
         return Rule((rate, p99, *self._demands()), self.words, self.name, self.run, self.trials, notes)
 
     def lighter(self, other: Measured) -> bool:
@@ -144,7 +145,7 @@ def capacity(search: Json, objective: Json, result: VariantPoint, run: str, labe
         *(
             _swept(answer, row, _emulated(result))
             for row in search.get("sweep") or ()
-            if row.get("rounds") == row.get("held") and row.get("p99_ns")
+            if row.get("rounds") == row.get("held") and row.get("p99_ns") and row.get("rate_per_s")
         ),
     ]
 
@@ -153,7 +154,7 @@ def _swept(answer: Measured, row: Json, where: str) -> Measured:
     """A load of a sweep: its merged p99, of which no spread is kept."""
     rate, p99 = float(row["rate_per_s"]), float(row["p99_ns"])
     name = f"{answer.name}, {text.number(rate)}/s"
-    words = f"{name}: p99 {text.duration(p99)} ({text.many(int(row['rounds']), 'round')}, n = {int(row.get('n') or 0):,}){where}"
+    words = f"{name}: p99 {text.duration(p99)} ({text.many(int(row.get('rounds') or 0), 'round')}, n = {int(row.get('n') or 0):,}){where}"
     trials = tuple(int(n) for n in row.get("trials") or ())
     return replace(
         answer, name=name, words=words, trials=trials, rate_low=rate, rate_high=math.inf, p99_low=p99, p99_high=p99, search=False
@@ -221,8 +222,8 @@ def _name(result: VariantPoint, label: str) -> str:
     """2,000/s, 256 B, 3 groups; and what else makes it another load."""
     words = [text.point_name(result.point)]
     words += [_consumers(result)] if not {"groups", "members"} & set(result.point) else []
-    working = [s for s in (result.workload.get("processing_s") or {}).values() if s]
-    words += [f"each message worked on for {text.duration(max(working) * 1e9)}"] if working else []
+    working = _processing_s(result)
+    words += [f"each message worked on for {text.duration(working * 1e9)}"] if working else []
     return _prefix(label) + ", ".join(words)
 
 
@@ -268,8 +269,13 @@ def _unshown(result: VariantPoint) -> str:
 
 
 def _steady(result: VariantPoint) -> bool:
-    handicaps = [*(result.workload.get("processing_s") or {}).values(), result.point.get("distance_s")]
-    return result.workload.get("schedule") in _STEADY and not any(handicaps)
+    return str(result.workload.get("schedule")) in _STEADY and not _processing_s(result) and not result.point.get("distance_s")
+
+
+def _processing_s(result: VariantPoint) -> float:
+    """How long the slowest group works on a message."""
+    found = result.workload.get("processing_s")
+    return max((s for s in found.values() if isinstance(s, int | float)), default=0.0) if isinstance(found, Mapping) else 0.0
 
 
 def _codes(result: VariantPoint) -> set[str]:

@@ -68,7 +68,7 @@ _DELIVERIES = frozenset({"none", *_LOSSLESS, *_UNREPEATED})
 
 def levels(mode: Json) -> dict[str, int | None]:
     """What a mode promises by need: lossless, unrepeated, order (at best), late, replay, isolation, persistence, copies."""
-    delivery, late = mode.get("delivery"), _LATE.get(str(mode.get("late_subscriber")))
+    delivery, late = str(mode.get("delivery")), _LATE.get(str(mode.get("late_subscriber")))
     known, copies = delivery in _DELIVERIES, mode.get("copies")
     return {
         "lossless": int(delivery in _LOSSLESS) if known else None,

@@ -268,6 +268,20 @@ def test_what_others_noticed_of_a_slow_group_is_said_or_excludes(points: Sequenc
     assert "what waited was lost" in words(answer(facts.candidate(known), asked))
 
 
+@pytest.mark.parametrize("missing", ["fault", "judged", "n", "shares", "high", "counts", "violations", "trials", "mode", "spec"])
+def test_a_cell_that_lacks_something_is_read_as_far_as_it_goes(tmp_path: Path, missing: str) -> None:
+    def without(data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: without(value) for key, value in data.items() if key != missing}
+        return [without(value) for value in data] if isinstance(data, list) else data
+
+    data = json.loads((REFERENCE / "evidence-guarantees" / "others" / "guarantees.json").read_text(encoding="utf-8"))
+    cells = [cell for cell in data["cells"] if (cell.get("judged") or {}).get("n")]
+    (tmp_path / "guarantees.json").write_text(json.dumps(data | {"cells": without(cells)}), encoding="utf-8")
+    for judged in answers(choose.candidates(gather([tmp_path])), needs.parse({"delivery": "at-least-once"})):
+        assert judged.words
+
+
 # ---- capacity
 
 
