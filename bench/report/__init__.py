@@ -46,5 +46,6 @@ def verdict(run: Run, collection: Collection | None = None) -> str:
         return "\n".join(guarantees.said(run))
     if kind == "capacity":
         return "\n".join(capacity.sentences(run))
-    faults = page.faults_of(collection) if collection else headline.nothing
-    return "\n".join([headline.verdict(run, faults), *ladder.said(run)])
+    known = collection or Collection(runs=(run,))
+    points = known.points(run)
+    return "\n".join([headline.verdict(run, page.faults_of(known), points), *ladder.said(run, points)])

@@ -12,14 +12,14 @@ from bench.report.charts import pareto
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View, charts, fold, table
-from bench.store import Run, read_data
+from bench.store import Run
 
 Json = Mapping[str, Any]
 
 
 def read(run: Run) -> dict[str, Any]:
     """Return capacity.json of a run; raises UsageError where it is missing or damaged."""
-    return read_data(run.folder, result.FILE)
+    return run.data(result.FILE)
 
 
 def section(run: Run, number: int, label: str) -> View | None:

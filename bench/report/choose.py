@@ -17,7 +17,7 @@ from bench.report import joining, text
 from bench.report.collection import Collection
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View
-from bench.store import Run, read_data
+from bench.store import Run
 
 Json = Mapping[str, Any]
 
@@ -115,7 +115,7 @@ def _source(collection: Collection, run: Run) -> facts.Source:
     run_id, label, points = str(run.run["id"]), collection.label(run), collection.points(run)
     if run.run["kind"] == "run":
         return facts.Source(run_id, points, label)
-    found = read_data(run.folder, "capacity.json")
+    found = run.data("capacity.json")
     return facts.Source(run_id, points, label, found.get("searches") or (), found.get("objective") or {})
 
 
@@ -124,7 +124,7 @@ def _only_faults(collection: Collection, joined: set[str], titles: Mapping[Any, 
     found: dict[str, facts.Known] = {}
     for run in collection.guarantees:
         described = {trial["variant"]["id"]: trial["variant"] for trial in run.trials if isinstance(trial.get("variant"), Mapping)}
-        for cell in read_data(run.folder, joining.FILE).get("cells") or ():
+        for cell in run.data(joining.FILE).get("cells") or ():
             if str(cell.get("id")) in joined or not (cell.get("judged") or {}).get("n"):
                 continue
             name = str(cell.get("variant"))

@@ -14,7 +14,7 @@ from bench.report import text, view
 from bench.report.charts import matrix
 from bench.report.table import Builder, Cell, Table, link
 from bench.report.view import Block, View, charts, fold, table
-from bench.store import Run, read_data
+from bench.store import Run
 
 FILE = "guarantees.json"
 SURPRISE = "SURPRISE"
@@ -28,7 +28,7 @@ Json = Mapping[str, Any]
 
 def read(run: Run) -> dict[str, Any]:
     """Return guarantees.json of a run; raises UsageError where it is missing or damaged."""
-    found = read_data(run.folder, FILE)
+    found = run.data(FILE)
     if not isinstance(found.get("cells"), list):
         raise UsageError(f"{run.folder / FILE}: not whole: it has no cells")
     return found

@@ -60,9 +60,9 @@ def place(results: Sequence[VariantPoint]) -> str:
     return where + (f", external server of {text.listed(far)}" if far else "")
 
 
-def verdict(run: RunLike, faults: Faults = nothing) -> str:
-    """The answers of a run; a line that says so where nothing was measured."""
-    points = summarise(run)
+def verdict(run: RunLike, faults: Faults = nothing, points: Sequence[PointSummary] | None = None) -> str:
+    """The answers of a run; a line that says so where nothing was measured. ``points``: its summary, where it is known."""
+    points = summarise(run) if points is None else points
     name = str(run.run.get("scenario") or "the scenario")
     if not points:
         return f"{name}: nothing was measured{_not_run(run)}."

@@ -57,11 +57,11 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
     return View("ladder", "Broker against broker-less", content, tuple(chart for chart in charts if chart))
 
 
-def said(run: Run) -> list[str]:
-    """What the command line prints of a run's ladder: a line a step; [] where it has none."""
+def said(run: Run, points: Sequence[PointSummary] | None = None) -> list[str]:
+    """What the command line prints of a run's ladder: a line a step; [] where it has none. ``points``: its summary, where it is known."""
     if not ladder.claims(run.scenario_text):
         return []
-    walked = [(point, ladder.of(run, point)) for point in summarise(run)]
+    walked = [(point, ladder.of(run, point)) for point in (summarise(run) if points is None else points)]
     lines = [(text.point_name(point.point), sentence(one, point, steps)) for point, steps in walked for one in steps]
     return [f"{at}: {told}" for at, told in lines if told]
 

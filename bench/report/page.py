@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.summary import PointSummary, RunLike, VariantPoint, summarise
+from bench.analysis.summary import PointSummary, RunLike, VariantPoint
 from bench.errors import EnvironmentProblem
 from bench.report import background, capacity, choose, data, figures, guarantees, hgrm, joining, ladder, method, points, svg, text
 from bench.report.collection import Collection
@@ -111,7 +111,7 @@ def view(collection: Collection) -> dict[str, Any]:
     where = _place(collection, [r for point in every for r in point.results])
     answers = [answer(part.scenario, point, faults) for part in parts for point in part.named(scenario=False)]
     views = _views(collection, parts, named, where)
-    behind = [(run, background.behind(run, _points_of(run, parts))) for run in collection.all]
+    behind = [(run, background.behind(run, _points_of(collection, run, parts))) for run in collection.all]
     views += _last(collection, [one.point for one in named], behind)
     return {
         "title": _title(collection),
@@ -151,11 +151,11 @@ def _last(collection: Collection, shown: Sequence[PointSummary], behind: Sequenc
     return [one for one in found if one]
 
 
-def _points_of(run: Run, parts: Sequence[_Part]) -> Sequence[PointSummary]:
+def _points_of(collection: Collection, run: Run, parts: Sequence[_Part]) -> Sequence[PointSummary]:
     for part in parts:
         if part.run is run:
             return part.points
-    return guarantees.points(run) if run.run["kind"] == "guarantees" else summarise(run)
+    return guarantees.points(run) if run.run["kind"] == "guarantees" else collection.points(run)
 
 
 def faults_of(collection: Collection) -> Faults:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from make_results import five, make
 
+from bench import cli
 from bench.errors import Incompatible, UsageError
 from bench.report.collection import gather
 from bench.report.joining import delivery, not_joined
@@ -174,3 +175,25 @@ def test_what_is_held_says_what_the_files_say():
             tag: log.counts.tolist() for tag, log in held.histograms(number).items()
         }
         assert run.series(number) == held.series(number) != []
+
+
+def test_the_verb_refuses_names_what_it_cannot_read_and_labels_what_was_asked_for_anyway(tmp_path, capsys):
+    one, other, broken = small(tmp_path / "one"), small(tmp_path / "other", started="2026-11-23T08:00:00Z"), tmp_path / "broken"
+    edited(other / "environment.json", machine={"cpu": "8 GHz <Z80>", "cores": 4})
+    broken.mkdir()
+    assert cli.main(["report", str(one), str(other)]) == 4
+    assert "environment.json, machine.cores: 2 in one, 4 in other" in capsys.readouterr().err
+    assert cli.main(["report", str(one), str(other), str(broken), "--anyway", "--results", str(tmp_path / "results")]) == 2
+    said = capsys.readouterr()
+    assert f"not reported: {broken} is not a run" in said.err
+    [folder] = (tmp_path / "results").iterdir()
+    assert folder.name.startswith("report-20")
+    assert str(folder / "report.html") in said.out
+    page, document = (folder / "report.html").read_text(), json.loads((folder / "summary.json").read_text())
+    assert "machine.cores: 2 in one, 4 in other" in page
+    assert "is not a run" in page
+    labels = [run["label"] for run in document["runs"]]
+    assert labels == ["2026-11-22 17:01", "2026-11-23 08:00"]
+    for label in labels:
+        for words in ("<caption>", "order-events at ", "<caption>End-to-end latency by percentile, ", "<caption>Audit, "):
+            assert f"{words}200/s, 256 B ({label})" in page

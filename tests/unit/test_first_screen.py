@@ -17,10 +17,11 @@ from make_results import five, make
 from recomputed import ratio
 
 from bench import report
-from bench.report import figures, gather, headline, text
+from bench.report import figures, gather, headline, page, text
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
 RUN = REFERENCE / "order-events-20261122-214802-59ca"
+FAULTS = [REFERENCE / "evidence-guarantees" / name for name in ("kafka", "others")]
 NUMBER = re.compile(r"(?<![\w.+=])(\d[\d,]*(?:\.\d+)?)\s?(ns|µs|ms|s\b|×|%|/s\b|B\b)?")  # noqa: RUF001
 UNITS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
 ROUNDS_OF = re.compile(r"([a-z-]+|did not reach the rate) in (\d+) of (\d+) rounds?")
@@ -236,3 +237,33 @@ def test_from_six_rounds_on_intervals_ranks_and_visible_effects(tmp_path):
         found = ratio(ranked[0].p99, one.p99)
         said = re.search(f"{re.escape(one.name)} [\\d.,]+ ms \\(ratio ([\\d.]+, [\\d.]+.[\\d.]+)", sentence)
         shows(said[1], found.ratio, found.low, found.high)
+
+
+def test_what_consumer_kills_lost_is_counted_again(points):
+    collection = gather([RUN, *FAULTS])
+    of = page.faults_of(collection)
+    rows = sentences = 0
+    for point in collection.points(collection.runs[0]):
+        results = points[point.point["rate_per_s"]]
+        table = figures.ranking(point, of)
+        head = [label for label, _ in table.head]
+        for row in (dict(zip(head, (cell.text for cell in row), strict=True)) for group in table.groups for row in group.rows):
+            one = next(one for one in results.values() if one.name == row["System (client)"])
+            told = re.search(r"consumer-kill in (none|\d+) of (\d+) \((?:p < ([\d.]+)%)?", row["Lost under faults"])
+            again = recomputed.kills(FAULTS, one)
+            assert bool(told) == bool(again), one.name
+            if again:
+                n, lost, bound = again
+                assert (told[1], int(told[2])) == (str(lost) if lost else "none", n)
+                assert lost or abs(float(told[3]) / 100 - bound) <= 0.005
+                rows += 1
+        said = re.search(r"in (\d+)(?: to (\d+))? consumer kills?(?: each)? \(p < ([\d.]+)%\)", headline.answer("x", point, of).sentence)
+        if said:
+            ranked = max(boards(results.values()).values(), key=len)
+            again = [recomputed.kills(FAULTS, one) for one in ranked]
+            assert (int(said[1]), int(said[2] or said[1])) == (min(n for n, _, _ in again), max(n for n, _, _ in again))
+            assert not any(lost for _, lost, _ in again)
+            assert abs(float(said[3]) / 100 - max(bound for _, _, bound in again)) <= 0.005
+            sentences += 1
+    assert rows >= 6
+    assert sentences
