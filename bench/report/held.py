@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.histogram import Log
-from bench.report.whole import ANY, CELL, ENTRY, ENVIRONMENT, RUN, SEARCH, TRIAL, Shape, wrong
+from bench.report.whole import ANY, CELL, ENTRY, ENVIRONMENT, OBJECTIVE, RUN, SEARCH, TRIAL, Shape, wrong
 from bench.store import Json, Run, open_run, read_data
 
 _PARTS: Mapping[str, tuple[str, str, Shape]] = {
@@ -108,7 +108,7 @@ def alone(folder: Path, kind: str, damaged: Callable[[str], None]) -> Held:
 def data(folder: Path, name: str, part: str, shape: Shape, damaged: Callable[[str], None]) -> Json:
     """guarantees.json or capacity.json with those items of ``part`` that have their shape; raises UsageError where it has no such list."""
     found = read_data(folder, name)
-    told = wrong(found.get(part), [ANY], part)
+    told = wrong(found.get(part), [ANY], part) or (wrong(found, OBJECTIVE) if part == "searches" else "")
     if told:
         raise UsageError(f"{folder / name}: not whole: {told}")
     return found | {part: sound(found[part], shape, lambda i: f"{folder / name}, {part}[{i}]", damaged)}

@@ -14,7 +14,7 @@ _LARGEST = 1e300
 """Beyond, sums of such figures are not finite."""
 
 Shape = Any
-"""One of the words above; {"key": Shape, "key!": neither missing nor null, "*": Shape of any other key}; [Shape of an item]."""
+"""One of the words above; {"key": Shape, "key!": neither missing nor null, "key?": not missing, "*": any other key}; [Shape of an item]."""
 
 _FLAT: Shape = {"*": ANY}
 _POINT: Shape = {"rate_per_s": NUMBER, "size_b": NUMBER, "distance_s": NUMBER, "schedule": TEXT, "payload": TEXT, "*": SINGLE}
@@ -57,7 +57,7 @@ TRIAL: Shape = {
     "phases": {
         "injected_s!": NUMBER, "healed_s!": NUMBER, "caught_up_s": NUMBER, "spans": {"*": [NUMBER]},
         "groups!": {"*!": {
-            "backlog_max": NUMBER, "backlog_max_s": NUMBER, "caught_up_s": NUMBER, "catch_up_per_s": NUMBER,
+            "backlog": [NUMBER], "backlog_max": NUMBER, "backlog_max_s": NUMBER, "caught_up_s": NUMBER, "catch_up_per_s": NUMBER,
             "before": _PHASE, "during": _PHASE, "catching_up": _PHASE, "after": _PHASE, "*": ANY,
         }}, "*": ANY,
     },
@@ -72,10 +72,11 @@ CELL: Shape = {
     "fault!": TEXT, "title!": TEXT, "core!": FLAG, "status!": TEXT, "reason!": TEXT, "timer!": TEXT, "trials!": [COUNT], "wanted": COUNT,
     "expected!": {"may_show!": [TEXT], "must_show!": [TEXT], "source!": TEXT, "why!": TEXT, "timer!": TEXT, "*": ANY},
     "injections!": [{
-        "trial!": COUNT, "target!": TEXT, "in_flight!": COUNT, "at_risk": COUNT, "counts!": {"*!": COUNT}, "recovery_s": NUMBER,
+        "trial!": COUNT, "target!": TEXT, "in_flight!": COUNT, "at_risk?": COUNT, "counts!": {"*!": COUNT}, "recovery_s?": NUMBER,
         "undetermined!": FLAG, "*": ANY,
     }],
-    "judged": {
+    "judged?": {
+        "recovery_s?": _PAIR, "publish_gap_s?": _PAIR, "deliver_gap_s?": _PAIR,
         "verdict!": TEXT, "n!": COUNT, "vacuous!": COUNT, "undetermined!": COUNT, "observed!": TEXT,
         "counts!": {"lost!": COUNT, "duplicated!": COUNT, "reordered!": COUNT, "corrupted!": COUNT, "unexpected!": COUNT,
                     "failed_delivered!": COUNT, "unknown!": COUNT, "recovered!": COUNT, "*!": COUNT},
@@ -85,15 +86,22 @@ CELL: Shape = {
     "*": ANY,
 }  # fmt: skip
 SEARCH: Shape = {
-    "variant!": TEXT, "point!": _POINT, "producers!": COUNT, "reference": FLAG, "status!": TEXT, "reason": TEXT, "saturated_per_s": NUMBER,
+    "variant!": TEXT, "point!": _POINT, "producers!": COUNT, "reference": FLAG, "status!": TEXT, "reason": TEXT, "saturated_per_s?": NUMBER,
     "estimate_per_s": NUMBER,
     "probes!": [{
-        "trial": COUNT, "phase!": TEXT, "rate_per_s": NUMBER, "share": NUMBER, "round": COUNT, "held": FLAG, "why!": TEXT, "by!": TEXT,
-        "status": TEXT, "findings": [TEXT], "*": NUMBER,
+        "trial?": COUNT, "phase!": TEXT, "rate_per_s?": NUMBER, "share": NUMBER, "round": COUNT, "held?": FLAG, "why!": TEXT, "by!": TEXT,
+        "delivered_per_s?": NUMBER, "latency_ns?": NUMBER, "drained_s?": NUMBER, "status": TEXT, "findings!": [TEXT], "*": NUMBER,
     }],
-    "answer": {"kind!": TEXT, "precise": FLAG, "*": NUMBER}, "limit": {"by!": TEXT, "evidence!": TEXT},
-    "sweep": [{"trials": [COUNT], "*": NUMBER}], "knee": _NUMBERS, "*": ANY,
+    "answer?": {
+        "kind!": TEXT, "rate_per_s?": NUMBER, "low_per_s?": NUMBER, "high_per_s?": NUMBER, "probes!": COUNT, "invalid!": COUNT,
+        "precise?": FLAG, "*": ANY,
+    },
+    "limit?": {"by!": TEXT, "evidence!": TEXT},
+    "sweep!": [{"share!": NUMBER, "rate_per_s!": NUMBER, "rounds!": COUNT, "held!": COUNT, "trials!": [COUNT], "n!": COUNT, "*": NUMBER}],
+    "knee?": {"base_ns?": NUMBER, "after_share?": NUMBER, "after_per_s?": NUMBER, "by_share?": NUMBER, "by_per_s?": NUMBER},
+    "*": ANY,
 }  # fmt: skip
+OBJECTIVE: Shape = {"objective!": {"text!": TEXT, "percentile!": TEXT, "limit_s!": NUMBER, "*": ANY}, "producers!": [_FLAT], "*": ANY}
 ENTRY: Shape = {
     "trial": COUNT,
     "variant": TEXT,
@@ -131,16 +139,17 @@ def wrong(data: Any, shape: Shape, where: str = "") -> str:
         return next((told for i, one in items if (told := wrong(one, shape[0], f"{where}[{i}]"))), "")
     if not isinstance(data, Mapping):
         return f"{where or 'all of it'}: fields belong here, not {_called(data)}"
-    lacking = next((key[:-1] for key in shape if key.endswith("!") and not key.startswith("*") and data.get(key[:-1]) is None), None)
+    needed = [key for key in shape if key[-1] in "!?" and key != "*!"]
+    lacking = next((key[:-1] for key in needed if key[:-1] not in data or (key[-1] == "!" and data[key[:-1]] is None)), None)
     if lacking is not None:
         return f"{_joined(where, lacking)}: missing"
     return next((told for key, value in data.items() if (told := _field(value, key, shape, where))), "")
 
 
 def _field(value: Any, key: str, shape: Mapping[str, Shape], where: str) -> str:
-    own = next((shape[name] for name in (f"{key}!", key, "*!", "*") if name in shape), ANY)
+    own = next((shape[name] for name in (f"{key}!", f"{key}?", key, "*!", "*") if name in shape), ANY)
     if value is None:
-        return f"{_joined(where, key)}: missing" if f"{key}!" in shape or (key not in shape and "*!" in shape) else ""
+        return f"{_joined(where, key)}: missing" if not {f"{key}!", f"{key}?", key} & set(shape) and "*!" in shape else ""
     return wrong(value, own, _joined(where, key))
 
 

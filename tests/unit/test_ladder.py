@@ -264,9 +264,7 @@ def test_the_section_of_a_ladder(run, points):
     assert "Highest rate ÷" not in {label for label, _ in costs.head}
     assert "was not measured: add a run of brokerbench guarantees" in buys.note
     assert "delivery: none → at-least-once" in html
-    assert markdown.lstrip().startswith(
-        "- order-events, 2,000/s, 256 B: “through a proxy” against “direct”: p50"
-    )
+    assert markdown.lstrip().startswith("- order-events, 2,000/s, 256 B: “through a proxy” against “direct”: p50")
     assert "It changes seven things at once" in markdown
 
 

@@ -15,7 +15,7 @@ from make_results import five, make
 
 from bench.errors import UsageError
 from bench.report import exported, gather
-from bench.report.whole import CELL, TRIAL, wrong
+from bench.report.whole import CELL, NUMBER, TEXT, TRIAL, wrong
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
 FAULTS = REFERENCE / "evidence-guarantees" / "kafka"
@@ -101,6 +101,13 @@ def test_what_is_wrong_is_said_with_its_field(folder, at, value, told):
     trial = json.loads((folder / "trials" / "0001" / "trial.json").read_text())
     assert wrong(trial, TRIAL) == ""
     assert wrong(changed(trial, at, value), TRIAL) == told
+
+
+def test_a_field_may_be_null_and_yet_not_missing():
+    shape = {"at?": NUMBER, "name!": TEXT}
+    assert wrong({"at": None, "name": ""}, shape) == ""
+    assert wrong({"name": ""}, shape) == "at: missing"
+    assert wrong({"at": 1, "name": None}, shape) == "name: missing"
 
 
 def test_a_trial_that_has_not_its_shape_is_left_out_and_named(folder, tmp_path):
