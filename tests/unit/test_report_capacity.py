@@ -2,6 +2,7 @@
 
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 from make_results import five, make
@@ -128,3 +129,14 @@ def test_a_folder_without_its_answers_says_what_is_missing(tmp_path):
     (made / "capacity.json").write_text("{")
     with pytest.raises(UsageError, match="not whole JSON"):
         report.verdict(open_run(made))
+
+
+def test_a_search_that_is_not_drawn_is_named_and_a_lower_bound_is_said_to_be_one(tmp_path):
+    short = searched("zeromq", 9_000, 0.3)
+    short["sweep"] = short["sweep"][:1]
+    files = report.write(folder(tmp_path, [searched("rabbitmq", 31_000, 0.4, by="client"), short], kind="capacity"))
+    chart = next(path for path in files.charts if path.stem == "capacity-1")
+    words = " ".join("".join(ET.parse(chart).getroot().itertext()).split())
+    assert "p99 <= 50 ms holds up to at least 31,000/s with RabbitMQ (pika), 256 B" in words
+    assert "with a latency at fewer than two rates: ZeroMQ (pyzmq)." in words
+    assert "2 rounds a rate merged; bars: ranges over them; n = 9,000 samples a rate" in words

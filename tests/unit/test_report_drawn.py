@@ -3,6 +3,7 @@
 import copy
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import cache
 
 import make_results
 import pytest
@@ -66,9 +67,14 @@ def numbered(points):
     return {result.id: i for i, result in enumerate(points[0].results)}
 
 
-@pytest.fixture(scope="module")
-def five():
+@cache
+def made_of_five():
     return summarise(Run(fakes(5), 8, RATES[:2]))
+
+
+@pytest.fixture
+def five():
+    return made_of_five()
 
 
 @pytest.mark.parametrize(("count", "rounds", "long"), [(1, 1, True), (2, 3, True), (5, 2, False), (8, 6, True)])
@@ -293,8 +299,8 @@ odd = st.one_of(st.floats(0, 1e15), st.just(0.0), st.floats(1e-12, 1e-6))
 
 @given(st.text(max_size=60), st.lists(odd, min_size=3, max_size=3), odd)
 @settings(max_examples=4, deadline=None, phases=[Phase.generate])  # a figure takes its time: found is enough
-def test_odd_figures_and_names_are_drawn_without_harm(five, name, figures_, value):
-    point = five[1]
+def test_odd_figures_and_names_are_drawn_without_harm(name, figures_, value):
+    point = made_of_five()[1]
     low, middle, high = sorted(figures_)
     spread = Spread(middle, low, high, 2)
     e2e = replace(point.results[0].latency["e2e"], p50_ns=low, p99_ns=high, curve=((1.0, low), (10.0, middle), (100.0, value)))

@@ -28,15 +28,16 @@ def draw(
     known = trials or {}
     several = {one["variant"] for one in searches if sum(other["variant"] == one["variant"] for other in searches) > 1}
     curves = []
-    for i, one in enumerate(one for one in searches if one["answer"] and one["sweep"]):
+    for i, one in enumerate(one for one in searches if one["answer"] and one["answer"]["rate_per_s"]):
         called = names.get(one["variant"], str(one["variant"]))
         more = f", {text.many(one['producers'], 'producer')}" if one["variant"] in several else ""
         curves.append((one, _curve(one, called + more, i % len(SERIES), panels, known)))
-    curves = [(one, curve) for one, curve in curves if len(curve.quoted) > 1]
-    if not curves:
+    shown = [(one, curve) for one, curve in curves if len(curve.quoted) > 1]
+    if not shown:
         return None
-    rest = {key: value for key, value in curves[0][0]["point"].items() if key != "producers"}
-    return load.draw([curve for _, curve in curves], panels, name, title(curves, objective, rest), _caption(panels))
+    rest = {key: value for key, value in shown[0][0]["point"].items() if key != "producers"}
+    said, caption = title(shown, objective, rest), _caption(panels, [curve for _, curve in shown])
+    return load.draw([curve for _, curve in curves], panels, name, said, caption)
 
 
 def title(curves: Sequence[tuple[Json, Curve]], objective: Json, point: Json) -> str:
@@ -44,8 +45,12 @@ def title(curves: Sequence[tuple[Json, Curve]], objective: Json, point: Json) ->
     at = f", {text.point_name(point)}" if point else ""
     ordered = sorted(curves, key=lambda pair: pair[0]["answer"]["rate_per_s"] or 0.0, reverse=True)
     (most, first), (least, last) = ordered[0], ordered[-1]
-    told = f"{objective['text']} holds up to {_rate(most)} with {in_title(first.name)}"
-    return f"{told}{at}" if len(curves) == 1 else f"{told}, {_rate(least)} with {in_title(last.name)}{at}"
+    told = f"{objective['text']} holds up to {_in_words(most)} with {in_title(first.name)}"
+    return f"{told}{at}" if len(curves) == 1 else f"{told}, {_in_words(least)} with {in_title(last.name)}{at}"
+
+
+def _in_words(one: Json) -> str:
+    return f"{'at least ' * bool(result.bound(one))}{result.rate(one['answer']['rate_per_s'])}/s"
 
 
 def _rate(one: Json) -> str:
@@ -97,10 +102,9 @@ def _known(values: Iterable[Any]) -> list[float]:
     return [float(value) for value in values if isinstance(value, int | float)]
 
 
-def _caption(panels: Panels) -> str:
+def _caption(panels: Panels, curves: Sequence[Curve]) -> str:
     return (
-        f"End to end from the intended send time, rounds of a rate merged, bars: ranges over them; {place([])}. Line and "
-        f"shade: the capacity with its 95% interval. Ring: the knee, the first rate from which on {panels.high} stays over {result.KNEE:g} "
-        "times its smallest value at up to half of the capacity. Cross: saturated, so no latency is told. "
-        "Hollow: it did not hold in each round."
+        f"End to end from the intended send time, {load.counted(curves)}; {place([])}. Line and shade: the capacity with its 95% interval. "
+        f"Ring: the knee, the first rate from which on {panels.high} stays over {result.KNEE:g} times its smallest value at up to half "
+        "of the capacity. Cross: saturated, so no latency is told. Hollow: it did not hold in each round."
     )

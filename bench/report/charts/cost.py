@@ -171,7 +171,8 @@ def _panel(paper: Sheet, bars: Sequence[_Bar], height: float, left: float, head:
         axes.annotate(bar.told, (end, i), xytext=(5, 0), textcoords="offset points", va="center", color=INK, fontsize=LABEL)
     axes.set_yticks([])
     axes.spines["bottom"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    # None near the right edge: its label would lie on the next panel's first.
+    axes.set_xticks([v for v in MaxNLocator(3).tick_values(0, reach or 1.0) if 0 <= v <= 0.85 * (reach or 1.0)])
     axes.xaxis.set_major_formatter(lambda v, _: f"{v:,g}")
     axes.tick_params(axis="x", length=0, labelsize=SMALL)
     axes.grid(axis="x")

@@ -68,6 +68,8 @@ def draw(curves: Sequence[Curve], panels: Panels, name: str, title: str, caption
     shown = [curve for curve in curves if len(curve.quoted) > 1]
     if not shown:
         return None
+    left = text.listed(curve.name for curve in curves if curve not in shown)
+    caption += f" Not drawn, with a latency at fewer than two rates: {left}." if left else ""
     labels = [_end(curve) for curve in shown]
     room = max(300.0, ends.height(labels))
     with svg.style():
@@ -179,6 +181,16 @@ def _objective(paper: Sheet, axes: Axes, shown: Sequence[Curve], told: Panels) -
     paper.text(at + 4, y + 3.5, words, SMALL, color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.85})
 
 
+def counted(curves: Sequence[Curve]) -> str:
+    """Rounds, what the bars are, and n, for a caption."""
+    loads = [one for curve in curves for one in curve.quoted]
+    rounds, counts = sorted({one.rounds for one in loads}), sorted({one.n for one in loads})
+    told = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
+    bars = "; bars: ranges over them" if rounds[-1] > 1 else ""
+    samples = " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
+    return f"{told} a rate merged{bars}; n = {samples} samples a rate"
+
+
 def table(shown: Sequence[Curve], panels: Panels) -> Table:
     """What is drawn, a row a load."""
     head = (
@@ -187,9 +199,8 @@ def table(shown: Sequence[Curve], panels: Panels) -> Table:
     )  # fmt: skip
     builder = Builder("Latency against offered rate", head)
     for curve in shown:
-        at = f"; capacity {text.number(curve.capacity)}/s" if curve.capacity else ""
         between = f" ({text.number(curve.interval[0])} to {text.number(curve.interval[1])})" if curve.interval else ""
-        builder.add(f"{curve.name}: {', '.join(curve.under)}{at}{between}", [_cells(load, curve) for load in curve.loads])
+        builder.add(f"{curve.name}: {', '.join(curve.under)}{between}", [_cells(load, curve) for load in curve.loads])
     return Table(builder.caption, builder.head, tuple(builder.groups))
 
 

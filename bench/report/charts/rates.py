@@ -36,13 +36,13 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], 
                 rows.setdefault(result.id, []).append(result)
     called = names.called(row[0] for row in rows.values())
     curves = {key: _curve(results, called[key], svg.colour(colours, key)) for key, results in rows.items()}
-    curves = {key: curve for key, curve in curves.items() if len(curve.quoted) > 1}
-    if not curves:
+    shown = {key: curve for key, curve in curves.items() if len(curve.quoted) > 1}
+    if not shown:
         return None
-    valid = [curve for key, curve in curves.items() if any(r.standing in {"ranked", "tuned", "emulator"} for r in rows[key])]
+    valid = [curve for key, curve in shown.items() if any(r.standing in {"ranked", "tuned", "emulator"} for r in rows[key])]
     rest = text.point_name({key: value for key, value in points[0].point.items() if key != "rate_per_s"})
-    said = title(valid or [*curves.values()], rest)
-    return load.draw([*curves.values()], _PANELS, name, said, _caption([*curves.values()]))
+    said = title(valid or [*shown.values()], rest)
+    return load.draw([*curves.values()], _PANELS, name, said, _caption([*shown.values()]))
 
 
 def title(curves: Sequence[Curve], at: str) -> str:
@@ -121,13 +121,8 @@ def _round_p50(trial: Mapping[str, Any]) -> float | None:
 
 
 def _caption(curves: Sequence[Curve]) -> str:
-    counts = [one.n for curve in curves for one in curve.quoted]
-    rounds = sorted({one.rounds for curve in curves for one in curve.quoted})
-    told = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
-    samples = " to ".join(dict.fromkeys(f"{n:,}" for n in (min(counts), max(counts))))
-    bars = "; bars: ranges over them" if rounds[-1] > 1 else ""
     return (
-        f"End to end from the intended send time, {told} a rate merged{bars}; n = {samples} samples a rate; "
-        f"{place([])}. Ring: the knee, the first rate from which on p99 stays over {capacity.KNEE:g} times its smallest value at up to "
-        "half of the highest rate that was reached. Cross: saturated, so no latency is told. Hollow: not valid."
+        f"End to end from the intended send time, {load.counted(curves)}; {place([])}. Ring: the knee, the first rate from which on p99 "
+        f"stays over {capacity.KNEE:g} times its smallest value at up to half of the highest rate that was reached. "
+        "Cross: saturated, so no latency is told. Hollow: not valid."
     )
