@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.compare import ALPHA
-from bench.analysis.summary import RATE_NOT_REACHED, Board, PointSummary, RunLike, VariantPoint, summarise
+from bench.analysis.summary import RATE_NOT_REACHED, VERDICTS, Board, PointSummary, RunLike, VariantPoint, summarise
 from bench.report import compared, losses, text
 from bench.report.joining import Evidence
 
@@ -20,6 +20,7 @@ STANDING = {
     "failed": "failed",
     "unsupported": "unsupported",
 }
+_NO_SYSTEM = {"reference", "violated"}
 BEHIND_MAX = 3
 """So many systems behind the best are named in a sentence; the table has all."""
 
@@ -137,6 +138,8 @@ def _with_figure(result: VariantPoint, by: str) -> str:
 
 def _lost(main: Board | None, point: PointSummary, faults: Faults) -> str:
     results = [p.result for p in main.places] if main else [board.places[0].result for board in point.boards]
+    # Where nothing is ranked, what was lost is known all the same, of those whose audit could decide.
+    results = results or [r for r in point.apart if r.standing not in _NO_SYSTEM and all(a.verdict in VERDICTS[:2] for a in r.audit)]
     return losses.sentence(results, faults)
 
 
@@ -157,7 +160,7 @@ def _lines(point: PointSummary, main: Board | None, faults: Faults) -> list[tupl
     # What broke its promise was just said; the table says the rest.
     out = [r for r in point.apart if r.standing not in {"tuned", "reference", "violated"}]
     if out:
-        said.append(("Not ranked", "; ".join(f"{text.variant_name(r.variant)}, {_reason(r)}" for r in out)))
+        said.append(("Not ranked", "; ".join(_grouped(out))))
     tuned = [r for r in point.apart if r.standing == "tuned"]
     if tuned:
         what = "delivery rate" if point.by == "rate" else "p99"
@@ -169,6 +172,14 @@ def _lines(point: PointSummary, main: Board | None, faults: Faults) -> list[tupl
         said.append(("Lower bounds", compared.AT_LEAST.removesuffix(".")))
     floor = compared.noise_floor(point)
     return [*said, ("Noise floor", floor)] if floor else said
+
+
+def _grouped(out: Sequence[VariantPoint]) -> list[str]:
+    """The reasons, each with those that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for result in out:
+        reasons.setdefault(_reason(result), []).append(text.variant_name(result.variant))
+    return [f"{text.listed(names)}, {reason}" for reason, names in reasons.items()]
 
 
 def _reason(result: VariantPoint) -> str:

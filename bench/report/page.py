@@ -108,10 +108,10 @@ def view(collection: Collection) -> dict[str, Any]:
     spots = [(part.run, point) for part in parts for point in part.named(scenario=several)]
     named = [Shown(str(number), run, point) for number, (run, point) in enumerate(spots, 1)]
     every = [point for part in parts for point in part.points]
-    where = _place(collection, [r for point in every for r in point.results])
+    where = _place(collection, [r for run in collection.all for point in _points_of(run, collection) for r in point.results])
     answers = [answer(part.scenario, point, faults) for part in parts for point in part.named(scenario=False)]
     views = _views(collection, parts, named, where)
-    behind = [(run, background.behind(run, _points_of(collection, run, parts))) for run in collection.all]
+    behind = [(run, background.behind(run, _points_of(run, collection))) for run in collection.all]
     views += _last(collection, [one.point for one in named], behind)
     return {
         "title": _title(collection),
@@ -151,10 +151,7 @@ def _last(collection: Collection, shown: Sequence[PointSummary], behind: Sequenc
     return [one for one in found if one]
 
 
-def _points_of(collection: Collection, run: Run, parts: Sequence[_Part]) -> Sequence[PointSummary]:
-    for part in parts:
-        if part.run is run:
-            return part.points
+def _points_of(run: Run, collection: Collection) -> Sequence[PointSummary]:
     return guarantees.points(run) if run.run["kind"] == "guarantees" else collection.points(run)
 
 

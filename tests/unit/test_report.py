@@ -415,3 +415,13 @@ def test_numbers_keep_three_digits():
         "2.50 ms",
         "3.00 s",
     ]
+
+
+def test_what_is_not_ranked_stands_by_its_reason_and_its_losses_are_said(tmp_path: Path):
+    late = [five()[0], five()[2]]
+    for fake in late:
+        fake.findings = {200: [finding("sender-late")]}
+    told = verdict(open_run(make(tmp_path / "r", late, points=POINTS[:1], rounds=2, samples=1200))).splitlines()
+    assert told[0].endswith(": nothing could be ranked; none lost in 14,400 deliveries without a fault.")
+    names = "Apache Kafka (kafka-python) and RabbitMQ (pika)"
+    assert told[1] == f"    Not ranked: {names}, not valid (sender-late in 2 of 2 rounds)."
