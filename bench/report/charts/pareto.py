@@ -124,7 +124,8 @@ def title(spots: Sequence[Spot]) -> str:
         own = [spot for spot in spots if spot.delivery == delivery]
         front = frontier(own)
         if len(own) == 1:
-            told.append(f"{text.promise(delivery)}: {own[0].name} alone")
+            rate = f"{'>= ' if own[0].at_least else ''}{result.rate(own[0].rate)}/s"
+            told.append(f"{text.promise(delivery)}: {own[0].name} alone, {rate}, p99 {text.duration(own[0].p99_ns)}")
         elif len(front) == 1:
             told.append(f"{text.promise(delivery)}: {front[0].name} has the highest capacity and the lowest p99{_close(own)}")
         else:
