@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.ladder import Ratio, Step
-from bench.analysis.summary import PointSummary, VariantPoint
+from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint
 from bench.differences import Difference
 from bench.report import text
 from bench.report.headline import STANDING
@@ -67,12 +67,13 @@ def cell(found: Ratio | None, sides: Sequence[VariantPoint], key: str) -> Cell:
     told = f"{text.number(found.ratio)}{text.TIMES}"
     if found.low is not None and found.high is not None:
         told += f" ({text.number(found.low)}{text.DASH}{text.number(found.high)})"
-    return Cell(f"{told},\nnot valid", "warn") if any(doubtful(side) for side in sides) else Cell(told, "number")
+    doubts = dict.fromkeys(STANDING[side.standing] for side in sides if doubtful(side))
+    return Cell(",\n".join((told, *doubts)), "warn") if doubts else Cell(told, "number")
 
 
 def doubtful(result: VariantPoint) -> bool:
     """Whether its figures are shown, and marked as not to be relied on."""
-    return result.standing in ("not-valid", "violated")
+    return result.standing in ("not-valid", "violated", RATE_NOT_REACHED)
 
 
 def noisy(point: PointSummary) -> bool:
@@ -115,7 +116,7 @@ def _doubts(one: Step, point: PointSummary, steps: Sequence[Step]) -> str:
     for side in (one.base, one.result):
         if side is not None and doubtful(side):
             why.setdefault(f"{STANDING[side.standing]} ({side.why})", []).append(names[side.id])
-    bad = [f"{text.listed(who)} {'is' if len(who) == 1 else 'are'} {what}" for what, who in why.items()]
+    bad = [f"{text.listed(who)}: {what}" for what, who in why.items()]
     if noisy(point):
         bad.append("the A/A lane is not silent")
     return f" Not to be relied on: {'; '.join(bad)}." if bad else ""

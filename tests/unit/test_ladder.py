@@ -175,6 +175,15 @@ def test_no_latency_is_taken_from_a_round_that_did_not_reach_its_rate(run, point
     assert ladder.by_round(replace(result, latency={}), "p50") == {}
 
 
+def test_a_ratio_of_a_step_that_did_not_reach_its_rate_is_marked(points):
+    direct, kafka = (next(one for one in points[0].results if one.id == name) for name in ("zeromq,mode=pub-sub", "kafka"))
+    slow = replace(kafka, standing="rate-not-reached")
+    found = ladder.Ratio(2.0, None, None, exact=False, rounds=1)
+    assert ladder_words.cell(found, (direct, kafka), "cpu").kind == "number"
+    marked = ladder_words.cell(found, (direct, slow), "cpu")
+    assert (marked.kind, marked.text) == ("warn", f"2.00{TIMES},\nrate not reached")
+
+
 # --- pairs
 
 
