@@ -95,8 +95,8 @@ def _caption(shown: Sequence[Step]) -> str:
     n = f"n = {text.count(min(counts))} messages a step at least. " if counts else ""
     whisker = f"Dots: all of {rounds} rounds; whisker: range over rounds. " if rounds > 1 else "One round. "
     return (
-        f"{whisker}{n}End to end from the intended send time; CPU of all processes. {text.TIMES}: round by round, to the step that it stands against, from "
-        f"which a line leads here; {place([one.result for one in shown if one.result])}."
+        f"{whisker}{n}End to end from the intended send time; CPU of all processes. {text.TIMES}: round by round, to the step that it "
+        f"stands against, from which a line leads here; {place([one.result for one in shown if one.result])}."
     )
 
 
