@@ -19,18 +19,21 @@ from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 LIMIT_B = 300_000
-COLOURS = 128
-# What a chart's name begins with, in the order of the page. Of each the last point's, which has the highest rate.
-CHARTS = ("forest", "load", "percentiles", "timeline", "matrix", "cost", "ladder", "pareto")
-
-ALONE = "figure { padding: 16px !important; background: var(--paper) } figure details { display: none }"  # a chart off its page
+COLOURS = 256
+# What a chart's name begins with, in the order of the page, and which of several: the last point has the highest rate.
+CHARTS = {"forest": -1, "rates": -1, "percentiles": -1, "cost": -1, "matrix": 0}
+# A chart off its page: room around it, its data left out. By script, since the page's policy lets no style in.
+ALONE = """(figure) => {
+  figure.querySelector("details")?.remove();
+  Object.assign(figure.style, { padding: "16px", background: "var(--paper)" });
+}"""
 
 
 def saved(name: str, png: bytes) -> Path:
     """Write a picture with a palette."""
     with Image.open(io.BytesIO(png)) as full:
-        # Most colours are shades between ink and paper: no dithering, which would blur text.
-        small = full.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        # Most colours are shades between ink and paper, and the few others must stay: by coverage; dithering would blur text.
+        small = full.convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     path = FOLDER / f"{name}.png"
     small.save(path, optimize=True)
     return path
@@ -42,25 +45,25 @@ def screen(look: looking.Look, width: int, height: int) -> bytes:
     return look.page.screenshot(animations="disabled", caret="hide")
 
 
-def taken(page: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, PNG) of every picture of the report."""
+def taken(run: Path, everything: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, PNG) of every picture: the first screen of the report of one run, charts of the report of all committed ones."""
     with looking.started() as browser:
         with looking.window(browser) as look:
-            look.open(page)
+            look.open(run)
             yield "report", screen(look, looking.WIDE, 1000)
             look.set(dark=True)
             yield "report-dark", screen(look, looking.WIDE, 1000)
         with looking.window(browser, width=looking.NARROW, scale=2) as look:
-            look.open(page)
+            look.open(run)
             yield "report-narrow", screen(look, looking.NARROW, 844)
         with looking.window(browser, width=760, scale=2) as look:
-            look.open(page)
-            for name in CHARTS:
-                figures = look.page.query_selector_all(f"figure[id^='chart-{name}']")
-                real = [figure for figure in figures if "emulated" not in str(figure.get_attribute("id"))]
+            look.open(everything)
+            for name, which in CHARTS.items():
+                found = look.page.query_selector_all(f"figure[id^='chart-{name}']")
+                real = [figure for figure in found if "emulated" not in str(figure.get_attribute("id"))]
                 if real:
-                    real[-1].scroll_into_view_if_needed()
-                    yield f"chart-{name}", real[-1].screenshot(animations="disabled", style=ALONE)
+                    real[which].evaluate(ALONE)
+                    yield f"chart-{name}", real[which].screenshot(animations="disabled")
 
 
 def main() -> int:
@@ -73,8 +76,9 @@ def main() -> int:
     for old in FOLDER.glob("*.png"):
         old.unlink()
     with tempfile.TemporaryDirectory() as out:
-        page = reports.reported(Path(out), reports.reference())
-        made = [saved(name, png) for name, png in taken(page)]
+        run = reports.reported(Path(out) / "run", [reports.reference_run()])
+        everything = reports.reported(Path(out) / "all", reports.reference())
+        made = [saved(name, png) for name, png in taken(run, everything)]
     large = [path for path in made if path.stat().st_size > LIMIT_B]
     for path in made:
         sys.stdout.write(

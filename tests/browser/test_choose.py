@@ -15,7 +15,7 @@ from bench.report.collection import gather
 
 @pytest.fixture(scope="module")
 def candidates():
-    return choose.candidates(gather([reports.reference_run()]))
+    return choose.candidates(gather(reports.reference()))
 
 
 @pytest.fixture(scope="module")

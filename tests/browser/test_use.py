@@ -123,7 +123,7 @@ def test_a_link_opens_what_is_folded(browser, pages):
         target = link.get_attribute("href")[1:]
         assert look.page.evaluate(f"document.getElementById('{target}').open") is False
         link.click()
-        look.page.wait_for_function(f"document.getElementById('{target}').open")
+        look.page.wait_for_selector(f"details#{target}[open]")
         assert look.said == []
 
 
