@@ -89,12 +89,12 @@ def ranking_note(point: PointSummary, faults: Faults = nothing) -> str:
     apart = f". {compared.note(point)}" if point.family else "; ranks that overlap are too close to call."
     said = [f"Ranked by {by}, within the same delivery promise, in pairs of system and client. {spread}{apart}"]
     said += [compared.AT_LEAST] if any(r.at_least for r in point.results) else []
-    found = [one for r in point.results if not r.emulator for one in faults(r)]
-    if found:
+    struck = {name(r): faults(r) for r in sorted(point.results, key=lambda r: r.id) if not r.emulator and faults(r)}
+    if struck:
         said.append(
             "Lost under faults: injections after which an acknowledged message never came, of those that struck something in flight."
         )
-        said += [f"{aside[0].upper()}{aside[1:]}." for aside in dict.fromkeys(one.aside for one in found if one.aside)]
+        said += [f"{who} {aside}." for who, found in struck.items() for aside in dict.fromkeys(one.aside for one in found if one.aside)]
     return " ".join(said)
 
 

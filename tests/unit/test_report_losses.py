@@ -83,7 +83,7 @@ def test_sentence_and_table_take_the_same_evidence(point, pair):
     cells = {row[1].text: row[column].text for group in table.groups for row in group.rows}
     assert cells["RabbitMQ (pika)"] == "consumer-kill in none of 20 (p < 14%)"
     assert cells["ZeroMQ (pyzmq)"] == "not tried"
-    assert "Under faults with heartbeat=2." in ranking_note(point, lambda result: found.get(result.id, []))
+    assert "Apache Kafka (kafka-python) under faults with heartbeat=2." in ranking_note(point, lambda result: found.get(result.id, []))
     assert "Lost under faults" not in [label for label, _ in ranking(point).head]
 
 
