@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from adapters import AdapterClass
 from adapters.base import DeadLetters, Group, HasDepth, Options, Topology, Wiring, WritesOutputs
 from adapters.capabilities import Assignment
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Unreachable
 from bench import sockets
 from bench.audit import ConsumerSource
 from bench.clock import now_ns, sleep_until
@@ -30,6 +30,9 @@ from bench.placement import Placement, usable
 from bench.spec import Variant
 from bench.waiting import settled
 from bench.workload import Workload
+
+if TYPE_CHECKING:
+    from bench.faults.depth import Depth
 
 _START_S = 40.0
 _READY_S = 40.0
@@ -96,7 +99,7 @@ class Raw:
     faults: list[dict[str, Any]] = field(default_factory=list)  # "faults" of trial.json, as far as the runner saw them
     tick_s: float | None = None  # what was possible of the tick that was asked for; None: not said
     dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
-    depth: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)  # of groups that miss something: bench.faults.depth
+    depth: Mapping[str, Depth] = field(default_factory=dict)  # of groups that miss something
     outputs: Sequence[ConsumerSource] = ()  # what consumers wrote, where that is what counts: bench.outputs
 
 
@@ -388,14 +391,16 @@ class Session:
             return self._letters.collect(trial, wanted, max(deadline_ns, now_ns() + _LAST_NS), watch)
 
     def depth(self, group: str) -> int | None:
-        """Ask the system how many messages it still holds for a group; None where it cannot say or does not answer."""
+        """Ask the system how many messages it still holds for a group; None where it cannot say. Raises Unreachable: it does not answer."""
         if not isinstance(self.adapter, HasDepth) or self._wiring is None:
             return None
         try:
             with own_errors():
                 return self.adapter.depth(self._wiring, group)
-        except (AdapterError, AdapterBug, OSError) as error:  # it may be down for good: then journals alone decide
+        except (AdapterError, AdapterBug, OSError) as error:
             self.events.append({"who": f"group {group}", "t_ns": now_ns(), "kind": "depth", "detail": f"cannot be asked: {error}"})
+            if isinstance(error, Unreachable | OSError):
+                raise Unreachable(str(error)) from error
             return None
 
     # ---- closing

@@ -15,6 +15,7 @@ from bench.account import SLICES
 from bench.analysis import findings, phases
 from bench.audit import ConsumerSource, GroupAudit, LaneOf, Source, audit, verdict
 from bench.faults.account import injections, one_each
+from bench.faults.depth import Depth
 from bench.faults.drain import redelivery_s
 from bench.faults.proxy import PROXY
 from bench.histogram import Histogram, Slice, add_packed, unpack
@@ -137,7 +138,7 @@ def complete(
     trial["audit"] = _audits(trial, raw, session, workload, sources)
     if raw.faults:
         trial["redelivery_s"] = redelivery_s(session.adapter)
-        trial["depth"] = {group: list(asked) for group, asked in raw.depth.items()} or None
+        trial["depth"] = {group: [asked.first, asked.second] for group, asked in raw.depth.items()} or None
         trial["faults"] = injections(
             raw.faults, sources.senders, sources.receivers, trial=trial["trial"], groups=[name for name, _ in workload.groups],
             go_ns=raw.go_ns, lane_of=sources.lane_of, open_groups={name for name, row in trial["audit"].items() if "undelivered" in row},
@@ -287,25 +288,26 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
     if workload.faults and session.adapter.capabilities.assignment is Assignment.SHARED:
         ordered = False  # what a broken consumer had goes back to the queue, behind what others have had since: no system promises more
     return {
-        name: _audited(replace(one, unexpected=one.unexpected + foreign[name]), raw, raw.depth.get(name, (None, None))[1] or 0, session,
+        name: _audited(replace(one, unexpected=one.unexpected + foreign[name]), raw, raw.depth.get(name, Depth(None, None)), session,
                        ordered=ordered)
         for name, one in found.items()
     }  # fmt: skip
 
 
-def _audited(one: GroupAudit, raw: Raw, held: int, session: Session, *, ordered: bool) -> dict[str, Any]:
-    """An account with its verdict; ``held``: messages that the system said it still holds for the group after the drain."""
+def _audited(one: GroupAudit, raw: Raw, depth: Depth, session: Session, *, ordered: bool) -> dict[str, Any]:
+    """An account with its verdict; ``depth``: what the system said it still holds for the group after the drain."""
     mode = session.adapter.mode
     row = asdict(one) | {"persistence": mode.persistence.value, "copies": mode.copies}
     word, why = verdict(one, mode.delivery.value, ordered)
     reasons = list(why)
     # Late or stuck, not lost. Which messages the broker holds is not known, only how many: the rest of them is gone for certain.
-    undelivered = one.lost if raw.still_moving else min(one.lost, held)
+    undelivered = one.lost if raw.still_moving or depth.silent else min(one.lost, depth.held)
     if undelivered:
         gone = one.lost - undelivered
         others = verdict(replace(one, lost=gone), mode.delivery.value, ordered)
         word = "violated" if others.word == "violated" else "undetermined"
-        stuck = f"{undelivered:,} messages were not delivered, and {held:,} lay with the broker when the trial had drained"
+        lay = "nobody answered whether the broker has them" if depth.silent else f"{depth.held:,} lay with the broker"
+        stuck = f"{undelivered:,} messages were not delivered, and {lay} when the trial had drained"
         reasons = [*others.reasons, "messages still arrived when the drain deadline passed" if raw.still_moving else stuck]
         row |= {"undelivered": undelivered, "lost": gone or None, "lost_where": {"prefix": None, "middle": None, "tail": None}}
     return row | {"verdict": word, "reasons": reasons}

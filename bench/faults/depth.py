@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from adapters.errors import Unreachable
 from bench.clock import now_ns, sleep_until
 from bench.session import Session
 
@@ -17,10 +18,11 @@ _POLL_NS = 50_000_000
 
 
 class Depth(NamedTuple):
-    """Messages that a system held for one group, and a second later; None = it cannot say, or did not answer."""
+    """Messages that a system held for one group, and a second later; None = it cannot say. ``silent``: it did not answer, so it may."""
 
     first: int | None
     second: int | None
+    silent: bool = False
 
     @property
     def held(self) -> int:
@@ -30,11 +32,11 @@ class Depth(NamedTuple):
     @property
     def moving(self) -> bool:
         """Whether it changed between the two."""
-        return None not in self and self.first != self.second
+        return None not in (self.first, self.second) and self.first != self.second
 
     @property
     def said(self) -> str:
-        """A sentence for the events of a trial; "" where nothing is held."""
+        """A sentence for the events of a trial; "" where nothing is held, or nobody answered (an event has said so)."""
         if not self.held:
             return ""
         if self.moving:
@@ -44,11 +46,19 @@ class Depth(NamedTuple):
 
 def ask_twice(session: Session, groups: Iterable[str], watch: Callable[[], None]) -> dict[str, Depth]:
     """Ask for each of ``groups``, and once more a second later; ``watch`` is called meanwhile and may raise to end it."""
-    first = {group: session.depth(group) for group in groups}
-    if all(held is None for held in first.values()):
-        return {group: Depth(None, None) for group in first}
+    first = {group: _asked(session, group) for group in groups}
+    if all(one.first is None for one in first.values()):
+        return first
     until_ns = now_ns() + _BETWEEN_NS
     while (now := now_ns()) < until_ns:
         watch()
         sleep_until(min(until_ns, now + _POLL_NS))
-    return {group: Depth(held, None if held is None else session.depth(group)) for group, held in first.items()}
+    return {group: one if one.first is None else _asked(session, group, one.first) for group, one in first.items()}
+
+
+def _asked(session: Session, group: str, first: int | None = None) -> Depth:
+    try:
+        held = session.depth(group)
+    except Unreachable:
+        return Depth(first, None, silent=True)
+    return Depth(held if first is None else first, None if first is None else held)

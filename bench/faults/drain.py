@@ -73,7 +73,7 @@ def drain(cast: Cast, tally: Tally | Fed, healed_ns: int, deadline_ns: int, watc
                 depth = ask_twice(cast.session, _without(cast, missing), watch)
                 if tally.update():
                     moved = now_ns()
-                elif not any(one.held or one.moving for one in depth.values()):
+                elif not any(one.held or one.moving or one.silent for one in depth.values()):
                     return Drained(None, moving=False, depth=depth)
                 patient_ns = now_ns() + _QUIET_NS  # what it holds may come yet
             else:

@@ -77,7 +77,7 @@ class Tried:
         elif trial["status"] == "failed":
             self.failed, self.reason = self.failed + 1, str(trial["reason"])
         elif trial["status"] == "ok":
-            self.failed = 0
+            self.failed, self.reason = 0, ""
             self.ended += 1
             self.injections += observed.injections(trial)
             self.rest.update(observed.rest(trial))

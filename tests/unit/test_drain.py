@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from adapters.errors import Unreachable
 from bench.clock import now_ns
 from bench.faults import depth, drain
 from bench.faults.depth import Depth
 
 GROUPS = (("a", 1), ("b", 1))
 LONG_NS = 60_000_000_000
+SILENT = object()
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,10 @@ class Broker:
     def depth(self, group):
         self.asked.append(group)
         left = self._answers[group]
-        return left.popleft() if len(left) > 1 else left[0]
+        answer = left.popleft() if len(left) > 1 else left[0]
+        if answer is SILENT:
+            raise Unreachable("nobody answers")
+        return answer
 
 
 class Tally:
@@ -92,6 +97,14 @@ def test_who_cannot_say_is_asked_once():
     assert broker.asked == ["a"]
     assert end.depth == {"a": Depth(None, None)}
     assert (end.depth["a"].held, end.depth["a"].moving, end.depth["a"].said) == (0, False, "")
+
+
+def test_who_does_not_answer_may_hold_all_of_it():
+    broker = Broker(a=[SILENT, SILENT, 5, SILENT, SILENT, 0, 0])
+    end = drained(broker, Tally([3, 0]))
+    assert end.depth == {"a": Depth(0, 0)}, "asked again until it answers"
+    end = drained(Broker(a=[SILENT]), Tally([3, 0]), deadline_ns=0)
+    assert (end.last_ns, end.depth) == (None, {"a": Depth(None, None, silent=True)})
 
 
 def test_nothing_is_asked_where_nothing_is_missing():

@@ -371,6 +371,8 @@ def test_a_cell_that_fails_or_strikes_nothing_is_given_up():
     again = Record.of(ASKED)
     again.take(failed)
     assert again.tried[place].status == "waiting", "a run that goes on tries it again"
+    one.take(made_trial(3, record, place))
+    assert one.reason == ""
     record = Record.of(ASKED)
     one = record.tried[place]
     empty = made_trial(1, record, place, lost=0)

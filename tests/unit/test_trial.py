@@ -10,6 +10,7 @@ from adapters.base import Options
 from adapters.memory import Memory
 from adapters.tcp import Tcp
 from bench import plan, scenario, trial
+from bench.faults.depth import Depth
 from bench.histogram import Histogram, in_use, pack, pack_counts
 from bench.journal import Kind, Writer
 from bench.servers.base import Node, Product
@@ -295,7 +296,7 @@ def test_what_still_arrived_at_the_deadline_is_neither_lost_nor_delivered(tmp_pa
 def test_what_the_broker_still_holds_is_not_lost(tmp_path, held, verdict, lost, undelivered):
     made = Made(tmp_path, Memory)
     made.deliveries["c-b-0"] = range(SENT - 5)
-    made.raw.drained_s, made.raw.depth = None, {"b": (held, held)}
+    made.raw.drained_s, made.raw.depth = None, {"b": Depth(held, held)}
     made.raw.faults = [{"fault": "kill", "target": "consumer.b.0", "injected_s": -5.0, "healed_s": -4.9}]  # the journals begin at 0
     for report in made.raw.consumers:
         report["latency_seconds"] = []
@@ -311,11 +312,21 @@ def test_what_the_broker_still_holds_is_not_lost(tmp_path, held, verdict, lost, 
     )
 
 
+def test_what_nobody_answers_for_is_neither_lost_nor_delivered(tmp_path):
+    """Kafka's coordinator was seen to stay broken after a kill: what its consumers could not get was all there."""
+    made = Made(tmp_path, Tcp)
+    made.deliveries["c-b-0"] = range(SENT - 5)
+    made.raw.drained_s, made.raw.depth = None, {"b": Depth(None, None, silent=True)}
+    row = made.complete()["audit"]["b"]
+    assert (row["verdict"], row["lost"], row["undelivered"]) == ("undetermined", None, 10)
+    assert row["reasons"] == ["10 messages were not delivered, and nobody answered whether the broker has them when the trial had drained"]
+
+
 @pytest.mark.parametrize(("held", "verdict", "lost"), [(0, "as promised", 10), (4, "undetermined", 6), (10, "undetermined", None)])
 def test_where_loss_is_allowed_what_is_held_leaves_it_open(tmp_path, held, verdict, lost):
     made = Made(tmp_path, Tcp)
     made.deliveries["c-b-0"] = range(SENT - 5)
-    made.raw.drained_s, made.raw.depth = None, {"b": (held, held)}
+    made.raw.drained_s, made.raw.depth = None, {"b": Depth(held, held)}
     row = made.complete()["audit"]["b"]
     assert (row["verdict"], row["lost"]) == (verdict, lost)
 
