@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+from committed import FAULTS, RUN
 from make_results import five, make
 
 from bench import cli
@@ -14,10 +14,6 @@ from bench.errors import Incompatible, UsageError
 from bench.report.collection import gather
 from bench.report.joining import delivery, not_joined
 from bench.store import open_run
-
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
-RUN = REFERENCE / "order-events-20261122-214802-59ca"
-FAULTS = [REFERENCE / "evidence-guarantees" / name for name in ("kafka", "others")]
 
 
 @pytest.fixture(scope="module")

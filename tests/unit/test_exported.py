@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from committed import FAULTS, RUN
 from make_results import five, make
 
 from bench.report import exported, gather
 from bench.report.joining import delivery
-
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
-RUN = REFERENCE / "order-events-20261122-214802-59ca"
-FAULTS = [REFERENCE / "evidence-guarantees" / name for name in ("kafka", "others")]
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 import recomputed
+from committed import FAULTS, RUN
 from make_results import five, make
 from recomputed import ratio
 
 from bench import report
 from bench.report import figures, gather, headline, page, text
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
-RUN = REFERENCE / "order-events-20261122-214802-59ca"
-FAULTS = [REFERENCE / "evidence-guarantees" / name for name in ("kafka", "others")]
 NUMBER = re.compile(r"(?<![\w.+=])(\d[\d,]*(?:\.\d+)?)\s?(ns|µs|ms|s\b|×|%|/s\b|B\b)?")  # noqa: RUF001
 UNITS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
 ROUNDS_OF = re.compile(r"([a-z-]+|did not reach the rate) in (\d+) of (\d+) rounds?")
