@@ -20,7 +20,22 @@ from hdrh.histogram import HdrHistogram
 from scipy import stats
 
 QUANTILES = (0.5, 0.99, 0.999)
-NOTES = {"client-bound", "quick", "client-work"}
+NOTES = {
+    "aa-not-silent",
+    "client-bound",
+    "closed-loop",
+    "collections",
+    "connection",
+    "machine-busy",
+    "not-alone",
+    "not-steady",
+    "quick",
+    "reconnect-unannounced",
+    "saturated",
+    "server-bound",
+    "stolen-time",
+    "too-few-samples",
+}  # docs/method.md: findings that leave a rank alone
 
 
 @dataclass

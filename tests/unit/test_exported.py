@@ -36,15 +36,15 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path):
 
 
 def test_figures_have_n_and_where_there_is_none_a_reason(document):
-    latency = of(document, 2000, "kafka")["latency_ns"]
+    latency = of(document, 1000, "kafka")["latency_ns"]
     assert latency["e2e"]["n"] > latency["publish"]["n"] > 0
     assert latency["e2e"]["p50"] < latency["e2e"]["p90"] < latency["e2e"]["p99"]
-    assert of(document, 2000, "sqs")["latency_ns"]["e2e"] == {"n": 0, "absent": "saturated"}
-    assert of(document, 2000, "zeromq")["latency_ns"]["publish"] == {"n": 0, "absent": "n/a: no acknowledgement"}
+    assert of(document, 1000, "sqs")["latency_ns"]["e2e"] == {"n": 0, "absent": "saturated"}
+    assert of(document, 1000, "zeromq")["latency_ns"]["publish"] == {"n": 0, "absent": "n/a: no acknowledgement"}
 
 
 def test_what_faults_did_stands_with_the_variant_and_by_cell(document):
-    kafka = of(document, 2000, "kafka")
+    kafka = of(document, 1000, "kafka")
     [kill] = [one for one in kafka["under_faults"] if one["fault"] == "consumer-kill"]
     [cell] = [one for one in document["faults"] if one["id"] == kill["cell"]]
     assert kill["n"] == cell["judged"]["n"]
