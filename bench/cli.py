@@ -177,7 +177,7 @@ def _add_gate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "  brokerbench gate throughput --base kafka,with=kafka-python==3.0.10 --head kafka --margin rate=5%%",
     )
     verb.add_argument("scenario", help="a shipped scenario's name or a YAML file; of a sweep one point is taken: the highest rate")
-    verb.add_argument("--base", required=True, metavar="SPEC", help="what to compare with; its keys with, rev, python: docs/gate.md")
+    verb.add_argument("--base", metavar="SPEC", help="what to compare with; its keys with, rev, python: docs/gate.md")
     verb.add_argument("--head", required=True, metavar="SPEC", help="what must not be worse")
     verb.add_argument("--metrics", metavar="NAME,NAME...", help="of rate, p50, p99, cpu, memory (default: the scenario's, else all)")
     verb.add_argument(
@@ -187,6 +187,13 @@ def _add_gate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--rounds", type=int, metavar="N", help="so many rounds, an even number, instead of as many as fit")
     verb.add_argument("--on-inconclusive", choices=("pass", "fail", "retry"), help="instead of exit code 4; retry measures once more")
     verb.add_argument("--set", action="append", metavar="AXIS=VALUE", help='the point to compare at: --set rate="2 kHz"')
+    verb.add_argument(
+        "--baseline", type=Path, metavar="FILE",
+        help="hold head against the past too, a gate.json or summary.json; alone without --base. Margins are widened by the measured noise",
+    )  # fmt: skip
+    verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML: a test case a metric")
+    verb.add_argument("--github-benchmark", type=Path, metavar="DIR", help="write the files of github-action-benchmark, one a direction")
+    verb.add_argument("--summary", type=Path, metavar="FILE", help="append the page to this file: $GITHUB_STEP_SUMMARY")
     verb.add_argument("--seed", type=int, help="of keys, payloads and the order of execution")
     verb.add_argument("--quiet", action="store_true", help="no progress")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import scenario, units
 from bench.errors import EnvironmentProblem, UsageError
 from bench.gate.asked import METRICS, percent
+from bench.gate.files import Files
 from bench.gate.result import FILE, PAGE, page
 from bench.gate.run import Options, run
 from bench.progress import Progress
@@ -21,10 +22,12 @@ from bench.store import read_data
 def main(args: argparse.Namespace, axes: Mapping[str, Sequence[str]] | None) -> int:
     """Run a gate and print its page; ``axes`` as --set gave them."""
     options = _options(args)
+    files = Files(args.junit, args.github_benchmark, args.summary)
     loaded = scenario.load(args.scenario)
     if axes or args.seed is not None:
         loaded = loaded.override(axes=axes, seed=args.seed)
     progress = Progress(quiet=args.quiet or args.json)
+    files.prepare()
     result = run(loaded, options, results=args.results, progress=progress, command=shlex.join(["brokerbench", *args.argv]))
     if args.json:
         json.dump(result.to_json(), sys.stdout, indent=1)
@@ -32,6 +35,7 @@ def main(args: argparse.Namespace, axes: Mapping[str, Sequence[str]] | None) -> 
     else:
         print(page(result.data))
         print(f"kept: {result.folder / PAGE}")
+    files.write(result.data)
     return result.exit_code
 
 
@@ -68,8 +72,11 @@ def _options(args: argparse.Namespace) -> Options:
     names = tuple(word.strip() for word in args.metrics.split(",")) if args.metrics else ()
     for name in names:
         _known("--metrics", name)
+    if args.base is None and args.baseline is None:
+        raise UsageError("--base SPEC: what is head to be compared with? (--baseline FILE for the past alone)")
     return Options(
-        args.base, args.head, names, read_margins(args.margin or ()), limit_s, args.rounds, args.on_inconclusive or "",
+        args.base or args.head, args.head, names, read_margins(args.margin or ()), limit_s, args.rounds, args.on_inconclusive or "",
+        args.baseline,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.gate import past
 from bench.gate.asked import METRICS, show_percent
 from bench.gate.schedule import SIDES
 
@@ -42,10 +43,15 @@ def sentence(data: Json) -> str:
     """What came of it, in one sentence."""
     head, verdict, reasons = f"`{data['head']['spec']}`", data["verdict"], "; ".join(data["reasons"])
     if verdict == "passed":
+        before = data.get("past")
+        held = f"margins widened by the measured noise: {past.widened(data['measurements'][-1]['past'])}" if before else ""
+        if before and before["alone"]:
+            return f"**Passed**: {head} is not worse than the past in {_titles(data['metrics'])}, with {held}."
         better = [one["metric"] for one in _decisive(data) if one["verdict"] == "better"]
         more = f"; better in {_titles(better)}" if better else ""
         seen = ", ".join(f"{METRICS[one['metric']].title} {one['visible_from']:.2f}x" for one in _decisive(data) if one["visible_from"])
-        return f"**Passed**: {head} is not worse than base in {_titles(data['metrics'])}{more}. A change would have been seen from: {seen}."
+        told = f"**Passed**: {head} is not worse than base in {_titles(data['metrics'])}{more}. A change would have been seen from: {seen}."
+        return f"{told} Nor is it worse than the past, with {held}." if held else told
     if verdict == "failed":
         return f"**Failed**: {head}: {reasons}."
     if verdict == "base broken":
@@ -61,6 +67,8 @@ def page(data: Json) -> str:
         if measured["rows"]:
             several = len(data["measurements"]) > 1
             text += ["", *([f"#### {_WHY[measured['why']]}\n"] if several or i else []), _table(data, measured), "", _lane(measured)]
+        if measured.get("past"):
+            text += ["", past.told(data["past"]["source"], measured["past"])]
     text += ["", _delivery(data), "", _how(data), ""]
     return "\n".join(text)
 

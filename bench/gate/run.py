@@ -15,7 +15,7 @@ import adapters
 from bench import environment, runner, stage
 from bench.clock import now_ns
 from bench.errors import EnvironmentProblem, Incompatible, Interrupted, ServerError, UsageError
-from bench.gate import budget, compatible, decision, environments, figures
+from bench.gate import budget, compatible, decision, environments, figures, past
 from bench.gate.asked import FULL, PACED, Asked, chosen, show_percent
 from bench.gate.environments import Environment
 from bench.gate.result import FILE, PAGE, Result, page
@@ -48,6 +48,12 @@ class Options:
     max_time_s: float = 60.0  # of the rounds of one measurement
     rounds: int | None = None  # None = as many as fit
     on_inconclusive: str = ""  # one of ON_INCONCLUSIVE; "" = exit code 4
+    baseline: Path | None = None  # gate.json or summary.json of the past, that head is held against too
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nothing but the past to compare with: base is head itself, for the noise."""
+        return self.baseline is not None and self.base == self.head
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Task:
     sides: Mapping[str, Side]
     asked: tuple[Asked, ...]
     points: Mapping[str, Point]  # by FULL, PACED
+    before: past.Past | None = None
 
 
 class Ended(Exception):
@@ -119,7 +126,9 @@ def prepared(scenario: Scenario, options: Options) -> Task:
     (point,) = one.points()
     full = Point(replace(point.workload.at_rate(None), measure_s=shortest_s), point.axes)
     wanted = {metric.point for metric in asked}
-    return Task(one, options, sides, asked, {name: at for name, at in ((FULL, full), (PACED, point)) if name in wanted})
+    before = past.read(options.baseline, scenario.name, sides[HEAD].plain, point.values()) if options.baseline is not None else None
+    points = {name: at for name, at in ((FULL, full), (PACED, point)) if name in wanted}
+    return Task(one, options, sides, asked, points, before)
 
 
 def _one_of_each(scenario: Scenario) -> Mapping[str, Sequence[str]]:
@@ -171,6 +180,7 @@ class Gate:
                 "max_time_s": task.options.max_time_s, "rounds": task.options.rounds,
                 "on_inconclusive": task.options.on_inconclusive or None,
             },
+            "past": {"source": task.before.source, "alone": task.options.alone, "standings": {}} if task.before is not None else None,
             "rounds": 0, "round_s": None, "seconds": 0.0, "measurements": [],
             "delivery": {side: {"audits": 0, "broken_groups": 0, "reasons": []} for side in SIDES},
             "verdict": "inconclusive", "reasons": ["not ended"], "standings": {}, "exit_code": decision.exit_code("inconclusive", ""),
@@ -222,7 +232,11 @@ class Gate:
             if measured is None:
                 return
             self._measured.append(measured)
-            why = decision.again(self._measured, retry=retry)
+            why = decision.again(self._measured, retry=retry) or ("confirmation" if past.confirm(self._held()) else "")
+
+    def _held(self) -> list[list[dict[str, Any]]]:
+        """Rows against the past, by measurement; empty without a past."""
+        return [own["past"] for own in self._data["measurements"] if own.get("past")]
 
     def _measure(self, on: Stage, why: str) -> decision.Measured | None:
         """One measurement of all rounds; None where fewer fit than are needed."""
@@ -242,6 +256,8 @@ class Gate:
         void = figures.too_fast([trial for trial in self._trials if trial["series"] == series])
         measured = decision.judged(self._task.asked, own["figures"], number * BLOCK, void)
         own |= {"rows": [row.to_json() for row in measured.rows], "lane": measured.lane.to_json()}
+        if self._task.before is not None:
+            own["past"] = past.rows(self._task.asked, self._task.before, own["figures"], measured.lane.noise, self._data["points"])
         self._save()
         return measured
 
@@ -308,22 +324,31 @@ class Gate:
     def _conclude(self, ended: Sequence[str]) -> None:
         """Verdict, reasons, exit code; gate.json and gate.md."""
         delivery, standings = self._data["delivery"], {}
-        if self._measured:
+        if self._measured and not self._task.options.alone:  # alone: nothing can be worse than itself
             by_metric = zip(*(one.rows for one in self._measured), strict=True)
             standings = {rows[0].asked.name: decision.final([row.standing for row in rows]) for rows in by_metric}
+        held = {f"{name}, past": standing for name, standing in past.standings(self._held()).items()}
         base_broken = bool(delivery[BASE]["broken_groups"]) or any(one.startswith("base failed") for one in ended)
         head_broken = bool(delivery[HEAD]["broken_groups"]) or any(one.startswith("head failed") for one in ended)
         said = decision.outcome(
-            standings or dict.fromkeys(self._data["metrics"], "unclear"), head_broken=head_broken, base_broken=base_broken
+            {**standings, **held} or dict.fromkeys(self._data["metrics"], "unclear"), head_broken=head_broken, base_broken=base_broken
         )
         broken = delivery[BASE if base_broken else HEAD]["reasons"][:3]
-        reasons = [*ended[:1], *broken] or self._reasons(standings) or self._data["reasons"]
+        reasons = [*ended[:1], *broken] or self._all_reasons(standings, held) or self._data["reasons"]
+        if self._data["past"] is not None:
+            self._data["past"]["standings"] = past.standings(self._held())
         self._data |= {
             "status": "complete", "verdict": said, "reasons": [] if said == "passed" else reasons, "standings": standings,
             "exit_code": decision.exit_code(said, self._task.options.on_inconclusive), "seconds": (now_ns() - self._began_ns) / 1e9,
         }  # fmt: skip
         self._save()
         self._writer.save_text(PAGE, page(self._data))
+
+    def _all_reasons(self, standings: Mapping[str, decision.Standing], held: Mapping[str, decision.Standing]) -> list[str]:
+        """Of base and of the past; what fails alone, where anything does."""
+        worse, older = "fails" in standings.values(), "fails" in held.values()
+        own = self._reasons(standings) if worse or not older else []
+        return own + (past.reasons(self._held()) if older or not worse else [])
 
     def _reasons(self, standings: Mapping[str, decision.Standing]) -> list[str]:
         """Why a metric fails or is unclear, in words."""

@@ -1,5 +1,6 @@
-"""The verb gate by the command: a revision of a user's adapter is what its endpoints run, and a broken promise fails at once."""
+"""The verb gate by the command: revisions of a user's adapter, broken promises, the past, and what a pipeline reads."""
 
+import json
 import subprocess
 
 import pytest
@@ -65,7 +66,10 @@ def clone(tmp_path):
 
 def test_base_is_an_earlier_revision_of_the_users_adapter(clone, tmp_path):
     (tmp_path / "small.yaml").write_text(SCENARIO.format(rate="4 kHz"))
-    words = ("small.yaml", "--base", "mine,rev=HEAD~1", "--head", "mine", "--metrics", "memory", "--rounds", 6, "--results", "results")
+    past = {"figures": {"memory": {"head": [1e9, 1e9]}}, "lane": {"noise": {"memory": 1.0}}}  # more than two Pythons with numpy need
+    (tmp_path / "past.json").write_text(json.dumps({"scenario": "small", "points": {"memory": "at 4,000/s"}, "measurements": [past]}))
+    words = ["small.yaml", "--base", "mine,rev=HEAD~1", "--head", "mine", "--metrics", "memory", "--rounds", 6, "--results", "results"]
+    words += ["--baseline", "past.json", "--junit", "out/junit.xml", "--summary", "out/page.md", "--github-benchmark", "out"]
     home = str(tmp_path / "home")
     done = brokerbench("gate", *words, cwd=tmp_path, PYTHONPATH=str(clone), BROKERBENCH_HOME=home)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,6 +88,12 @@ def test_base_is_an_earlier_revision_of_the_users_adapter(clone, tmp_path):
     assert read(folder / "run.json")["kind"] == "gate"
     assert (folder / "gate.md").read_text() in done.stdout
     assert "**Passed**" in done.stdout
+    assert gate["past"] == {"source": "past.json", "alone": False, "standings": {"memory": "passes"}}
+    assert "Nor is it worse than the past, with margins widened by the measured noise" in done.stdout
+    out = tmp_path / "out"
+    assert (out / "page.md").read_text() == (folder / "gate.md").read_text() + "\n"
+    assert 'tests="3"' in (out / "junit.xml").read_text()
+    assert read(out / "smaller-is-better.json")[0]["name"] == "small, mine: memory of the endpoints, at 4,000/s"
     assert cli.main(["report", str(folder), "--out", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "gate.md").read_text() == (folder / "gate.md").read_text()
 

@@ -1,8 +1,6 @@
 """The gate's pure parts: order, budget, decision; and what its SPECs and options say."""
 
 import importlib
-import math
-import random
 import subprocess
 import sys
 from argparse import Namespace
@@ -12,6 +10,7 @@ from importlib import metadata
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from make_gate import drawn
 from packaging.requirements import Requirement
 
 import adapters
@@ -109,16 +108,6 @@ def test_a_window_has_a_whole_number_of_bursts():
 
 
 # --- decision
-
-
-def drawn(ratios, *, rounds=16, noise=0.04, seed=0):
-    """Figures of a measurement whose head is ``ratios`` times base."""
-    source = random.Random(seed)
-
-    def side(times):
-        return [times * math.exp(source.gauss(0, noise)) for _ in range(rounds)]
-
-    return {name: {"base": side(1000.0), "head": side(1000.0 * ratio)} for name, ratio in ratios.items()}
 
 
 def standing(ratios, names=tuple(METRICS), **more):
