@@ -48,7 +48,10 @@ def read(path: Path, scenario: str, spec: str, point: Json) -> Past:
 
     ``point``: values of the axes, as trial.json has them.
     """
-    data = read_json(path)
+    try:
+        data = read_json(path)
+    except OSError as error:
+        raise UsageError(f"--baseline {path}: cannot be read: {error.strerror}") from error
     try:
         if isinstance(data, Mapping) and "measurements" in data:
             found = _of_gate(data, scenario, path)

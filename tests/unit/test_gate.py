@@ -14,7 +14,7 @@ from make_gate import drawn
 from packaging.requirements import Requirement
 
 import adapters
-from bench import environment, scenario
+from bench import cli, environment, scenario
 from bench.engine.local import Interpreter
 from bench.errors import EnvironmentProblem, UsageError
 from bench.gate import budget, command, compatible, decision, environments, figures, result, schedule
@@ -390,6 +390,13 @@ def test_another_environments_endpoints_see_nothing_of_this_one():
     variables = Interpreter("python3", path).environment()
     assert variables["PYTHONPATH"].split(":") == list(path)
     assert variables["PYTHONSAFEPATH"] == "1", "or the current folder would come first"
+
+
+def test_something_to_compare_with_is_needed(capsys, tmp_path):
+    assert cli.main(["gate", "order-events", "--head", "tcp"]) == 2
+    assert "--base SPEC: what is head to be compared with?" in capsys.readouterr().err
+    assert cli.main(["gate", "order-events", "--head", "tcp", "--baseline", str(tmp_path / "gate.json")]) == 2
+    assert f"{tmp_path / 'gate.json'}: cannot be read" in capsys.readouterr().err
 
 
 def test_margins_of_the_command_line():
