@@ -23,6 +23,7 @@ FORMAT = 1
 KIND = "guarantees"
 FILE = "guarantees.json"
 _GIVE_UP = 2  # failed trials in a row
+_SERVER = ("kind", "product", "version", "emulator")
 _TOO_MANY = 2.0  # times the trials that should have done
 
 Json = dict[str, Any]
@@ -68,6 +69,7 @@ class Tried:
     failed: int = 0  # in a row, since the command was started
     reason: str = ""  # of the last trial that failed, or why there is no such cell
     unsupported: bool = False
+    server: Json | None = None  # what was broken: product, version and whether it emulates
 
     def take(self, trial: Mapping[str, Any]) -> None:
         """Add one trial."""
@@ -79,6 +81,7 @@ class Tried:
         elif trial["status"] == "ok":
             self.failed, self.reason = 0, ""
             self.ended += 1
+            self.server = {key: trial["server"].get(key) for key in _SERVER} if trial.get("server") else None
             self.injections += observed.injections(trial)
             self.rest.update(observed.rest(trial))
             self.timer = observed.timer(trial, self.cell.expected.timer) or self.timer
@@ -121,7 +124,7 @@ class Tried:
             "mode": described_mode(cell.mode), "fault": cell.fault, "title": FAULTS[cell.fault].title, "core": cell.core,
             "wanted": cell.wanted, "status": self.status, "reason": cell.unsupported or self.reason,
             "expected": asdict(expected) | {"may_show": sorted(expected.may_show), "must_show": sorted(expected.must_show)},
-            "timer": self.timer, "trials": self.trials, "injections": [asdict(one) for one in self.injections],
+            "timer": self.timer, "server": self.server, "trials": self.trials, "injections": [asdict(one) for one in self.injections],
             "rest": dict(self.rest), "judged": self.judged.to_json() if self.injections else None,
         }  # fmt: skip
 

@@ -104,7 +104,8 @@ def warnings(run: Run) -> list[str]:
     few = sum(not cell["core"] and bool(cell["injections"]) for cell in cells)
     if few:
         said_.append(f"{few} cells are of few injections: what happens once in three times goes unseen in them about every third time.")
-    emulated = sorted({str((t.get("server") or {}).get("product")) for t in run.trials if (t.get("server") or {}).get("emulator")})
+    servers = [one.get("server") or {} for one in (*run.trials, *cells)]
+    emulated = sorted({str(server.get("product")) for server in servers if server.get("emulator")})
     if emulated:
         said_.append(f"{text.listed(emulated)} emulates: its cells say nothing about the service.")
     return said_

@@ -112,7 +112,7 @@ def _match(run: Run, cell: Json, variant: Json, server: Json | None, waits: str)
         (unknown if not there else other).extend(_differing(client, there, version))
     if server and server.get("version"):
         product = str(server.get("product") or "server")
-        found = {(t.get("server") or {}).get("version") for t in tried} - {None}
+        found = {(t.get("server") or {}).get("version") for t in (*tried, cell)} - {None}
         (unknown if not found else other).extend(_differing(product, found, server["version"]))
     return _Match(run, cell, tuple(other), "; ".join([*([waits] if waits else []), *unknown]))
 

@@ -21,7 +21,10 @@ _POINT: Shape = {"rate_per_s": NUMBER, "size_b": NUMBER, "distance_s": NUMBER, "
 _NUMBERS: Shape = {"*": NUMBER}
 _SUMMARY: Shape = {"n": COUNT, "*": NUMBER}
 _PHASE: Shape = {"processed_per_s": NUMBER, "n": COUNT, "p50_ns": NUMBER, "p99_ns": NUMBER}
-_MODE: Shape = {"name": TEXT, "delivery": TEXT, "*": ANY}
+_MODE: Shape = {
+    "name": TEXT, "delivery": TEXT, "ordering": TEXT, "persistence": TEXT, "copies": COUNT, "late_subscriber": TEXT, "slow_consumer": TEXT,
+    "source": TEXT, "*": ANY,
+}  # fmt: skip
 _AUDIT: Shape = {
     "lost_where": {"*": COUNT}, "verdict": TEXT, "reasons": [TEXT], "persistence": TEXT,
     "lost_ids": [ANY], "duplicated_ids": [ANY], "reordered_ids": [ANY], "unknown_ids": [ANY], "copies": ANY, "depth": ANY, "*": COUNT,

@@ -56,6 +56,21 @@ def test_a_loss_that_could_not_be_seen_has_its_bound(joined):
     assert kill.lost == 0
     assert kill.high == pytest.approx(1 - 0.05 ** (1 / kill.n))
     assert "session_timeout_ms=6000" in kill.aside
+    assert "not recorded" not in kill.aside
+
+
+def test_a_server_of_another_version_is_told_and_one_that_is_not_known_joins(joined, tmp_path):
+    variant = variant_of(joined, "kafka")
+    assert delivery(joined, variant, {"product": "Apache Kafka", "version": "3.9.1"}) == []
+    assert not_joined(joined, variant, {"product": "Apache Kafka", "version": "3.9.1"}) == [
+        "evidence-guarantees/kafka: Apache Kafka 4.4.0 there, 3.9.1 here"
+    ]
+    data = json.loads((FAULTS[0] / "guarantees.json").read_text())
+    for cell in data["cells"]:
+        del cell["server"]  # of an older revision
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "guarantees.json").write_text(json.dumps(data))
+    [kill] = [one for one in delivery(gather([RUN, tmp_path / "old"]), variant) if one.fault == "consumer-kill"]
     assert "version of Apache Kafka not recorded there" in kill.aside
 
 

@@ -331,6 +331,9 @@ def test_trials_become_injections_and_those_a_verdict():
     assert one.judged.publish_gap_s == (2.0, 2.0)
     assert one.status == "waiting"
     assert one.judged.surprises == ()
+    server = {"kind": "native", "product": "Redis", "version": "7.0.15", "emulator": False}
+    one.take(made_trial(3, record, place) | {"server": server | {"nodes": ["redis_pubsub.1"]}})
+    assert one.to_json()["server"] == server
 
 
 def test_what_a_consumer_has_is_not_in_flight_as_its_server_dies():

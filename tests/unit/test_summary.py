@@ -273,7 +273,7 @@ def test_a_rate_that_the_client_holds_back_is_at_least(tmp_path: Path, rate: int
     assert csv_row["rate_bound"] == (">=" if bound else "")
     if rate is None:
         assert (">= " in verdict(open_run(folder)).partition("kafka-python")[2]) is bound
-        assert "pairs of system and client (such as Apache Kafka through kafka-python)" in files.markdown.read_text()
+        assert "in pairs of system and client" in files.markdown.read_text()
 
 
 def test_a_quick_run_prints_no_rare_percentile(tmp_path: Path):

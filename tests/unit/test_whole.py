@@ -92,6 +92,7 @@ def test_whatever_stands_in_a_trial_or_a_cell_there_is_a_summary(folder, data):
         (("rates", "slowest_group_per_s"), "many", "rates.slowest_group_per_s: a number belongs here, not text"),
         (("audit", "inventory", "lost"), 0.5, "audit.inventory.lost: a whole number belongs here, not 0.5"),
         (("nodes",), [{"cpu_ns": 1}], "nodes[0].name: missing"),
+        (("variant", "mode", "copies"), [], "variant.mode.copies: a whole number belongs here, not a list"),
         (("latency",), [], "latency: fields belong here, not a list"),
         (("variant", "id"), None, "variant.id: missing"),
         (("cost", "total_ns"), math.nan, "cost.total_ns: a number belongs here, not nan"),
