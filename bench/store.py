@@ -343,7 +343,8 @@ def find(results: Path | None = None, which: str = "latest") -> Path:
     if not begun:
         if Path(which).is_dir():
             return Path(which)  # open_run() says what it lacks
-        raise UsageError(f"no run in {parent}: make one by `brokerbench run order-events`, or name a run's folder")
+        named = "" if which == "latest" else f'no run "{which}": '
+        raise UsageError(f"{named}no run in {parent}: make one by `brokerbench run order-events`, or name a run's folder")
     matching = [one for one in begun if which == "latest" or one[1].startswith(which)]
     if not matching:
         shown = ", ".join(name for _, name, _ in sorted(begun)[-5:])

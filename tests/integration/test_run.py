@@ -33,6 +33,7 @@ FILES = {
     ".lock",
     "run.json",
     "summary.csv",
+    "summary.json",
     "scenario.yaml",
     "plan.json",
     "environment.json",
