@@ -26,7 +26,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from adapters.base import Batch, Event, Output
-from adapters.kafka_client import AGAIN_S, ANOTHER_MS, BOOTSTRAP_MS, another, shut
+from adapters.kafka_client import AGAIN_S, ANOTHER_MS, BOOTSTRAP_MS, another, shut, within
 from adapters.kafka_receiver import Polled, Receiver
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
@@ -62,21 +62,18 @@ class Stage:
 
     def commit(self, records: Sequence[Any], offsets: Mapping[TopicPartition, OffsetAndMetadata], member: Any) -> str:
         """Write ``records`` and ``offsets`` in one transaction within COMMIT_S; return why not, "" = done. ``member``: group_metadata()."""
-        client, outcome = self._client, []
+        client = self._client
 
-        def work() -> None:
+        def work() -> str:
             try:
                 _transaction(client, self._topic, records, offsets, member)
             except (kafka_errors.KafkaError, ValueError) as error:
-                outcome.append(repr(error))
-            else:
-                outcome.append("")
+                return repr(error)
+            return ""
 
-        # kafka-python's calls wait for their answers without a limit.
-        thread = threading.Thread(target=work, name="kafka-transaction", daemon=True)
-        thread.start()
-        thread.join(COMMIT_S)
-        why: str = outcome[0] if outcome else f"no answer within {COMMIT_S:.0f} s"
+        why = within(COMMIT_S, work)
+        if why is None:
+            why = f"no answer within {COMMIT_S:.0f} s"
         if why:
             self._client = None
             threading.Thread(target=self._replace, args=(client,), name="replace-kafka-stage", daemon=True).start()

@@ -18,12 +18,13 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
-from adapters.kafka_client import CLOSE_S, shut
+from adapters.kafka_client import CLOSE_S, shut, within
 from adapters.kafka_sender import Sender, check_size
 
 
@@ -150,12 +151,8 @@ class TransactionalSender(Sender):
 
     def _ended_in_time(self) -> tuple[Status, str]:
         """What became of the open transaction within its time limit, and why it was not committed."""
-        ended: list[tuple[Status, str]] = []
-        client, transaction = self._client, self._open
-        thread = threading.Thread(target=lambda: ended.append(self._end(client, transaction)), name="end-kafka-transaction", daemon=True)
-        thread.start()
-        thread.join(self._limit_s)
-        return ended[0] if ended else (Status.INDETERMINATE, f"it had not ended after {self._limit_s:g} s (transaction_timeout_ms)")
+        ended = within(self._limit_s, partial(self._end, self._client, self._open))
+        return ended or (Status.INDETERMINATE, f"it had not ended after {self._limit_s:g} s (transaction_timeout_ms)")
 
     def _end(self, client: Any, transaction: _Open) -> tuple[Status, str]:
         """Commits, or aborts what is in trouble; waits as long as that takes."""
