@@ -36,7 +36,7 @@ guarantees: setup
 	$(LOCK) .venv/bin/brokerbench guarantees --quick $(SPECS)
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
-# crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test.
+# crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test; evidence-guarantees takes systems: EVIDENCE="kafka sqs".
 .PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
