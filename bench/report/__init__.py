@@ -48,4 +48,4 @@ def verdict(run: Run, collection: Collection | None = None) -> str:
         return "\n".join(capacity.sentences(run))
     known = collection or Collection(runs=(run,))
     points = known.points(run)
-    return "\n".join([headline.verdict(run, page.faults_of(known), points), *ladder.said(run, points)])
+    return "\n".join([headline.verdict(run, known.faults, points), *ladder.said(run, points)])

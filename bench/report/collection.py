@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import likeness
-from bench.analysis.summary import PointSummary, summarise
+from bench.analysis.summary import PointSummary, VariantPoint, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
 from bench.report.held import alone, hold
+from bench.report.joining import Evidence
 from bench.store import Run
 
 KINDS = ("run", "capacity", "guarantees")
@@ -40,6 +41,7 @@ class Collection:
     differences: tuple[str, ...] = ()  # machine or placement differ, and it was said that this does not matter: label every figure
     missing: tuple[str, ...] = ()  # what could not be read, and why
     _summaries: dict[Path, tuple[PointSummary, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _faults: dict[tuple[str, ...], Sequence[Evidence]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def all(self) -> tuple[Run, ...]:
@@ -63,6 +65,16 @@ class Collection:
         if run.folder not in self._summaries:
             self._summaries[run.folder] = summarise(run)
         return self._summaries[run.folder]
+
+    def faults(self, result: VariantPoint) -> Sequence[Evidence]:
+        """What faults did to a variant, joined once (bench.report.joining.delivery)."""
+        mode, server = result.variant.get("mode") or {}, result.server or {}
+        # Another run may have the same id with another version of client or server: that is another variant.
+        said = (mode.get("name"), result.variant.get("client_version"), server.get("product"), server.get("version"))
+        key = (result.id, *map(str, said))
+        if key not in self._faults:
+            self._faults[key] = joining.delivery(self, result.variant, result.server)
+        return self._faults[key]
 
     def cells(self, variant: Json) -> Sequence[Json]:
         """The cells of guarantees.json of this variant (``variant`` as in trial.json), tried or not."""

@@ -20,7 +20,7 @@ from bench.analysis.summary import Board, Percentiles, Place, PointSummary, Spre
 from bench.errors import EnvironmentProblem
 from bench.report import headline, phases, text
 from bench.report.collection import Collection
-from bench.report.joining import delivery, not_joined
+from bench.report.joining import not_joined
 from bench.store import Run
 
 FORMAT = 1
@@ -77,10 +77,7 @@ def _run(collection: Collection, run: Run) -> Json:
 
 
 def _point(collection: Collection, run: Run, point: PointSummary) -> Json:
-    def faults(result: VariantPoint) -> Sequence[Any]:
-        return delivery(collection, result.variant, result.server)
-
-    said = headline.answer(str(run.run.get("scenario") or "scenario"), point, faults)
+    said = headline.answer(str(run.run.get("scenario") or "scenario"), point, collection.faults)
     places = {place.result.id: (board, place) for board in point.boards for place in board.places}
     lane = point.lane
     return {
@@ -106,7 +103,6 @@ def _repeat(one: Any, systems: Sequence[str]) -> Json:
 
 
 def _result(collection: Collection, result: VariantPoint, board: Board | None, place: Place | None) -> Json:
-    tried = delivery(collection, result.variant, result.server)
     return {
         "variant": _variant(result),
         "standing": result.standing,
@@ -131,7 +127,7 @@ def _result(collection: Collection, result: VariantPoint, board: Board | None, p
             {"group": one.group, "verdict": one.verdict, "trials": one.trials, **one.counts, "lost_where": dict(one.lost_where)}
             for one in result.audit
         ],
-        "under_faults": [asdict(one) for one in tried],
+        "under_faults": [asdict(one) for one in collection.faults(result)],
         "not_joined": list(not_joined(collection, result.variant, result.server)),
         "phases": _phases(result),
         "findings": [asdict(one) for one in result.findings],

@@ -25,7 +25,7 @@ BEHIND_MAX = 3
 """So many systems behind the best are named in a sentence; the table has all."""
 
 Faults = Callable[[VariantPoint], Sequence[Evidence]]
-"""What faults did to a variant, where a run of them was given: bench.report.joining.delivery."""
+"""What faults did to a variant, where a run of them was given: bench.report.collection.Collection.faults."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from bench.errors import EnvironmentProblem
 from bench.report import background, capacity, choose, data, figures, guarantees, hgrm, joining, ladder, method, points, svg, text
 from bench.report.collection import Collection
 from bench.report.gallery import Shown
-from bench.report.headline import Answer, Faults, answer, nothing, place
-from bench.report.joining import Evidence
+from bench.report.headline import Answer, Faults, answer, place
 from bench.report.markup import environment
 from bench.report.view import View
 from bench.store import Run
@@ -103,7 +102,7 @@ def view(collection: Collection) -> dict[str, Any]:
     parts = [
         _Part(run, str(run.run.get("scenario") or "scenario"), collection.label(run), collection.points(run)) for run in collection.runs
     ]
-    faults = faults_of(collection)
+    faults = collection.faults
     several = len({part.scenario for part in parts}) > 1
     spots = [(part.run, point) for part in parts for point in part.named(scenario=several)]
     named = [Shown(str(number), run, point) for number, (run, point) in enumerate(spots, 1)]
@@ -155,32 +154,18 @@ def _points_of(run: Run, collection: Collection) -> Sequence[PointSummary]:
     return guarantees.points(run) if run.run["kind"] == "guarantees" else collection.points(run)
 
 
-def faults_of(collection: Collection) -> Faults:
-    """What faults did to a variant, looked up once."""
-    if not collection.guarantees:
-        return nothing
-    known: dict[tuple[str, str], Sequence[Evidence]] = {}
-
-    def of(result: VariantPoint) -> Sequence[Evidence]:
-        key = (result.id, str((result.server or {}).get("version")))
-        if key not in known:
-            known[key] = joining.delivery(collection, result.variant, result.server)
-        return known[key]
-
-    return of
-
-
 def _notes(collection: Collection, every: Sequence[PointSummary], faults: Faults) -> list[str]:
     """How to read the rankings: what is true of several points is said once."""
     notes = [figures.ranking_note(point, faults) for point in every]
-    return [note for note in dict.fromkeys((*notes, background.states(every), *_not_joined(collection, every))) if note]
+    return [note for note in dict.fromkeys((*notes, background.states(every), *_not_joined(collection))) if note]
 
 
-def _not_joined(collection: Collection, every: Sequence[PointSummary]) -> list[str]:
+def _not_joined(collection: Collection) -> list[str]:
     """Why faults of the same system and mode say nothing here: another version is another variant."""
     if not collection.guarantees:
         return []
-    said = [words for result in background.variants(every) for words in joining.not_joined(collection, result.variant, result.server)]
+    every = [result for run in collection.runs for result in background.variants(collection.points(run))]  # an id is unique in a run
+    said = [words for result in every for words in joining.not_joined(collection, result.variant, result.server)]
     return [f"Faults of another version are not joined: {text.listed(dict.fromkeys(said))}."] if said else []
 
 

@@ -18,7 +18,7 @@ from make_results import five, make
 from recomputed import ratio
 
 from bench import report
-from bench.report import figures, gather, headline, page, text
+from bench.report import figures, gather, headline, text
 
 NUMBER = re.compile(r"(?<![\w.+=])(\d[\d,]*(?:\.\d+)?)\s?(ns|µs|ms|s\b|×|%|/s\b|B\b)?")  # noqa: RUF001
 UNITS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
@@ -239,7 +239,7 @@ def test_from_six_rounds_on_intervals_ranks_and_visible_effects(tmp_path):
 
 def test_what_consumer_kills_lost_is_counted_again(points):
     collection = gather([RUN, *FAULTS])
-    of = page.faults_of(collection)
+    of = collection.faults
     rows = sentences = 0
     for point in collection.points(collection.runs[0]):
         results = points[point.point["rate_per_s"]]

@@ -68,6 +68,17 @@ def test_faults_are_in_the_sentence_in_the_table_and_in_a_section_of_their_own(w
     assert told in verdict(open_run(two[0]), gather(two))
 
 
+def test_what_faults_did_to_another_version_of_the_client_is_not_said_of_a_run_with_the_same_id(two, tmp_path: Path):
+    other = shutil.copytree(two[1], tmp_path / "second")
+    for path in other.glob("trials/*/trial.json"):
+        trial = json.loads(path.read_text())
+        if trial["variant"]["id"] == "kafka":
+            path.write_text(json.dumps(trial | {"variant": trial["variant"] | {"client_version": "1.0"}}))
+    shown = page.view(gather([two[0], other, two[2]]))
+    assert ["consumer kills" in answer.told for answer in shown["answers"][:2]] == [True, False]
+    assert any("kafka-python" in note and "there, 1.0 here" in note for note in shown["notes"])
+
+
 def test_summaries_name_the_run_of_each_row(written, two):
     rows = written.summary.read_text().splitlines()
     assert rows[0].startswith("run,")
