@@ -97,14 +97,15 @@ def _report(folder: Path, args: argparse.Namespace, *, interrupted: bool = False
     """Write and announce the report; of an interrupted run only where a trial was finished."""
     from bench import report as reports  # noqa: PLC0415  # matplotlib: not before the measuring is over
 
-    opened = store.open_run(folder)
+    collection = reports.gather([folder])  # read once, for the page and for the verdict
+    (opened,) = collection.all
     if interrupted and not any(trial["status"] == "ok" for trial in opened.trials):
         return
-    files = reports.write(folder)
+    files = reports.write_collection(collection)
     if args.json:
         _json({"folder": str(folder), "report": str(files.html), "trials": opened.trials})
         return
-    print(reports.verdict(opened))
+    print(reports.verdict(opened, collection))
     print(f"\nreport: {files.html}\n        {files.markdown}")
 
 
