@@ -78,19 +78,19 @@ def found(findings: Table | None) -> View:
     return View("findings", "Findings", blocks=(shown,), brief=tuple(one for one in [fold("Findings, with what to do", shown)] if one))
 
 
-def settled(behind: Sequence[tuple[RunLike, Mapping[str, Any]]], executions: Mapping[int, Table]) -> View | None:
-    """Versions, settings, environment, order and command of each run; ``executions`` by id() of the run."""
+def settled(behind: Sequence[tuple[RunLike, Mapping[str, Any]]]) -> View | None:
+    """Versions, settings, environment, order and command of each run."""
     blocks: list[Block | None] = []
     versions_: list[Block | None] = []
     for run, one in behind:
-        kind, execution = str(run.run.get("kind") or "run"), executions.get(id(run))
+        kind = str(run.run.get("kind") or "run")
         if len(behind) > 1:
             blocks.append(Block("heading", f"{run.run.get('id')} ({kind})"))
         versions_.append(table(one["versions"]))
         blocks += [
             versions_[-1],
             fold("Effective settings, differences first", *(table(made) for made in one["settings"])),
-            fold("Order of execution", table(execution)),
+            fold("Order of execution", table(execution(run)) if kind == "run" else None),
             fold("Environment", table(one["environment"]) or Block("text", "Not recorded.")),
             fold("Scenario", Block("pre", run.scenario_text) if run.scenario_text else None),
             fold("What was run", Block("facts", facts(run))),

@@ -107,10 +107,11 @@ def view(collection: Collection) -> dict[str, Any]:
     spots = [(part.run, point) for part in parts for point in part.named(scenario=several)]
     named = [Shown(str(number), run, point) for number, (run, point) in enumerate(spots, 1)]
     every = [point for part in parts for point in part.points]
-    where = _place(collection, [r for run in collection.all for point in _points_of(run, collection) for r in point.results])
+    known = [(run, _points_of(run, collection)) for run in collection.all]
+    where = _place(collection, [result for _, points_ in known for point in points_ for result in point.results])
     answers = [answer(part.scenario, point, faults) for part in parts for point in part.named(scenario=False)]
     views = _views(collection, parts, named, where)
-    behind = [(run, background.behind(run, _points_of(run, collection))) for run in collection.all]
+    behind = [(run, background.behind(run, points_)) for run, points_ in known]
     views += _last(collection, [one.point for one in named], behind)
     return {
         "title": _title(collection),
@@ -119,7 +120,7 @@ def view(collection: Collection) -> dict[str, Any]:
         "warnings": _warnings(collection),
         "tables": [made for one in named if (made := figures.ranking(one.point, faults))],
         "notes": _notes(collection, every, faults),
-        "not_run": _unlike([one["not_run"] for _, one in behind]),
+        "not_run": list(dict.fromkeys(table for _, one in behind if (table := one["not_run"]))),
         "views": views,
         "commands": list(dict.fromkeys(str(one["command"]) for _, one in behind)),
         "files": _names(collection, views),
@@ -128,9 +129,9 @@ def view(collection: Collection) -> dict[str, Any]:
 
 def _views(collection: Collection, parts: Sequence[_Part], named: Sequence[Shown], where: str) -> list[View]:
     """The sections before what stands behind them, in the page's order; one that is None leaves no trace."""
-    colours = {result.id: index for index, result in enumerate(background.variants([p for part in parts for p in part.points]))}
-    made: list[View | None] = [points.drawn(named, colours, where)]
     every = [point for part in parts for point in part.points]
+    colours = {result.id: index for index, result in enumerate(background.variants(every))}
+    made: list[View | None] = [points.drawn(named, colours, where)]
     made += [ladder.section(collection, every), choose.section(collection, every)]
     made += [guarantees.section(run, number, collection.label(run)) for number, run in enumerate(collection.guarantees)]
     made.append(points.disturbed(named))
@@ -146,7 +147,7 @@ def _last(collection: Collection, shown: Sequence[PointSummary], behind: Sequenc
     if collection.runs:
         found.append(background.found(figures.findings(shown)))
     found.append(View("method", "How it was measured", blocks=tuple(method.paragraphs(collection, objectives))))
-    found.append(background.settled(behind, {id(run): execution for run in collection.runs if (execution := background.execution(run))}))
+    found.append(background.settled(behind))
     return [one for one in found if one]
 
 
@@ -222,15 +223,6 @@ def _speed_warnings(run: RunLike) -> list[str]:
     if not run.trials:
         said.append("No trial was measured.")
     return said
-
-
-def _unlike(tables: Sequence[Any]) -> list[Any]:
-    """Those that are there, each once."""
-    kept: list[Any] = []
-    for table in tables:
-        if table and table not in kept:
-            kept.append(table)
-    return kept
 
 
 def _names(collection: Collection, views: Sequence[View]) -> list[str]:
