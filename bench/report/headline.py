@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.compare import ALPHA
-from bench.analysis.summary import RATE_NOT_REACHED, VERDICTS, Board, PointSummary, RunLike, VariantPoint, summarise
+from bench.analysis.summary import RATE_NOT_REACHED, VERDICTS, Board, PointSummary, RunLike, VariantPoint
 from bench.report import compared, losses, text
 from bench.report.joining import Evidence
 
@@ -61,9 +61,8 @@ def place(results: Sequence[VariantPoint]) -> str:
     return where + (f", external server of {text.listed(far)}" if far else "")
 
 
-def verdict(run: RunLike, faults: Faults = nothing, points: Sequence[PointSummary] | None = None) -> str:
-    """The answers of a run; a line that says so where nothing was measured. ``points``: its summary, where it is known."""
-    points = summarise(run) if points is None else points
+def verdict(run: RunLike, faults: Faults, points: Sequence[PointSummary]) -> str:
+    """The answers of a run, of which ``points`` is the summary; a line that says so where nothing was measured."""
     name = str(run.run.get("scenario") or "the scenario")
     if not points:
         return f"{name}: nothing was measured{_not_run(run)}."
