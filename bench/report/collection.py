@@ -15,13 +15,11 @@ from bench import likeness
 from bench.analysis.summary import PointSummary, VariantPoint, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
-from bench.report.held import alone, hold
+from bench.report.held import PARTS, alone, hold
 from bench.report.joining import Evidence
 from bench.store import Run
 
 KINDS = ("run", "capacity", "guarantees")
-_DATA = {"guarantees": "guarantees.json", "capacity": "capacity.json"}
-"""The file that a report of the kind is made from, and that may lie alone in a committed folder."""
 _OPTIONAL = {
     "environment.json": "the machine and the versions are not known",
     "plan.json": "the order of execution is not known",
@@ -116,7 +114,7 @@ def gather(folders: Sequence[Path], *, anyway: bool = False) -> Collection:
 def _opened(folder: Path, missing: list[str]) -> Run:
     """One run; what of it cannot be read is added to ``missing``."""
     if not (folder / "run.json").is_file():
-        for kind, file in _DATA.items():
+        for kind, (file, _, _) in PARTS.items():
             if (folder / file).is_file():
                 return alone(folder, kind, missing.append)
     run = hold(folder, missing.append)

@@ -18,7 +18,7 @@ from bench.analysis.compare import ALPHA, Comparison
 from bench.analysis.phases import PHASES
 from bench.analysis.summary import Board, Percentiles, Place, PointSummary, Spread, VariantPoint
 from bench.errors import EnvironmentProblem
-from bench.report import headline, phases, text
+from bench.report import capacity, guarantees, headline, phases, text
 from bench.report.collection import Collection
 from bench.report.joining import not_joined
 from bench.store import Run
@@ -48,8 +48,8 @@ def document(collection: Collection) -> Json:
         "differences": list(collection.differences),
         "missing": list(collection.missing),
         "points": [_point(collection, run, point) for run in collection.runs for point in collection.points(run)],
-        "capacity": [_search(run, one) for run in collection.capacities for one in run.data("capacity.json").get("searches") or ()],
-        "faults": [_cell(run, one) for run in collection.guarantees for one in run.data("guarantees.json")["cells"]],
+        "capacity": [_search(run, one) for run in collection.capacities for one in capacity.read(run)["searches"]],
+        "faults": [_cell(run, one) for run in collection.guarantees for one in guarantees.read(run)["cells"]],
     }
 
 
@@ -216,8 +216,8 @@ def _phases(result: VariantPoint) -> Json:
 
 def _search(run: Run, one: Mapping[str, Any]) -> Json:
     kept = ("variant", "point", "producers", "reference", "status", "reason", "saturated_per_s", "answer", "limit", "sweep", "knee")
-    objective = run.data("capacity.json").get("objective")
-    return {"run": run.run["id"], "objective": objective, **{name: one.get(name) for name in kept}, "probes": len(one.get("probes") or ())}
+    said = {"run": run.run["id"], "objective": capacity.read(run)["objective"], **{name: one.get(name) for name in kept}}
+    return {**said, "probes": len(one.get("probes") or ())}
 
 
 def _cell(run: Run, one: Mapping[str, Any]) -> Json:

@@ -12,11 +12,11 @@ from bench.analysis.summary import PointSummary, summarise
 from bench.errors import UsageError
 from bench.report import text, view
 from bench.report.charts import matrix
+from bench.report.joining import FILE
 from bench.report.table import Builder, Cell, Table, link
 from bench.report.view import Block, View, charts, fold, table
 from bench.store import Run
 
-FILE = "guarantees.json"
 SURPRISE = "SURPRISE"
 _MARK = "!"  # before what the documentation does not predict: a sign, not only a colour
 _BROKEN = "✗"

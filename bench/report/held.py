@@ -10,16 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.capacity.result import FILE as CAPACITY
 from bench.errors import BenchError, UsageError
 from bench.histogram import Log
+from bench.report.joining import FILE as GUARANTEES
 from bench.report.whole import ANY, CELL, ENTRY, ENVIRONMENT, OBJECTIVE, RUN, SEARCH, TRIAL, Shape, wrong
 from bench.store import Json, Run, open_run, read_data
 
-_PARTS: Mapping[str, tuple[str, str, Shape]] = {
-    "guarantees": ("guarantees.json", "cells", CELL),
-    "capacity": ("capacity.json", "searches", SEARCH),
-}
-"""By kind of run: the file that its report is made from, the list in it, and the shape of an item."""
+PARTS: Mapping[str, tuple[str, str, Shape]] = {"guarantees": (GUARANTEES, "cells", CELL), "capacity": (CAPACITY, "searches", SEARCH)}
+"""By kind of run: the file that its report is made from, and that may lie alone in a committed folder; the list in it; an item's shape."""
 _NOTHING = Log((), 0.0, {})
 
 
@@ -84,15 +83,15 @@ def hold(folder: Path, damaged: Callable[[str], None]) -> Held:
             shown = ", ".join(f"{number:04d}" for number in numbers[:10]) + (", ..." if len(numbers) > 10 else "")
             damaged(f"{run.folder / 'trials'}: no {name} in {len(numbers)} of {len(run.trials)} trials ({shown})")
     files = {}
-    for kind, (name, part, shape) in _PARTS.items():
-        if run.run["kind"] == kind:
-            files[name] = data(folder, name, part, shape, damaged)
+    if run.run["kind"] in PARTS:
+        name, part, shape = PARTS[run.run["kind"]]
+        files[name] = data(folder, name, part, shape, damaged)
     return Held(run.folder, run.run, run.plan, run.environment, run.scenario_text, run.trials, logs, seconds, files)
 
 
 def alone(folder: Path, kind: str, damaged: Callable[[str], None]) -> Held:
     """A committed folder of which only the data file of a kind is kept: evidence, made smaller. Raises what read_data() raises."""
-    name, part, shape = _PARTS[kind]
+    name, part, shape = PARTS[kind]
     found = data(folder, name, part, shape, damaged)
     sittings = [one for one in found.get("sittings") or () if isinstance(one, Mapping)]
     waiting = any(cell.get("status") == "waiting" for cell in found[part])
