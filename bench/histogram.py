@@ -40,8 +40,8 @@ _START: Final = re.compile(r"#\[StartTime: ([\d.]+) ")
 _ASIDE: Final = re.compile(r"#\[Aside Tag=([^,]*), negative=(\d+), over=(\d+)\]")
 
 
-Used = tuple[npt.NDArray[np.uint16], npt.NDArray[np.integer[Any]]]
-"""Counters that are not 0: their indices, rising, and their counts in the narrowest type that holds them; some bytes each."""
+Used = tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
+"""Counters that are not 0: their indices, rising, and their counts; of a log in the narrowest types that hold them, some bytes each."""
 Slice = tuple[float, float, "Histogram"]
 """Start in seconds after the log's, length in seconds, what was counted in it."""
 
@@ -231,9 +231,8 @@ def pack_counts(used: npt.NDArray[np.int64]) -> str:
 
 def add_packed(histogram: Histogram, text: str) -> None:
     """Add what pack_counts() packed."""
-    indices_, counts = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i8").reshape(2, -1)
-    histogram.counts[indices_] += counts
-    histogram.n += int(counts.sum())
+    used, counts = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i8").reshape(2, -1)
+    histogram.count((used, counts))
 
 
 def unpack(data: Mapping[str, Any]) -> Histogram:
