@@ -249,16 +249,13 @@ class Run:
 
     def log(self, number: int) -> Log:
         """latency.hlog of a trial; without a line where it has none. Raises Incompatible for a damaged file."""
-        path = self._log_file(number)
+        path = self.folder / "trials" / _numbered(number) / "latency.hlog"
         try:
             return read_lines(path)
         except FileNotFoundError:
             return Log((), 0.0, {})
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: cannot be read: {error}") from error
-
-    def _log_file(self, number: int) -> Path:
-        return self.folder / "trials" / _numbered(number) / "latency.hlog"
 
     def data(self, name: str) -> Json:
         """What `save_data` wrote; raises what read_data() raises."""

@@ -19,6 +19,7 @@ Shape = Any
 _FLAT: Shape = {"*": ANY}
 _POINT: Shape = {"rate_per_s": NUMBER, "size_b": NUMBER, "distance_s": NUMBER, "schedule": TEXT, "payload": TEXT, "*": SINGLE}
 _NUMBERS: Shape = {"*": NUMBER}
+_COUNTS: Shape = {"*": COUNT}
 _SUMMARY: Shape = {"n": COUNT, "*": NUMBER}
 _PHASE: Shape = {"processed_per_s": NUMBER, "n": COUNT, "p50_ns": NUMBER, "p99_ns": NUMBER}
 _MODE: Shape = {
@@ -26,7 +27,7 @@ _MODE: Shape = {
     "source": TEXT, "*": ANY,
 }  # fmt: skip
 _AUDIT: Shape = {
-    "lost_where": {"*": COUNT}, "verdict": TEXT, "reasons": [TEXT], "persistence": TEXT,
+    "lost_where": _COUNTS, "verdict": TEXT, "reasons": [TEXT], "persistence": TEXT,
     "lost_ids": [ANY], "duplicated_ids": [ANY], "reordered_ids": [ANY], "unknown_ids": [ANY], "copies": ANY, "depth": ANY, "*": COUNT,
 }  # fmt: skip
 _ENDPOINT: Shape = {"group": TEXT, "cpu_ns": NUMBER, "rss_b": NUMBER, "poison": _FLAT, "*": ANY}
@@ -39,7 +40,7 @@ TRIAL: Shape = {
         "settings": {"*": ANY}, "mode": _MODE, "*": ANY,
     },
     "workload": {
-        "groups": {"*": COUNT}, "schedule": TEXT, "warmup_s": NUMBER, "measure_s": NUMBER, "faults": [_FLAT], "producers": COUNT, "*": ANY,
+        "groups": _COUNTS, "schedule": TEXT, "warmup_s": NUMBER, "measure_s": NUMBER, "faults": [_FLAT], "producers": COUNT, "*": ANY,
     },
     "server": {"kind": TEXT, "product": TEXT, "version": TEXT, "nodes": [TEXT], "settings": {"*": ANY}, "*": ANY},
     "series": COUNT, "round": COUNT, "position": COUNT, "lane": TEXT, "status": TEXT, "reason": TEXT, "started": TEXT,
@@ -55,7 +56,7 @@ TRIAL: Shape = {
     "events": [{"t_s": NUMBER, "who": TEXT, "kind": TEXT, "detail": TEXT}],
     "faults": [{
         "fault!": TEXT, "toxic": TEXT, "target!": TEXT, "injected_s": NUMBER, "healed_s": NUMBER, "recovered_s": NUMBER, "detail": TEXT,
-        "in_flight": {"*": COUNT}, "counts": {"*!": _NUMBERS}, "*": ANY,
+        "in_flight": _COUNTS, "counts": {"*!": _NUMBERS}, "*": ANY,
     }],
     "phases": {
         "injected_s!": NUMBER, "healed_s!": NUMBER, "caught_up_s": NUMBER, "spans": {"*": [NUMBER]},
@@ -67,7 +68,6 @@ TRIAL: Shape = {
     "*": ANY,
 }  # fmt: skip
 
-_COUNTS: Shape = {"*": COUNT}
 _PAIR: Shape = [NUMBER]
 CELL: Shape = {
     "id!": TEXT, "variant!": TEXT, "spec!": TEXT, "system!": TEXT,
