@@ -108,6 +108,12 @@ def facts(run: RunLike) -> list[tuple[str, str]]:
     return [*told, ("trials", str(len(run.trials))), ("rounds over all points", str(len(rounds)))]
 
 
+def unfinished(run: RunLike) -> list[str]:
+    """The warning of a run that did not come to its end."""
+    complete = run.status == "complete"
+    return [] if complete else [f"This run's status is {run.status}: what follows is what was measured until then."]
+
+
 def machine(run: RunLike) -> str:
     """The processor, its cores and the system of a run, in words; "" where it was not recorded."""
     known = run.environment.get("machine")

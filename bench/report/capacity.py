@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.capacity import result
-from bench.report import text, view
+from bench.report import background, text, view
 from bench.report.charts import capacity as capacity_chart
 from bench.report.charts import pareto
 from bench.report.svg import Chart
@@ -30,14 +30,9 @@ def section(run: Run, number: int, label: str) -> View | None:
     sweeps = [table(made) for one in found["searches"] if (made := _sweep(one, names, found["objective"]))]
     probes = fold("Probes in order", *(table(made) for one in found["searches"] if (made := _probes(one, names, found["objective"]))))
     return view.section(
-        _numbered("capacity", number), f"Capacity{f' ({label})' if label else ''}", *head,
+        view.numbered("capacity", number), text.tagged("Capacity", label), *head,
         charts(_charts(run, found, names, number)), *sweeps, probes, brief=(*head, *sweeps),
     )  # fmt: skip
-
-
-def _numbered(name: str, number: int) -> str:
-    """The first has the plain name."""
-    return f"{name}-{number + 1}" if number else name
 
 
 def sentences(run: Run) -> list[str]:
@@ -70,9 +65,7 @@ def _called(one: Json, names: Mapping[str, str]) -> str:
 
 def warnings(run: Run) -> list[str]:
     """What speaks against the run as a whole."""
-    found, said = read(run), []
-    if run.status != "complete":
-        said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
+    found, said = read(run), background.unfinished(run)
     late = [one["variant"] for one in found["searches"] if one["status"] == "out of time"]
     if late:
         said.append(f"The time was over before all of it was done: {text.listed(dict.fromkeys(late))}.")
@@ -155,8 +148,8 @@ def _charts(run: Run, found: Json, names: Mapping[str, str], number: int) -> lis
     for i, together in enumerate(places.values(), 1):
         for name, apart in (("capacity", False), ("capacity-emulated", True)):
             own = [one for one in together if (one["variant"] in emulated) == apart]
-            drawn.append(capacity_chart.draw(own, names, objective, f"{_numbered(name, number)}-{i}", trials))
-        drawn.append(pareto.draw(together, deliveries, names, objective, f"{_numbered('pareto', number)}-{i}", emulated=emulated))
+            drawn.append(capacity_chart.draw(own, names, objective, f"{view.numbered(name, number)}-{i}", trials))
+        drawn.append(pareto.draw(together, deliveries, names, objective, f"{view.numbered('pareto', number)}-{i}", emulated=emulated))
     return drawn
 
 

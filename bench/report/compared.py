@@ -68,10 +68,9 @@ def noise_floor(point: PointSummary) -> str:
     if lane is None:
         return ""
     first = lane.repeats[0]
-    rounds = f"{first.rounds} {'round' if first.rounds == 1 else 'rounds'}"
     others = "".join(f", {text.number(one.noise)}{text.TIMES} in {one.metric.name}" for one in lane.repeats[1:])
     told = f"the same system measured twice differed by up to {text.number(first.noise)}{text.TIMES} in {first.metric.name}"
-    return f"{told}{others} ({rounds} of {', '.join(lane.systems)})"
+    return f"{told}{others} ({text.many(first.rounds, 'round')} of {', '.join(lane.systems)})"
 
 
 def _why(comparison: Comparison) -> str:

@@ -45,7 +45,7 @@ def section(run: Run, number: int, label: str) -> View | None:
     long = [table(one, note=one is rows[-1]) for one in rows]
     injections = [_detail(i, cell, at) for i, cell in enumerate(cells) if cell["injections"]]
     return view.section(
-        f"delivery-{number + 1}" if number else "delivery", f"Delivery under faults{f' ({label})' if label else ''}",
+        view.numbered("delivery", number), text.tagged("Delivery under faults", label),
         surprises, charts([matrix.draw(cells, system, f"matrix-{number}-{i}" if number else f"matrix-{i}")
                            for i, system in enumerate(_systems(cells), 1)]),
         *shown, left, Block("heading", "How long it takes") if times else None, times,

@@ -179,8 +179,7 @@ def _plain_answers(collection: Collection) -> list[Answer]:
         said = guarantees.sentences(guarantees.read(run)["cells"])
         odd = tuple(words for words in said if words.startswith(guarantees.SURPRISE))
         told = "; ".join(f"{words[0].lower()}{words[1:]}".removesuffix(".") for words in said if words not in odd)
-        label = collection.label(run)
-        answers.append(Answer(f"Delivery under faults{f' ({label})' if label else ''}", told, odd, ()))
+        answers.append(Answer(text.tagged("Delivery under faults", collection.label(run)), told, odd, ()))
     return answers
 
 
@@ -205,17 +204,14 @@ def _place(collection: Collection, results: Sequence[VariantPoint]) -> str:
 def _warnings(collection: Collection) -> list[str]:
     said = [EXPLAINED + "; ".join(collection.differences) + "."] if collection.differences else []
     for run in collection.all:
-        label = collection.label(run)
         own = {"run": _speed_warnings, "capacity": capacity.warnings, "guarantees": guarantees.warnings}[str(run.run["kind"])](run)
-        whose = f"{_called(run)}{f' ({label})' if label else ''}: " if len(collection.all) > 1 else ""
+        whose = f"{text.tagged(_called(run), collection.label(run))}: " if len(collection.all) > 1 else ""
         said += [f"{whose}{words}" for words in own]
     return [*said, *collection.missing]
 
 
 def _speed_warnings(run: RunLike) -> list[str]:
-    said = []
-    if run.status != "complete":
-        said.append(f"This run's status is {run.status}: what follows is what was measured until then.")
+    said = background.unfinished(run)
     planned = {entry.get("trial") for entry in run.plan}
     missing = len(planned - {t.get("trial") for t in run.trials})
     if missing:

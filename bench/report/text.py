@@ -19,6 +19,11 @@ def many(count_: int, name: str) -> str:
     return f"{count_:,} {name}{'s' * (count_ != 1)}"
 
 
+def tagged(name: str, tag: str) -> str:
+    """A name with what tells it from others alike: "Capacity (2026-11-22 17:01)"; alone where there is none."""
+    return f"{name} ({tag})" if tag else name
+
+
 def number(value: float) -> str:
     """Three significant digits, thousands with commas, no exponent: 0.0123, 1.31, 48.2, 1,234."""
     if value == 0:
@@ -96,8 +101,7 @@ def point_name(point: Mapping[str, Any]) -> str:
             words.append(f"{value:,} B" if isinstance(value, int) else f"{value} B")
         else:
             words.append(f"{name} {value}")
-    tag = f" ({point[RUN]})" if point.get(RUN) else ""
-    return (", ".join(words) or "the only point") + tag
+    return tagged(", ".join(words) or "the only point", str(point.get(RUN) or ""))
 
 
 def _load(point: Mapping[str, Any]) -> str:

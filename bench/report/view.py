@@ -69,6 +69,11 @@ def section(name: str, title: str, *blocks: Block | None, brief: Sequence[Block 
     return View(name, title, blocks=kept, brief=_kept(brief))
 
 
+def numbered(name: str, number: int) -> str:
+    """The name of the ``number``-th of several (from 0); the first has the plain name."""
+    return f"{name}-{number + 1}" if number else name
+
+
 def table(shown: Table | None, *, note: bool = True) -> Block | None:
     """A table, where there is one."""
     return Block("table", shown, note=note) if shown else None
