@@ -32,8 +32,8 @@ class View:
     """One section.
 
     The page prints ``<section id="NAME">`` with ``title`` as its h2 (and in the navigation). In it stand ``blocks``, or what the
-    template NAME.html.j2 makes of ``content``, with this object as ``view``; report.md includes NAME.md.j2 in the same way, where there is
-    such a file, else ``brief``. A template imports ``show`` from "table.html.j2" ("table.md.j2") and ``figure`` from
+    template NAME.html.j2 makes of ``content``, with this object as ``view``; report.md has ``brief``, or, of a section without blocks,
+    what NAME.md.j2 makes in the same way. A template imports ``show`` from "table.html.j2" ("table.md.j2") and ``figure`` from
     "figure.html.j2"; its headings begin at h3. A file templates/NAME.js or NAME.css becomes part of the page's one script and one style
     sheet: the page allows nothing else (its policy names their hashes), so no attribute ``style`` or ``on...``, no innerHTML. Data for a
     script goes into ``<script type="application/json" id="NAME-data">{{ view.content.data | tojson }}</script>``, which escapes "<".
@@ -46,7 +46,7 @@ class View:
     """Those that the template prints: written as files beside the page."""
     blocks: tuple[Block, ...] = ()
     brief: tuple[Block, ...] = ()
-    """What report.md says of it."""
+    """What report.md says of it; of a section with blocks and no brief, nothing."""
 
     @property
     def drawn(self) -> tuple[Chart, ...]:
