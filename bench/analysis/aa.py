@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.compare import Comparison, Metric, Round, estimate, judge
+from bench.analysis.compare import Comparison, Metric, Round, estimate, judge, round_of
 from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.plan import AA
 
@@ -92,10 +92,9 @@ def _pairs(trials: Sequence[Json]) -> dict[Round, tuple[Json, Json]]:
     for again in well:
         if again.get("lane") != AA:
             continue
-        at, variant = (int(again.get("series") or 0), int(again.get("round") or 0)), again["variant"]["id"]
+        at, variant = round_of(again), again["variant"]["id"]
         for own in well:
-            here = (int(own.get("series") or 0), int(own.get("round") or 0)) == at
-            if here and own.get("lane") != AA and own["variant"]["id"] == variant:
+            if round_of(own) == at and own.get("lane") != AA and own["variant"]["id"] == variant:
                 first, second = sorted((own, again), key=lambda trial: int(trial["trial"]))
                 found[at] = (first, second)
     return found

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special, stats
@@ -44,6 +44,11 @@ RESAMPLES = 1000
 _SEED = 20_261_122  # fixed: the same files give the same report
 _EDGE = 1e-9  # a ratio at the margin is within it, however logarithms round
 _CHUNK = 2_000_000  # Walsh averages held at a time
+
+
+def round_of(trial: Mapping[str, Any]) -> Round:
+    """Which round a trial (trial.json) is of."""
+    return int(trial.get("series") or 0), int(trial.get("round") or 0)
 
 
 @dataclass(frozen=True)

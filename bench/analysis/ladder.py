@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import differences, marked_yaml
-from bench.analysis.compare import Round, Rounds, estimate
+from bench.analysis.compare import Round, Rounds, estimate, round_of
 from bench.analysis.signed_rank import ROUNDS_MIN
-from bench.analysis.summary import RATE_NOT_REACHED, REFERENCES, PointSummary, RunLike, Spread, VariantPoint, supported
+from bench.analysis.summary import REFERENCES, PointSummary, RunLike, Spread, VariantPoint, number_at, percentile
 from bench.differences import ASPECTS, Difference
 from bench.errors import UsageError
 
@@ -133,9 +133,9 @@ def by_round(result: VariantPoint, figure: str) -> Rounds:
     if figure in LATENCIES and result.latency.get("e2e") is None:
         return found
     for trial in result.trials:
-        value = _latency(trial, figure) if figure in LATENCIES else _number((trial.get("cost") or {}).get(f"{figure}_ns"))
+        value = percentile(trial, figure, LATENCIES[figure]) if figure in LATENCIES else number_at(trial, "cost", f"{figure}_ns")
         if value is not None and trial.get("status") == "ok":
-            found[int(trial.get("series") or 0), int(trial.get("round") or 0)] = value
+            found[round_of(trial)] = value
     return found
 
 
@@ -177,18 +177,6 @@ def _stands(result: VariantPoint) -> bool:
 
 def _side(result: VariantPoint) -> Json:
     return {"variant": result.variant, "server": result.server}
-
-
-def _latency(trial: Json, figure: str) -> float | None:
-    if RATE_NOT_REACHED in {finding.get("code") for finding in trial.get("findings") or ()}:
-        return None
-    told = (trial.get("latency") or {}).get("end_to_end_intended") or {}
-    n = _number(told.get("n"))
-    return _number(told.get(f"{figure}_ns")) if n is not None and supported(int(n), LATENCIES[figure]) else None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _words(value: object) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import Any, Protocol
 
 from bench.analysis import aa
-from bench.analysis.compare import Comparison, Round, estimate, judge
+from bench.analysis.compare import Comparison, Round, estimate, judge, round_of
 from bench.analysis.findings import NOTES
 from bench.analysis.findings import of as finding_of
 from bench.analysis.signed_rank import ROUNDS_MIN
@@ -181,10 +181,14 @@ class VariantPoint:
         return str((self.variant.get("mode") or {}).get("delivery", "none"))
 
     @property
+    def codes(self) -> frozenset[str]:
+        """Of all findings of its trials."""
+        return frozenset(finding.code for finding in self.findings)
+
+    @property
     def at_least(self) -> bool:
         """Whether its rate is only a lower bound of the system's: the client was the limit, and no rate was set and reached."""
-        codes = {finding.code for finding in self.findings}
-        return "client-bound" in codes and (RATE_NOT_REACHED in codes or _saturating(self.workload, self.point))
+        return "client-bound" in self.codes and (RATE_NOT_REACHED in self.codes or _saturating(self.workload, self.point))
 
 
 @dataclass(frozen=True)
@@ -326,7 +330,7 @@ def apart(a: Mapping[Any, float], b: Mapping[Any, float]) -> bool:
 
 def _expected(ranked: Sequence[VariantPoint], *, whole: bool) -> frozenset[Round]:
     """The rounds that every variant ought to have; of a run that was cut short, those that every one had."""
-    rounds = [frozenset(_round(t) for t in r.trials) for r in ranked]
+    rounds = [frozenset(round_of(t) for t in r.trials) for r in ranked]
     if not rounds:
         return frozenset()
     return frozenset.union(*rounds) if whole else frozenset.intersection(*rounds)
@@ -394,7 +398,8 @@ def _closed(workload: Json) -> bool:
     return workload.get("schedule") == "closed"
 
 
-def _codes(trial: Json) -> set[str]:
+def codes_of(trial: Json) -> set[str]:
+    """Of all findings of a trial."""
     return {str(f.get("code")) for f in trial.get("findings") or ()}
 
 
@@ -404,11 +409,11 @@ def _variant(run: RunLike, audited: list[Json]) -> VariantPoint:
     point, workload = first["point"], first.get("workload") or {}
     measured = [t for t in trials if t.get("status") == "ok"]
     # A backlog that grows all along gives a latency that depends on how long one looked: it is not quoted.
-    quotable = [t for t in measured if RATE_NOT_REACHED not in _codes(t) and not _saturating(workload, point)]
+    quotable = [t for t in measured if RATE_NOT_REACHED not in codes_of(t) and not _saturating(workload, point)]
     latency, absent = _latencies(run, first["variant"], measured, quotable)
     standing, why = _standing(trials, measured, audited)
-    rates = {_round(t): _get(t, "rates", "slowest_group_per_s") for t in measured}
-    p99s = {_round(t): _round_p99(t) for t in quotable}
+    rates = {round_of(t): number_at(t, "rates", "slowest_group_per_s") for t in measured}
+    p99s = {round_of(t): percentile(t, "p99", 0.99) for t in quotable}
     return VariantPoint(
         point=point,
         variant=first["variant"],
@@ -418,7 +423,7 @@ def _variant(run: RunLike, audited: list[Json]) -> VariantPoint:
         why=why,
         trials=tuple(trials),
         rate=Spread.of(rates.values()),
-        published=Spread.of(_get(t, "rates", "published_per_s") for t in measured),
+        published=Spread.of(number_at(t, "rates", "published_per_s") for t in measured),
         latency=latency,
         absent=absent,
         rate_by_round={k: v for k, v in rates.items() if v is not None},
@@ -441,11 +446,8 @@ def _broken(trials: Sequence[Json]) -> str:
     return " · ".join(told[:3]) + more
 
 
-def _round(trial: Json) -> tuple[int, int]:
-    return int(trial.get("series") or 0), int(trial.get("round") or 0)
-
-
-def _get(trial: Json, *path: str) -> float | None:
+def number_at(trial: Json, *path: str) -> float | None:
+    """The number at a path of trial.json; None where there is none."""
     value: Any = trial
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -457,9 +459,15 @@ def supported(n: int, q: float) -> bool:
     return n > 0 and round(n * (1.0 - q), 6) >= BEYOND_MIN
 
 
-def _round_p99(trial: Json) -> float | None:
-    n = _get(trial, "latency", LATENCIES["e2e"], "n")
-    return _get(trial, "latency", LATENCIES["e2e"], "p99_ns") if n is not None and supported(int(n), 0.99) else None
+def percentile(trial: Json, name: str, q: float) -> float | None:
+    """A trial's own latency, end to end from the intended time, in ns ("p99", 0.99).
+
+    None of one that did not end well or did not reach its rate, and where too few samples lie beyond it.
+    """
+    if trial.get("status") != "ok" or RATE_NOT_REACHED in codes_of(trial):
+        return None
+    n = number_at(trial, "latency", LATENCIES["e2e"], "n")
+    return number_at(trial, "latency", LATENCIES["e2e"], f"{name}_ns") if n is not None and supported(int(n), q) else None
 
 
 def _standing(trials: Sequence[Json], measured: Sequence[Json], audited: Sequence[Json]) -> tuple[str, str]:
@@ -469,7 +477,7 @@ def _standing(trials: Sequence[Json], measured: Sequence[Json], audited: Sequenc
         statuses = {str(t.get("status")) for t in trials}
         name = "unsupported" if statuses == {"unsupported"} else "failed"
         return name, reasons[0] if reasons else "no reason was recorded"
-    codes = set().union(*(_codes(t) for t in trials))
+    codes = set().union(*(codes_of(t) for t in trials))
     verdicts = {str(a.get("verdict")) for t in audited for a in (t.get("audit") or {}).values()}
     if "violated" in verdicts:
         # Before all else: whatever its speed, and also an emulator.
@@ -482,10 +490,10 @@ def _standing(trials: Sequence[Json], measured: Sequence[Json], audited: Sequenc
     if any(bad):  # before its rate: a round that died is the news, and a restart may well have cost another one its rate
         return "not-valid", _of_rounds("ended early", bad) + (f": {reasons[0]}" if reasons else "")
     if RATE_NOT_REACHED in codes:
-        return RATE_NOT_REACHED, _of_rounds("did not reach the rate", [RATE_NOT_REACHED in _codes(t) for t in trials])
+        return RATE_NOT_REACHED, _of_rounds("did not reach the rate", [RATE_NOT_REACHED in codes_of(t) for t in trials])
     voiding = codes - NOTES
     if voiding:
-        return "not-valid", ", ".join(_of_rounds(code, [code in _codes(t) for t in trials]) for code in sorted(voiding))
+        return "not-valid", ", ".join(_of_rounds(code, [code in codes_of(t) for t in trials]) for code in sorted(voiding))
     if verdicts - {"clean", "as promised"}:
         return "not-valid", "the audit could not decide"
     if variant.get("profile") == "tuned":
@@ -516,7 +524,7 @@ def _latencies(
         else:
             absent[tag] = f"no histogram in trial {', '.join(f'{number:04d}' for number in without[tag])}"
         merged = found[tag]
-        if merged is not None and any("quick" in _codes(t) for t in quotable):  # what is that rare comes once in a few seconds
+        if merged is not None and any("quick" in codes_of(t) for t in quotable):  # what is that rare comes once in a few seconds
             merged = found[tag] = replace(merged, p999_ns=None)
         if merged is not None and merged.n == 0:
             found[tag], absent[tag] = None, "no samples"
@@ -569,27 +577,27 @@ def _cost(trials: Sequence[Json]) -> Cost:
     names = sorted({str(n["name"]) for t in trials for n in t.get("nodes") or ()})
 
     def node(trial: Json, name: str, key: str) -> float | None:
-        return next((_get(n, key) for n in trial.get("nodes") or () if n["name"] == name), None)
+        return next((number_at(n, key) for n in trial.get("nodes") or () if n["name"] == name), None)
 
     def a_message(trial: Json, name: str) -> float | None:
-        cpu, deliveries = node(trial, name, "cpu_ns"), _get(trial, "cost", "deliveries")
+        cpu, deliveries = node(trial, name, "cpu_ns"), number_at(trial, "cost", "deliveries")
         return cpu / deliveries if cpu is not None and deliveries else None
 
     def memory(trial: Json, side: str) -> float | None:
-        known = [_get(e, "rss_b") for e in trial.get(side) or ()]
+        known = [number_at(e, "rss_b") for e in trial.get(side) or ()]
         return sum(v for v in known if v is not None) if known and None not in known else None
 
     return Cost(
-        producers=Spread.of(_get(t, "cost", "producers_ns") for t in trials),
-        intermediary=Spread.of(_get(t, "cost", "intermediary_ns") for t in trials),
-        consumers=Spread.of(_get(t, "cost", "consumers_ns") for t in trials),
-        total=Spread.of(_get(t, "cost", "total_ns") for t in trials),
+        producers=Spread.of(number_at(t, "cost", "producers_ns") for t in trials),
+        intermediary=Spread.of(number_at(t, "cost", "intermediary_ns") for t in trials),
+        consumers=Spread.of(number_at(t, "cost", "consumers_ns") for t in trials),
+        total=Spread.of(number_at(t, "cost", "total_ns") for t in trials),
         nodes={name: Spread.of(a_message(t, name) for t in trials) for name in names},
-        machine_busy=Spread.of(_get(t, "cost", "machine_busy") for t in trials),
+        machine_busy=Spread.of(number_at(t, "cost", "machine_busy") for t in trials),
         producers_b=Spread.of(memory(t, "producers") for t in trials),
         consumers_b=Spread.of(memory(t, "consumers") for t in trials),
         nodes_b={name: Spread.of(node(t, name, "rss_b") for t in trials) for name in names},
-        deliveries=Spread.of(_get(t, "cost", "deliveries") for t in trials),
+        deliveries=Spread.of(number_at(t, "cost", "deliveries") for t in trials),
     )
 
 

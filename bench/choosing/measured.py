@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.analysis.findings import INVALID, NOTES
 from bench.analysis.signed_rank import ROUNDS_MIN, interval
-from bench.analysis.summary import RATE_NOT_REACHED, VariantPoint
+from bench.analysis.summary import RATE_NOT_REACHED, VariantPoint, codes_of
 from bench.choosing import promises
 from bench.choosing.answers import Condition, Rule
 from bench.report import headline, text
@@ -101,7 +101,7 @@ class Measured:
 def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     """A variant at a point of a run; None where it is not valid, or was no load that shows how fast it is."""
     rates = result.rate
-    if result.standing not in VALID or rates is None or _unshown(result) or (result.emulator and _codes(result) & set(INVALID)):
+    if result.standing not in VALID or rates is None or _unshown(result) or (result.emulator and result.codes & set(INVALID)):
         return None
     e2e, rate = result.latency.get("e2e"), result.point.get("rate_per_s")
     p99 = e2e.p99_ns if e2e else None
@@ -163,8 +163,8 @@ def _swept(answer: Measured, row: Json, where: str) -> Measured:
 
 def not_reached(result: VariantPoint, run: str, label: str = "") -> Rule | None:
     """A rate that no round reached excludes it and more, unless a client was the limit or the sender itself was late."""
-    rate, codes = result.point.get("rate_per_s"), _codes(result)
-    rounds = [RATE_NOT_REACHED in {f.get("code") for f in trial.get("findings") or ()} for trial in result.trials]
+    rate, codes = result.point.get("rate_per_s"), result.codes
+    rounds = [RATE_NOT_REACHED in codes_of(trial) for trial in result.trials]
     if result.standing != RATE_NOT_REACHED or rate is None or not all(rounds) or result.at_least or result.rate is None:
         return None
     if not _steady(result) or _unshown(result) or codes & (set(INVALID) - _OVERLOAD):
@@ -180,7 +180,7 @@ def void(result: VariantPoint, label: str = "") -> str:
     """What was measured and is not counted, with the reason; "" where it counts."""
     why = _unshown(result)
     if not why and result.standing in VALID and result.rate is not None:
-        why = ", ".join(sorted(_codes(result) & set(INVALID))) if result.emulator else ""
+        why = ", ".join(sorted(result.codes & set(INVALID))) if result.emulator else ""
         return f"{_name(result, label)}: not counted ({why} on an emulator)" if why else ""
     told = headline.STANDING.get(result.standing, result.standing) + (f": {text.shortened(result.why)}" if result.why else "")
     return f"{_name(result, label)}: not counted ({why or told})"
@@ -229,7 +229,7 @@ def _name(result: VariantPoint, label: str) -> str:
 
 def _noted(result: VariantPoint) -> str:
     """What was found of the trials that count all the same, and that a reader has to weigh."""
-    found = sorted(_codes(result) & _WEIGHED)
+    found = sorted(result.codes & _WEIGHED)
     return f", noted: {', '.join(found)}" if found else ""
 
 
@@ -276,10 +276,6 @@ def _processing_s(result: VariantPoint) -> float:
     """How long the slowest group works on a message."""
     found = result.workload.get("processing_s")
     return max((s for s in found.values() if isinstance(s, int | float)), default=0.0) if isinstance(found, Mapping) else 0.0
-
-
-def _codes(result: VariantPoint) -> set[str]:
-    return {finding.code for finding in result.findings}
 
 
 def _numbers(result: VariantPoint) -> tuple[int, ...]:

@@ -166,8 +166,7 @@ def validity_cell(result: VariantPoint) -> Cell:
     """Whether its rounds speak against themselves; what is worth knowing, and voids nothing, stands beside."""
     if result.standing in {"not-valid", RATE_NOT_REACHED}:
         return Cell(result.why, "warn")
-    codes = {f.code for f in result.findings}
-    voiding, notes = sorted(codes - NOTES), sorted(codes & NOTES)
+    voiding, notes = sorted(result.codes - NOTES), sorted(result.codes & NOTES)
     return Cell(", ".join(voiding), "warn") if voiding else Cell("; ".join(["valid", *notes]), "good")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bench.analysis.compare import round_of
 from bench.analysis.summary import PointSummary, VariantPoint
 from bench.report import figures, over_time, svg, text
 from bench.report.charts import heat, names, scales, timeline
@@ -80,7 +81,7 @@ def _courses(run: Timed, results: Sequence[VariantPoint]) -> tuple[Frame, list[C
     every = [t for _, own in trials.values() for t in own]
     if not every or any(timeline.lanes(t) for t in every):
         return None
-    rounds = sorted({heat.round_of(t) for t in every})[:COLUMNS_MAX]
+    rounds = sorted({round_of(t) for t in every})[:COLUMNS_MAX]
     width_s = over_time.width(max(1, int(min(_load_s(t) for t in every))), max(1, COLUMNS_MAX // len(rounds)))
     courses = []
     for result, own in trials.values():
@@ -88,9 +89,9 @@ def _courses(run: Timed, results: Sequence[VariantPoint]) -> tuple[Frame, list[C
         for trial in own:
             end_s = _load_s(trial)
             bins |= {
-                (heat.round_of(trial), b.start_s // width_s): b
+                (round_of(trial), b.start_s // width_s): b
                 for b in over_time.bins(run, trial, width_s)
-                if heat.round_of(trial) in rounds and b.end_s <= end_s  # what is left of a second, and the drain, are no rate
+                if round_of(trial) in rounds and b.end_s <= end_s  # what is left of a second, and the drain, are no rate
             }
         if len(bins) >= BINS_MIN:
             courses.append(Course(result, bins, result.latency.get("e2e") is not None))

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint
+from bench.analysis.compare import round_of
+from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint, codes_of
 from bench.histogram import LENGTH, highest, lowest
 from bench.report import figures, over_time, svg, text
 from bench.report.charts import names, scales, timeline
@@ -137,13 +138,7 @@ def _quotable(result: VariantPoint, trial: Json) -> bool:
         return False
     if timeline.lanes(trial):
         return True
-    codes = {finding.get("code") for finding in trial.get("findings") or ()}
-    return RATE_NOT_REACHED not in codes and result.absent.get("e2e") != "saturated"
-
-
-def round_of(trial: Json) -> Key:
-    """Which round a trial is of."""
-    return int(trial.get("series") or 0), int(trial.get("round") or 0)
+    return RATE_NOT_REACHED not in codes_of(trial) and result.absent.get("e2e") != "saturated"
 
 
 def _edges(latencies: Sequence[Latency]) -> NDArray[np.float64]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint, supported
+from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint, percentile
 from bench.capacity import result as capacity
 from bench.report import svg, text
 from bench.report.charts import load, names
@@ -94,7 +93,7 @@ def _curve(results: Sequence[VariantPoint], name: str, number: int) -> Curve:
 
 def _load(result: VariantPoint) -> Load:
     e2e = result.latency.get("e2e")
-    p50s = [one for trial in result.trials if (one := _round_p50(trial)) is not None]
+    p50s = [one for trial in result.trials if (one := percentile(trial, "p50", 0.5)) is not None]
     p99s = [*result.p99_by_round.values()]
     unwell = result.standing in {"not-valid", "violated", RATE_NOT_REACHED}
     return Load(
@@ -106,18 +105,9 @@ def _load(result: VariantPoint) -> Load:
         low_ns=e2e.p50_ns if e2e else None,
         high_range=(min(p99s), max(p99s)) if len(p99s) > 1 else None,
         low_range=(min(p50s), max(p50s)) if len(p50s) > 1 else None,
-        saturated=e2e is None and any(finding.code == RATE_NOT_REACHED for finding in result.findings),
+        saturated=e2e is None and RATE_NOT_REACHED in result.codes,
         note=STANDING[result.standing] if unwell else "",
     )
-
-
-def _round_p50(trial: Mapping[str, Any]) -> float | None:
-    """Of one round, where its latency may be quoted."""
-    if trial.get("status") != "ok" or any(finding.get("code") == RATE_NOT_REACHED for finding in trial.get("findings") or ()):
-        return None
-    summary = (trial.get("latency") or {}).get("end_to_end_intended") or {}
-    value = summary.get("p50_ns")
-    return float(value) if isinstance(value, int | float) and supported(int(summary.get("n") or 0), 0.5) else None
 
 
 def _caption(curves: Sequence[Curve]) -> str:
