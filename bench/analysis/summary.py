@@ -181,6 +181,21 @@ class VariantPoint:
         return str((self.variant.get("mode") or {}).get("delivery", "none"))
 
     @property
+    def valid(self) -> bool:
+        """Whether its figures count: those of an emulator do, of the emulator."""
+        return self.standing in {"ranked", "tuned", "emulator"}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its figures are shown, and marked as not to be relied on."""
+        return self.standing in {"not-valid", "violated", RATE_NOT_REACHED}
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of its trials."""
+        return tuple(int(trial["trial"]) for trial in self.trials)
+
+    @property
     def codes(self) -> frozenset[str]:
         """Of all findings of its trials."""
         return frozenset(finding.code for finding in self.findings)

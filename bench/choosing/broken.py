@@ -31,7 +31,7 @@ def in_trials(results: Sequence[VariantPoint]) -> Iterator[Rule]:
             told = f"{', '.join(seen) or 'the promise broken'}{f' of {of:,}' if of else ''} in {text.many(group.trials, 'trial')}"
             server = f" (on {(result.server or {}).get('product')}, an emulator)" if result.emulator else ""
             under = "under faults" if result.workload.get("faults") else "without a fault"
-            yield from _rules(found, f"{BROKEN} {under}: {where}: {told}{server}", _numbers(result))
+            yield from _rules(found, f"{BROKEN} {under}: {where}: {told}{server}", result.numbers)
 
 
 def under_faults(cells: Sequence[Json]) -> Iterator[Rule]:
@@ -85,7 +85,3 @@ def nothing(mode: Json, cells: Sequence[Json]) -> Iterator[Rule]:
 
 def _percent(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.0f}%"
-
-
-def _numbers(result: VariantPoint) -> tuple[int, ...]:
-    return tuple(int(trial["trial"]) for trial in result.trials)

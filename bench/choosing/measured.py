@@ -16,8 +16,6 @@ from bench.report import headline, text
 
 Json = Mapping[str, Any]
 
-VALID = frozenset({"ranked", "tuned", "emulator"})
-"""Standings of a point whose figures count."""
 _STEADY = frozenset({"constant", "poisson", "max"})
 _UNSHOWN = {"faults": "faults were injected", "closed": "a closed loop sends less while a system is slow"}
 _OVERLOAD = frozenset({RATE_NOT_REACHED, "not-drained"})
@@ -101,7 +99,7 @@ class Measured:
 def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     """A variant at a point of a run; None where it is not valid, or was no load that shows how fast it is."""
     rates = result.rate
-    if result.standing not in VALID or rates is None or _unshown(result) or (result.emulator and result.codes & set(INVALID)):
+    if not result.valid or rates is None or _unshown(result) or (result.emulator and result.codes & set(INVALID)):
         return None
     e2e, rate = result.latency.get("e2e"), result.point.get("rate_per_s")
     p99 = e2e.p99_ns if e2e else None
@@ -109,7 +107,7 @@ def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     name = _name(result, label)
     figure = _rate_words(result) if rate is None else _p99_words(result)
     return Measured(
-        run=run, name=name, words=f"{name}: {figure}{_noted(result)}{_emulated(result)}", trials=_numbers(result), **_demand(result),
+        run=run, name=name, words=f"{name}: {figure}{_noted(result)}{_emulated(result)}", trials=result.numbers, **_demand(result),
         rate_low=rates.low if rate is None else float(rate),
         rate_high=math.inf if rate is not None or result.at_least else rates.high,
         p99_low=low, p99_high=high, emulated=result.emulator, steady=_steady(result),
@@ -173,13 +171,13 @@ def not_reached(result: VariantPoint, run: str, label: str = "") -> Rule | None:
     words = f"{name}: not reached in any of {text.many(len(rounds), 'round')}, delivered {text.ranged(result.rate)}/s"
     demand = _demand(result)
     over = (Condition("rate", ">=", float(rate), must=True), *_no_less(demand["size_b"], demand["groups"], demand["members"]))
-    return Rule(over, words, name, run, _numbers(result))
+    return Rule(over, words, name, run, result.numbers)
 
 
 def void(result: VariantPoint, label: str = "") -> str:
     """What was measured and is not counted, with the reason; "" where it counts."""
     why = _unshown(result)
-    if not why and result.standing in VALID and result.rate is not None:
+    if not why and result.valid and result.rate is not None:
         why = ", ".join(sorted(result.codes & set(INVALID))) if result.emulator else ""
         return f"{_name(result, label)}: not counted ({why} on an emulator)" if why else ""
     told = headline.STANDING.get(result.standing, result.standing) + (f": {text.shortened(result.why)}" if result.why else "")
@@ -276,7 +274,3 @@ def _processing_s(result: VariantPoint) -> float:
     """How long the slowest group works on a message."""
     found = result.workload.get("processing_s")
     return max((s for s in found.values() if isinstance(s, int | float)), default=0.0) if isinstance(found, Mapping) else 0.0
-
-
-def _numbers(result: VariantPoint) -> tuple[int, ...]:
-    return tuple(int(trial["trial"]) for trial in result.trials)

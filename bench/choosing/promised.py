@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.analysis.absence import Absence
 from bench.analysis.summary import VariantPoint
-from bench.choosing import broken, measured, noticed, promises
+from bench.choosing import broken, noticed, promises
 from bench.choosing.answers import Condition, Rule
 from bench.report import text
 from bench.report.table import link
@@ -66,11 +66,11 @@ def _seen(need: str, results: Sequence[VariantPoint], cells: Sequence[Json]) -> 
     anomaly = _ANOMALIES.get(need)
     if anomaly is None:
         return ()
-    calm = [r for r in results if not r.workload.get("faults") and r.standing in measured.VALID]
+    calm = [r for r in results if not r.workload.get("faults") and r.valid]
     groups = [group for r in calm for group in r.audit]
     of = sum(g.counts.get("acknowledged") or g.counts.get("sent") or 0 for g in groups)
     if not of:
         return (broken.held(cells, anomaly),)
     count = sum(g.counts.get(anomaly) or 0 for g in groups)
-    trials = len({trial["trial"] for r in calm for trial in r.trials})
+    trials = len({number for r in calm for number in r.numbers})
     return f"{count:,} of {of:,} {broken.WORDS[anomaly]} in {text.many(trials, 'valid trial')} without faults", broken.held(cells, anomaly)

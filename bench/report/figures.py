@@ -30,10 +30,8 @@ def label(result: VariantPoint) -> str:
 
 def spoken_of(results: Sequence[VariantPoint]) -> tuple[str, list[VariantPoint]]:
     """What a chart's title compares, and what stands before it: what is valid; else the harness's own floor; else "Not valid: "."""
-    for prefix, standings in (("", {"ranked", "tuned", "emulator"}), ("", {"reference"})):
-        if found := [r for r in results if r.standing in standings]:
-            return prefix, found
-    return "Not valid: ", list(results)
+    found = [r for r in results if r.valid] or [r for r in results if r.standing == "reference"]
+    return ("", found) if found else ("Not valid: ", list(results))
 
 
 def latency_cell(result: VariantPoint, tag: str, which: str) -> str:
@@ -359,7 +357,7 @@ def _unwell(result: VariantPoint) -> bool:
 
 
 def _numbers(result: VariantPoint) -> str:
-    return ", ".join(str(t["trial"]) for t in result.trials)
+    return ", ".join(str(number) for number in result.numbers)
 
 
 def _late(result: VariantPoint) -> str | Cell:

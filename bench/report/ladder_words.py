@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.ladder import Ratio, Step
-from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint
+from bench.analysis.summary import PointSummary, VariantPoint
 from bench.differences import Difference
 from bench.report import text
 from bench.report.headline import STANDING
@@ -67,13 +67,8 @@ def cell(found: Ratio | None, sides: Sequence[VariantPoint], key: str) -> Cell:
     told = f"{text.number(found.ratio)}{text.TIMES}"
     if found.low is not None and found.high is not None:
         told += f" ({text.number(found.low)}{text.DASH}{text.number(found.high)})"
-    doubts = dict.fromkeys(STANDING[side.standing] for side in sides if doubtful(side))
+    doubts = dict.fromkeys(STANDING[side.standing] for side in sides if side.doubtful)
     return Cell(",\n".join((told, *doubts)), "warn") if doubts else Cell(told, "number")
-
-
-def doubtful(result: VariantPoint) -> bool:
-    """Whether its figures are shown, and marked as not to be relied on."""
-    return result.standing in ("not-valid", "violated", RATE_NOT_REACHED)
 
 
 def noisy(point: PointSummary) -> bool:
@@ -114,7 +109,7 @@ def _doubts(one: Step, point: PointSummary, steps: Sequence[Step]) -> str:
     names = {other.result.id: quoted(other.claim.step) for other in steps if other.result}
     why: dict[str, list[str]] = {}
     for side in (one.base, one.result):
-        if side is not None and doubtful(side):
+        if side is not None and side.doubtful:
             why.setdefault(f"{STANDING[side.standing]} ({side.why})", []).append(names[side.id])
     bad = [f"{text.listed(who)}: {what}" for what, who in why.items()]
     if noisy(point):

@@ -17,7 +17,7 @@ from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import svg, text
 from bench.report.charts import scales
 from bench.report.headline import place
-from bench.report.ladder_words import doubtful, noisy, quoted
+from bench.report.ladder_words import noisy, quoted
 from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, width_of, wrapped
 from bench.report.svg import DASHES, INK, MARKERS, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
@@ -66,7 +66,7 @@ def title(point: PointSummary, shown: Sequence[Step]) -> str:
     """The step whose cost stands out most, of what can be told from its rounds; else why nothing can."""
     at = f"from {quoted(shown[0].claim.step)} to {quoted(shown[-1].claim.step)}, {text.at(point.point)}"
     steps = [one for one in shown if one.base is not None]
-    valid = [one for one in steps if not any(doubtful(r) for r in (one.base, one.result) if r)]
+    valid = [one for one in steps if not any(r.doubtful for r in (one.base, one.result) if r)]
     if not valid or noisy(point):
         return f"Not to be relied on: latency and CPU {at}"
     if not all(found.exact for one in valid for found in (one.ratios or {}).values()):

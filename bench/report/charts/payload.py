@@ -211,7 +211,7 @@ def _sizes(axes: Axes, sizes: Sequence[int], *, last: bool) -> None:
 
 def _end(line: Line, called: str, colours: Mapping[str, int], *, timed: bool) -> ends.End:
     number = svg.colour(colours, line.last.id)
-    unwell = next((STANDING[r.standing] for r in reversed(line.results) if r.standing in ("not-valid", "violated", "rate-not-reached")), "")
+    unwell = next((STANDING[r.standing] for r in reversed(line.results) if r.doubtful), "")
     under = (text.promise(line.last.delivery), *([unwell] if unwell else []))
     if timed:
         values = line.p99_ns if _known(line.p99_ns) else line.p50_ns

@@ -88,8 +88,7 @@ def _caption(shown: Sequence[VariantPoint]) -> str:
 
 def _end(result: VariantPoint, points: Points, name: str, number: int) -> ends.End:
     e2e = result.latency["e2e"]
-    unwell = result.standing in {"not-valid", "violated", "rate-not-reached"}
-    told = STANDING[result.standing] if unwell else f"n = {e2e.n if e2e else 0:,}"
+    told = STANDING[result.standing] if result.doubtful else f"n = {e2e.n if e2e else 0:,}"
     x, y = points[-1]
     return ends.End(x, max(y, _FLOOR_NS) / 1e6, name, (text.promise(result.delivery), told), number)
 

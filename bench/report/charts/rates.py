@@ -38,7 +38,7 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], 
     shown = {key: curve for key, curve in curves.items() if len(curve.quoted) > 1}
     if not shown:
         return None
-    valid = [curve for key, curve in shown.items() if any(r.standing in {"ranked", "tuned", "emulator"} for r in rows[key])]
+    valid = [curve for key, curve in shown.items() if any(r.valid for r in rows[key])]
     rest = text.point_name({key: value for key, value in points[0].point.items() if key != "rate_per_s"})
     said = title(valid or [*shown.values()], rest)
     return load.draw([*curves.values()], _PANELS, name, said, _caption([*shown.values()]))
@@ -95,7 +95,6 @@ def _load(result: VariantPoint) -> Load:
     e2e = result.latency.get("e2e")
     p50s = [one for trial in result.trials if (one := percentile(trial, "p50", 0.5)) is not None]
     p99s = [*result.p99_by_round.values()]
-    unwell = result.standing in {"not-valid", "violated", RATE_NOT_REACHED}
     return Load(
         offered=float(result.point["rate_per_s"]),
         delivered=result.rate.median if result.rate else None,
@@ -106,7 +105,7 @@ def _load(result: VariantPoint) -> Load:
         high_range=(min(p99s), max(p99s)) if len(p99s) > 1 else None,
         low_range=(min(p50s), max(p50s)) if len(p50s) > 1 else None,
         saturated=e2e is None and RATE_NOT_REACHED in result.codes,
-        note=STANDING[result.standing] if unwell else "",
+        note=STANDING[result.standing] if result.doubtful else "",
     )
 
 
