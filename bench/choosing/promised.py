@@ -72,5 +72,5 @@ def _seen(need: str, results: Sequence[VariantPoint], cells: Sequence[Json]) -> 
     if not of:
         return (broken.held(cells, anomaly),)
     count = sum(g.counts.get(anomaly) or 0 for g in groups)
-    trials = len({number for r in calm for number in r.numbers})
+    trials = sum(max((group.trials for group in r.audit), default=0) for r in calm)
     return f"{count:,} of {of:,} {broken.WORDS[anomaly]} in {text.many(trials, 'valid trial')} without faults", broken.held(cells, anomaly)

@@ -195,6 +195,12 @@ def test_an_invalid_trial_never_counts(found: list[Candidate]) -> None:
     assert "0 of 36,000 lost in 6 valid trials" in promised, "200/s and as fast as it goes: 3 rounds x 2,000 x 3 groups each"
 
 
+def test_trials_of_two_runs_are_counted_each(points: Sequence[PointSummary]) -> None:
+    known = next(k for k in facts.known([facts.Source("a", points), facts.Source("b", points)]) if k.variant["id"] == "rabbitmq")
+    told = words(answer(facts.candidate(known), needs.parse({"delivery": "at-least-once"})))
+    assert "0 of 72,000 lost in 12 valid trials" in told, "their numbers are the same"
+
+
 def test_an_emulator_is_never_met_by_speed(found: list[Candidate]) -> None:
     for given_ in ({"rate": "1/s"}, {"p99": "10 min"}):
         assert one(found, "sqs", **given_).answer == "never measured"
