@@ -8,7 +8,8 @@ from typing import Any
 from bench.analysis.summary import VariantPoint
 from bench.choosing import promises
 from bench.choosing.answers import Condition, Rule
-from bench.report import text
+from bench.guarantees.named import BASELINE
+from bench.report import losses, text
 
 Json = Mapping[str, Any]
 
@@ -43,11 +44,8 @@ def under_faults(cells: Sequence[Json]) -> Iterator[Rule]:
         counts, said = judged.get("counts") or {}, " ".join(str(one) for one in judged.get("violations") or ())
         found = {name: counts.get(name) or 0 for name in (*BREAKS, *_OTHERS) if name in said or name in _OTHERS}
         lost = (judged.get("shares") or {}).get("lost") or {}
-        share = (
-            f", a loss in {lost['events']} of them ({_percent(lost.get('low'))} to {_percent(lost.get('high'))})"
-            if lost.get("events")
-            else ""
-        )
+        ends = f"{text.percent(lost['low'])} to {text.percent(lost['high'])}" if lost.get("events") else ""
+        share = f", a loss in {lost['events']} of them ({ends})" if ends else ""
         words = f"{BROKEN} under {cell.get('fault')}: {said} in {text.many(int(judged.get('n') or 0), 'injection')}{share}"
         yield from _rules(found, words, tuple(n for n in cell.get("trials") or () if isinstance(n, int)))
 
@@ -66,8 +64,8 @@ def held(cells: Sequence[Json], anomaly: str) -> str:
     for cell in cells:
         judged = cell.get("judged") or {}
         share = (judged.get("shares") or {}).get(anomaly)
-        if share and share.get("n") and not share.get("events") and cell.get("fault") != "baseline":
-            good.append(f"{share['n']} {cell.get('fault')} (p < {_percent(share.get('high'))})")
+        if share and share.get("n") and not share.get("events") and cell.get("fault") != BASELINE:
+            good.append(f"{share['n']} {cell.get('fault')} ({losses.bound(share['high'])})")
     what = {"lost": "no acknowledged message lost", "duplicated": "no repeat", "reordered": "none out of order"}[anomaly]
     return f"under faults: {what} in {', '.join(good)}" if good else "under faults: not tried in these results"
 
@@ -81,7 +79,3 @@ def nothing(mode: Json, cells: Sequence[Json]) -> Iterator[Rule]:
         name = "a run of guarantees; no speed was measured"
         order = Condition("order", "<=", promises.order(mode, {}) or 0)
         yield Rule((*NO_SPEED, order), f"{name}: no violation in injections: {told}", name, trials=trials)
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100 * share:.0f}%"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.analysis.findings import NOTES
 from bench.analysis.summary import RATE_NOT_REACHED, Board, Percentiles, Place, PointSummary, VariantPoint
+from bench.guarantees.named import BASELINE
 from bench.report import compared, losses, text
 from bench.report.headline import STANDING, Faults, nothing
 from bench.report.joining import Evidence
@@ -99,7 +100,7 @@ def ranking_note(point: PointSummary, faults: Faults = nothing) -> str:
 def _under(found: Sequence[Evidence]) -> Cell:
     """What is asked first, and every fault that lost something; of the others how many there are."""
     kind = "bad" if any(one.verdict == "violated" for one in found) else "" if found else "quiet"
-    tried = [one for one in found if one.fault != "baseline"]
+    tried = [one for one in found if one.fault != BASELINE]
     told = [one for one in tried if one.lost or one.fault in losses.FIRST[:2]]
     words = [f"{one.fault} {losses.events(one)}" for one in told]
     rest = len(tried) - len(told)

@@ -8,7 +8,7 @@ from bench.analysis import absence
 from bench.analysis.absence import Absence
 from bench.analysis.ladder import Step
 from bench.guarantees.named import BASELINE
-from bench.report import joining, text
+from bench.report import joining, losses, text
 from bench.report.collection import Collection
 from bench.report.joining import Evidence
 from bench.report.ladder_words import difference, heading
@@ -85,7 +85,7 @@ def _absence(one: Absence) -> str:
 def _kills(found: Sequence[Evidence]) -> str | Cell:
     told = []
     for one in found:
-        fate = f"lost in {one.lost} of {one.n}" if one.lost else f"none lost in {one.n} (p < {one.high:.0%})"
+        fate = f"lost in {one.lost} of {one.n}" if one.lost else f"none lost in {one.n} ({losses.bound(one.high)})"
         told.append(f"{one.fault.replace('-', ' ')}: {fate}{f', repeated in {one.duplicated}' if one.duplicated else ''}")
     if not told:
         return Cell("not measured", "quiet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.analysis.summary import VariantPoint
+from bench.guarantees.named import BASELINE
 from bench.report import text
 from bench.report.joining import Evidence
 
@@ -19,7 +20,7 @@ def sentence(results: Sequence[VariantPoint], faults: Callable[[VariantPoint], S
     """
     by_fault: dict[str, dict[str, Evidence]] = {}
     for result in results:
-        for one in (one for one in faults(result) if one.fault != "baseline"):
+        for one in (one for one in faults(result) if one.fault != BASELINE):
             known = by_fault.setdefault(one.fault, {}).get(result.id)
             if known is None or one.n > known.n:  # of several runs the one that tried most: they are not pooled
                 by_fault[one.fault][result.id] = one
