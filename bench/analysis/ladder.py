@@ -8,7 +8,8 @@ median of the ratios and their range, which is no interval. Latencies are of rou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from bench import differences, marked_yaml
@@ -61,7 +62,8 @@ class Step:
     differences: tuple[Difference, ...] = ()
     undeclared: tuple[str, ...] = ()  # aspects that differ, and that it does not name
     unseen: tuple[str, ...] = ()  # that it names, and that do not differ
-    ratios: Mapping[str, Ratio] | None = None  # by LATENCIES and "cpu" (COSTS: their values are in the results); what lacks has no figure
+    # By LATENCIES and "cpu" (COSTS: their values are in the results); what lacks has no figure.
+    ratios: Mapping[str, Ratio] = field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
@@ -79,6 +81,7 @@ class Pair:
     ratios: Mapping[str, Ratio]
 
 
+@lru_cache(maxsize=8)  # asked for at every point of a run
 def claims(scenario_text: str) -> tuple[Claim, ...]:
     """The steps that a run's scenario.yaml declares; () where there are none, or the text is not such a file."""
     try:
@@ -117,9 +120,11 @@ def pairs(points: Sequence[PointSummary], steps: Sequence[Step]) -> Iterator[tup
         sides = [r for r in point.results if _stands(r)]
         for direct in (r for r in sides if not r.variant.get("intermediary")):
             for through in (r for r in sides if r.variant.get("intermediary")):
+                if frozenset((direct.id, through.id)) in known:
+                    continue
                 pair = Pair(direct, through, differences.between(_side(direct), _side(through)), _ratios(direct, through))
                 before = last.get((direct.id, through.id))
-                if frozenset((direct.id, through.id)) not in known and (before is None or pair.ratios or not before[1].ratios):
+                if before is None or pair.ratios or not before[1].ratios:
                     last[direct.id, through.id] = point, pair
     for point in points:
         here = tuple(pair for at, pair in last.values() if at is point)

@@ -29,14 +29,14 @@ Json = Mapping[str, Any]
 def section(collection: Collection, points: Sequence[PointSummary]) -> View | None:
     """The section of a page; None where no run has a ladder, and no variant is without an intermediary.
 
-    ``points``: those of the collection's runs. A ladder is its run's own: steps of two runs were not measured round by round.
+    ``points``: those of all of the collection's runs. A ladder is its run's own: steps of two were not measured round by round.
     """
     tables: list[Table | None] = []
     charts: list[Chart | None] = []
     sentences: list[str] = []
     capacities = _capacities(collection)
     for run in collection.runs:
-        own = [point for point in points if _is_of(run, point)]
+        own = collection.points(run)
         walked: list[Step] = []
         for point in own:
             steps, where = ladder.of(run, point), _where(collection, run, point)
@@ -64,11 +64,6 @@ def said(run: Run, points: Sequence[PointSummary] | None = None) -> list[str]:
     walked = [(point, ladder.of(run, point)) for point in (summarise(run) if points is None else points)]
     lines = [(text.point_name(point.point), sentence(one, point, steps)) for point, steps in walked for one in steps]
     return [f"{at}: {told}" for at, told in lines if told]
-
-
-def _is_of(run: Run, point: PointSummary) -> bool:
-    first = next((trial for result in point.results for trial in result.trials), None)
-    return any(trial is first for trial in run.trials)
 
 
 def _where(collection: Collection, run: Run, point: PointSummary) -> str:
@@ -123,11 +118,11 @@ def _cpu(result: VariantPoint, part: str) -> str:
 
 
 def _ratio(one: Step, key: str) -> Cell | str:
-    return "" if one.base is None or one.result is None else cell((one.ratios or {}).get(key), (one.base, one.result), key)
+    return "" if one.base is None or one.result is None else cell(one.ratios.get(key), (one.base, one.result), key)
 
 
 def _note(steps: Sequence[Step], point: PointSummary) -> str:
-    ratios = [found for one in steps for found in (one.ratios or {}).values()]
+    ratios = [found for one in steps for found in one.ratios.values()]
     rounds = min((found.rounds for found in ratios), default=0)
     how = (
         f"Hodges-Lehmann over {rounds} paired rounds, {1 - ALPHA:.0%} interval in brackets, each on its own"

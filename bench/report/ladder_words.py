@@ -20,7 +20,7 @@ _VALUE_MOST = 24  # signs of a setting's value
 
 def sentence(one: Step, point: PointSummary, steps: Sequence[Step]) -> str:
     """What a step costs and changes, and whether that is what it says; "" where it or its base was not measured."""
-    if one.ratios is None:
+    if one.base is None or one.result is None:
         return ""
     costs = [f"{word} {_told(one.ratios[key])}" for key, word in COSTS if key in one.ratios]
     told = text.listed(costs) or "no figure of both"

@@ -69,7 +69,7 @@ def title(point: PointSummary, shown: Sequence[Step]) -> str:
     valid = [one for one in steps if not any(r.doubtful for r in (one.base, one.result) if r)]
     if not valid or noisy(point):
         return f"Not to be relied on: latency and CPU {at}"
-    if not all(found.exact for one in valid for found in (one.ratios or {}).values()):
+    if not all(found.exact for one in valid for found in one.ratios.values()):
         return f"Latency and CPU {at}: too few rounds to tell steps apart"
     costs = {one.claim.step: _clear(one) for one in valid}
     found = [one for one in valid if costs[one.claim.step]]
@@ -82,7 +82,7 @@ def title(point: PointSummary, shown: Sequence[Step]) -> str:
 
 def _clear(one: Step) -> dict[str, Ratio]:
     """Ratios of a step whose interval leaves 1 out, and that matter."""
-    return {key: r for key, r in (one.ratios or {}).items() if r.apart and abs(math.log(r.ratio)) > math.log(_MARGIN)}
+    return {key: r for key, r in one.ratios.items() if r.apart and abs(math.log(r.ratio)) > math.log(_MARGIN)}
 
 
 def _called(key: str) -> str:
@@ -183,7 +183,7 @@ def _label(paper: Sheet, axes: Axes, row: int, one: Step, line: _Line) -> None:
     value = line.value(one.result)
     if not value:
         return
-    ratio = (one.ratios or {}).get(line.key)
+    ratio = one.ratios.get(line.key)
     told = line.form(value) + (f" · {text.number(ratio.ratio)}{text.TIMES}" if ratio else "")
     half = width_of(told, SMALL) / 2
     x, y = paper.place(axes, value / _unit(line), row)
@@ -220,7 +220,7 @@ def _row(one: Step) -> tuple[str, ...]:
     costs = [text.ranged(getattr(one.result.cost, part), text.micro) for part in ladder.COSTS]
     if not one.result.variant.get("intermediary"):
         costs[ladder.COSTS.index("intermediary")] = "none"
-    found = [(one.ratios or {}).get(line.key) for line in (_P50, _P99, _CPU)]
+    found = [one.ratios.get(line.key) for line in (_P50, _P99, _CPU)]
     ratios = [text.number(v) if v is not None else "" for r in found for v in ((r.ratio, r.low, r.high) if r else (None,) * 3)]
     return (one.claim.step, one.claim.after, *latencies, *costs, *ratios)
 
