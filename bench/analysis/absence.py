@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.phases import ratio
 from bench.analysis.summary import Spread
 
 Json = Mapping[str, Any]
@@ -56,8 +57,8 @@ def _absence(kind: str, trials: Sequence[Json]) -> Absence:
         behind=Spread.of(row.get("backlog_max") for _, _, row in struck),
         lost=_sum(struck, "lost"),
         unknown=_sum(struck, "unknown"),
-        others_rate=Spread.of(_share(row, "processed_per_s") for row in others),
-        others_p99=Spread.of(_share(row, "p99_ns") for row in others),
+        others_rate=Spread.of(ratio(row, "processed_per_s") for row in others),
+        others_p99=Spread.of(ratio(row, "p99_ns") for row in others),
         trials=len(trials),
     )
 
@@ -76,11 +77,6 @@ def _struck(trial: Json) -> list[str]:
 def _sum(struck: Sequence[tuple[Json, str, Json]], count: str) -> int | None:
     counts = [(trial.get("audit") or {}).get(name, {}).get(count) for trial, name, _ in struck]
     return None if not counts or None in counts else sum(counts)
-
-
-def _share(row: Json, figure: str) -> float | None:
-    before, during = ((row.get(phase) or {}).get(figure) for phase in ("before", "during"))
-    return during / before if before and during is not None else None
 
 
 def _identity(variant: Json) -> tuple[Any, ...]:

@@ -185,3 +185,9 @@ def _phase(span: Span, processed: Curve, slices: Iterable[tuple[int, Histogram]]
 def _rate(processed: Curve, span: Span) -> float | None:
     length = span[1] - span[0]
     return processed.within(span) / length if length >= SHORT_S else None
+
+
+def ratio(group: Mapping[str, Any], which: str) -> float | None:
+    """A figure of a group of "phases" during the faults over that before them; None where one of the two is missing."""
+    before, during = ((group.get(name) or {}).get(which) for name in ("before", "during"))
+    return during / before if before and during is not None else None

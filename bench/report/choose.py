@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.analysis import absence
-from bench.analysis.summary import PointSummary
+from bench.capacity.result import FILE as CAPACITY
 from bench.choosing import answers, facts, needs, promises
 from bench.choosing.broken import BROKEN
 from bench.guarantees import timers
 from bench.report import joining, text
-from bench.report.collection import Collection
+from bench.report.collection import Collection, variants
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View
 from bench.store import Run
@@ -25,9 +24,8 @@ NAME = "choose"
 _NOT_KNOWN = "not known"
 
 
-def section(collection: Collection, points: Sequence[PointSummary]) -> View | None:
+def section(collection: Collection) -> View | None:
     """The chooser as a section of the page; None where no variant was measured."""
-    del points  # candidates() needs to know which run each is of
     found = candidates(collection)
     if not found:
         return None
@@ -88,9 +86,8 @@ def candidates(collection: Collection) -> list[answers.Candidate]:
     """
     sources = [_source(collection, run) for run in (*collection.runs, *collection.capacities)]
     known = facts.known(sources)
-    disturbed = [trial for run in collection.runs for trial in run.trials if trial.get("phases")]
     for one in known:
-        one.cells, one.absences = collection.cells(one.variant), absence.of(disturbed, one.variant)
+        one.cells, one.absences = collection.cells(one.variant), collection.absences(one.variant)
     joined = {str(cell.get("id")) for one in known for cell in one.cells}
     known += _only_faults(collection, joined, {one.variant.get("system"): one.variant.get("title") for one in known})
     found = [facts.candidate(one) for one in known]
@@ -115,7 +112,7 @@ def _source(collection: Collection, run: Run) -> facts.Source:
     run_id, label, points = str(run.run["id"]), collection.label(run), collection.points(run)
     if run.run["kind"] == "run":
         return facts.Source(run_id, points, label)
-    found = run.data("capacity.json")
+    found = run.data(CAPACITY)
     return facts.Source(run_id, points, label, found.get("searches") or (), found.get("objective") or {})
 
 
@@ -123,7 +120,7 @@ def _only_faults(collection: Collection, joined: set[str], titles: Mapping[Any, 
     """Variants whose faults were measured, and whose speed was not."""
     found: dict[str, facts.Known] = {}
     for run in collection.guarantees:
-        described = {trial["variant"]["id"]: trial["variant"] for trial in run.trials if isinstance(trial.get("variant"), Mapping)}
+        described = variants(run)
         for cell in run.data(joining.FILE).get("cells") or ():
             if str(cell.get("id")) in joined or not (cell.get("judged") or {}).get("n"):
                 continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import likeness
+from bench.analysis import absence
 from bench.analysis.summary import PointSummary, VariantPoint, summarise
 from bench.errors import Incompatible, UsageError
 from bench.report import joining
@@ -77,6 +78,15 @@ class Collection:
     def cells(self, variant: Json) -> Sequence[Json]:
         """The cells of guarantees.json of this variant (``variant`` as in trial.json), tried or not."""
         return joining.cells(self, variant)
+
+    def absences(self, variant: Json) -> Sequence[absence.Absence]:
+        """What this variant did while a group was away or slow, over all runs."""
+        return absence.of((trial for run in self.runs for trial in run.trials), variant)
+
+
+def variants(run: Run) -> dict[str, Json]:
+    """The variants of a run by id, as its trials describe them."""
+    return {trial["variant"]["id"]: trial["variant"] for trial in run.trials}
 
 
 def gather(folders: Sequence[Path], *, anyway: bool = False) -> Collection:

@@ -15,10 +15,10 @@ from typing import Any
 
 from bench import __version__
 from bench.analysis.compare import ALPHA, Comparison
-from bench.analysis.phases import PHASES
+from bench.analysis.phases import PHASES, ratio
 from bench.analysis.summary import Board, Percentiles, Place, PointSummary, Spread, VariantPoint
 from bench.errors import EnvironmentProblem
-from bench.report import capacity, guarantees, headline, phases, text
+from bench.report import capacity, guarantees, headline, text
 from bench.report.collection import Collection
 from bench.report.joining import not_joined
 from bench.store import Run
@@ -202,7 +202,7 @@ def _phases(result: VariantPoint) -> Json:
             "trials": len(own),
             "backlog_max": _spread(Spread.of(one.get("backlog_max") for one in own)),
             "catch_up_per_s": _spread(Spread.of(one.get("catch_up_per_s") for one in own)),
-            "p99_during_to_before": _spread(Spread.of(phases.ratio(one, "p99_ns") for one in own)),
+            "p99_during_to_before": _spread(Spread.of(ratio(one, "p99_ns") for one in own)),
             **{
                 phase: {
                     name: _spread(Spread.of((one.get(phase) or {}).get(name) for one in own))

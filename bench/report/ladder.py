@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.analysis import absence, ladder
@@ -12,10 +12,9 @@ from bench.analysis.signed_rank import ROUNDS_MIN
 from bench.analysis.summary import PointSummary, VariantPoint, summarise
 from bench.capacity.result import FILE as CAPACITY
 from bench.capacity.result import bound, rate
-from bench.errors import Incompatible, UsageError
 from bench.report import background, brokerless, ladder_buys, text
 from bench.report.charts import ladder as stairs
-from bench.report.collection import Collection
+from bench.report.collection import Collection, variants
 from bench.report.figures import name
 from bench.report.ladder_words import COSTS, cell, changed, heading, noisy, sentence
 from bench.report.svg import Chart
@@ -143,15 +142,11 @@ def _capacities(collection: Collection) -> list[Json]:
     """Every search that found a rate, with its variant as a trial has it ("described") and its run."""
     found: list[Json] = []
     for run in collection.capacities:
-        variants = {trial["variant"].get("id"): trial["variant"] for trial in run.trials if isinstance(trial.get("variant"), Mapping)}
-        try:
-            searches: Iterable[Json] = run.data(CAPACITY).get("searches") or ()
-        except (UsageError, Incompatible):
-            continue  # said by the collection
-        for search in searches:
+        described = variants(run)
+        for search in run.data(CAPACITY).get("searches") or ():
             answer = search.get("answer") or {}
-            if answer.get("rate_per_s") and answer.get("kind") in ("found", "at-least") and search.get("variant") in variants:
-                found.append({**search, "described": variants[search["variant"]], "run": run.run.get("id")})
+            if answer.get("rate_per_s") and answer.get("kind") in ("found", "at-least") and search.get("variant") in described:
+                found.append({**search, "described": described[search["variant"]], "run": run.run.get("id")})
     return found
 
 

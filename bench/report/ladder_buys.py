@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.analysis import absence
 from bench.analysis.absence import Absence
 from bench.analysis.ladder import Step
 from bench.guarantees.named import BASELINE
@@ -46,8 +45,7 @@ def table(collection: Collection, where: str, steps: Sequence[Step]) -> Table | 
 
 def _away(collection: Collection, steps: Iterable[Step]) -> Mapping[str, Sequence[Absence]]:
     """By step: what runs with a group away or slow say of its variant."""
-    trials = [trial for run in collection.runs for trial in run.trials if trial.get("phases")]
-    return {one.claim.step: absence.of(trials, one.result.variant) for one in steps if one.result}
+    return {one.claim.step: collection.absences(one.result.variant) for one in steps if one.result}
 
 
 def _killed(collection: Collection, steps: Iterable[Step]) -> Mapping[str, Sequence[Evidence]]:

@@ -132,7 +132,7 @@ def _views(collection: Collection, parts: Sequence[_Part], named: Sequence[Shown
     every = [point for part in parts for point in part.points]
     colours = {result.id: index for index, result in enumerate(background.variants(every))}
     made: list[View | None] = [points.drawn(named, colours, where)]
-    made += [ladder.section(collection, every), choose.section(collection, every)]
+    made += [ladder.section(collection, every), choose.section(collection)]
     made += [guarantees.section(run, number, collection.label(run)) for number, run in enumerate(collection.guarantees)]
     made.append(points.disturbed(named))
     made += [capacity.section(run, number, collection.label(run)) for number, run in enumerate(collection.capacities)]

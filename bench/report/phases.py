@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.analysis.phases import PHASES
+from bench.analysis.phases import PHASES, ratio
 from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import figures, text
 from bench.report.table import Builder, Cell, Table
@@ -66,12 +66,6 @@ def _row(group: str, trials: Sequence[Any]) -> tuple[str | Cell, ...]:
         _audited(trials, group, "unknown"),
         _audited(trials, group, "duplicated"),
     )
-
-
-def ratio(group: Any, which: str) -> float | None:
-    """A percentile during the faults over that before them; None where one of the two is missing."""
-    before, during = ((group.get(name) or {}).get(which) for name in ("before", "during"))
-    return during / before if before and during is not None else None
 
 
 def _latency(own: Sequence[Any], phase: str, which: str) -> str:
