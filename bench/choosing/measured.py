@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.analysis.compare import ALPHA
 from bench.analysis.findings import INVALID, NOTES
 from bench.analysis.signed_rank import ROUNDS_MIN, interval
 from bench.analysis.summary import RATE_NOT_REACHED, VariantPoint, codes_of
@@ -20,7 +21,6 @@ _STEADY = frozenset({"constant", "poisson", "max"})
 _UNSHOWN = {"faults": "faults were injected", "closed": "a closed loop sends less while a system is slow"}
 _OVERLOAD = frozenset({RATE_NOT_REACHED, "not-drained"})
 _WEIGHED = NOTES - {"saturated", "closed-loop", "client-bound", "server-bound", "too-few-samples", "aa-not-silent"}
-_ALPHA = 0.05
 _FAILS, _SHOWS = frozenset({"p50", "p90", "p99"}), frozenset({"p99", "p99.9"})
 """Percentiles of a capacity's objective: where one of the first is over the limit p99 is; where one of the others is within it p99 is."""
 
@@ -105,7 +105,7 @@ def point(result: VariantPoint, run: str, label: str = "") -> Measured | None:
     p99 = e2e.p99_ns if e2e else None
     low, high = between(p99, list(result.p99_by_round.values()))
     name = _name(result, label)
-    figure = _rate_words(result) if rate is None else _p99_words(result)
+    figure = _rate_words(result) if rate is None else _p99_words(result, low, high)
     return Measured(
         run=run, name=name, words=f"{name}: {figure}{_noted(result)}{_emulated(result)}", trials=result.numbers, **_demand(result),
         rate_low=rates.low if rate is None else float(rate),
@@ -191,22 +191,21 @@ def between(p99: float | None, rounds: Sequence[float]) -> tuple[float | None, f
     """
     if p99 is None:
         return None, None
-    found = interval([math.log(one) for one in rounds if one > 0], _ALPHA) if len(rounds) >= ROUNDS_MIN else None
+    found = interval([math.log(one) for one in rounds if one > 0], ALPHA) if len(rounds) >= ROUNDS_MIN else None
     ends = [math.exp(found.low), math.exp(found.high)] if found else list(rounds)
     return min([p99, *ends]), max([p99, *ends])
 
 
-def _p99_words(result: VariantPoint) -> str:
+def _p99_words(result: VariantPoint, low: float | None, high: float | None) -> str:
+    """With where it lies, as between() has it."""
     e2e = result.latency.get("e2e")
     if e2e is None or e2e.p99_ns is None:
         return "no p99"
-    rounds = list(result.p99_by_round.values())
-    low, high = between(e2e.p99_ns, rounds)
-    n = f"n = {e2e.n:,}"
-    if len(rounds) < 2:
+    rounds, n = len(result.p99_by_round), f"n = {e2e.n:,}"
+    if rounds < 2:
         return f"p99 {text.duration(e2e.p99_ns)} (one round, {n})"
-    what = "95%, " if len(rounds) >= ROUNDS_MIN else ""
-    return f"p99 {text.duration(e2e.p99_ns)} ({text.duration(low)} to {text.duration(high)}, {what}{len(rounds)} rounds, {n})"
+    what = "95%, " if rounds >= ROUNDS_MIN else ""
+    return f"p99 {text.duration(e2e.p99_ns)} ({text.duration(low)} to {text.duration(high)}, {what}{rounds} rounds, {n})"
 
 
 def _rate_words(result: VariantPoint) -> str:
