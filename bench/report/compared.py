@@ -19,9 +19,7 @@ def cell(place: Place) -> str:
     effect = comparison.effect
     if effect.ratio is None:
         return _why(comparison)
-    ratio = f"{text.number(effect.ratio)}{text.TIMES}"
-    if effect.low is not None and effect.high is not None:
-        ratio += f" ({text.number(effect.low)}{text.DASH}{text.number(effect.high)})"
+    ratio = text.ratio(effect.ratio, effect.low, effect.high)
     words = [ratio, *([_why(comparison)] if place.close else []), _visible(comparison)]
     return ",\n".join(word for word in words if word)
 

@@ -165,12 +165,10 @@ def _capacity_ratio(one: Step, capacities: Sequence[Json]) -> str | Cell:
     if head is None or base is None:
         return Cell("not measured", "quiet")
     ours, theirs = head["answer"], base["answer"]
-    told = f"{text.number(ours['rate_per_s'] / theirs['rate_per_s'])}{text.TIMES}"
+    low = high = None
     if all(side.get(end) for side in (ours, theirs) for end in ("low_per_s", "high_per_s")):
         low, high = ours["low_per_s"] / theirs["high_per_s"], ours["high_per_s"] / theirs["low_per_s"]
-        told += f" ({text.number(low)}{text.DASH}{text.number(high)})"
-    told += f",\n{bound(head)}{rate(ours['rate_per_s'])}/s"
-    return told
+    return f"{text.ratio(ours['rate_per_s'] / theirs['rate_per_s'], low, high)},\n{bound(head)}{rate(ours['rate_per_s'])}/s"
 
 
 # ---- pairs that are no step

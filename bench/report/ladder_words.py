@@ -64,9 +64,7 @@ def cell(found: Ratio | None, sides: Sequence[VariantPoint], key: str) -> Cell:
     if found is None:
         why = [side.absent.get("e2e", "") for side in sides if key != "cpu" and side.latency.get("e2e") is None]
         return Cell(next((word for word in why if word), text.NONE), "quiet")
-    told = f"{text.number(found.ratio)}{text.TIMES}"
-    if found.low is not None and found.high is not None:
-        told += f" ({text.number(found.low)}{text.DASH}{text.number(found.high)})"
+    told = text.ratio(found.ratio, found.low, found.high)
     doubts = dict.fromkeys(STANDING[side.standing] for side in sides if side.doubtful)
     return Cell(",\n".join((told, *doubts)), "warn") if doubts else Cell(told, "number")
 

@@ -75,6 +75,12 @@ def ranged(spread: Spread | None, form: Any = number) -> str:
     return f"{middle} ({form(spread.low)}-{form(spread.high)})".replace("-", DASH)
 
 
+def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
+    """1.31x (1.22 to 1.40), with the sign once; without brackets where an end is not known."""
+    told = f"{number(value)}{TIMES}"
+    return told if low is None or high is None else f"{told} ({number(low)}{DASH}{number(high)})"
+
+
 def times(spread: Spread | None) -> str:
     """A ratio: 1.31x (1.22 to 1.40), with the sign once."""
     if spread is None:
