@@ -10,7 +10,7 @@ from bench.choosing.broken import BROKEN
 from bench.report import text
 
 HELD_UP = 0.9
-"""Other groups whose delivery rate falls below this share of what it was before were held up: the margin of a rate (docs/method.md)."""
+"""Other groups whose delivery rate is below this share of that before were held up: a gate's margin of a rate (docs/method.md)."""
 _FAULTS = {"late": "away", "replay": "away", "isolation": "slow"}
 
 

@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 
 _FIELDS = {"late": "late_subscriber", "replay": "late_subscriber", "isolation": "slow_consumer", "persistence": "persistence"}
 _LABELS = {"late": "late subscriber", "replay": "late subscriber", "isolation": "slow consumer", "persistence": "acknowledged"}
-_ANOMALIES = {"lossless": "lost", "unrepeated": "duplicated", "order": "reordered"}
+_ANOMALIES = {need: anomaly for anomaly, need in broken.BREAKS.items()}
 
 
 def refused(variant: Json) -> Iterator[Rule]:
