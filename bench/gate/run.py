@@ -69,7 +69,11 @@ class Task:
 
 
 class Ended(Exception):
-    """A side breaks its promise or cannot be measured: no further trial is worth making."""
+    """``side`` breaks its promise or cannot be measured: no further trial is worth making."""
+
+    def __init__(self, side: str, why: str) -> None:
+        super().__init__(f"{side} {why}")
+        self.side = side
 
 
 def run(
@@ -192,7 +196,7 @@ class Gate:
 
     def run(self) -> Result:
         """Measure, decide, write; the folder has all of it."""
-        ended = []
+        ended = None
         try:
             with stage.opened(self._task.scenario, self._writer, self._progress) as on:
                 self._save()
@@ -200,7 +204,7 @@ class Gate:
                 try:
                     self._measure_all(on)
                 except Ended as reason:
-                    ended = [str(reason)]
+                    ended = reason
         except BaseException as error:
             word = "interrupted" if isinstance(error, Interrupted) else "failed"
             self._data |= {"status": word, "reasons": [str(error) or type(error).__name__]}
@@ -240,7 +244,7 @@ class Gate:
 
     def _measure(self, on: Stage, why: str) -> decision.Measured | None:
         """One measurement of all rounds; None where fewer fit than are needed."""
-        series, number, began = len(self._measured), 0, 0
+        series, number = len(self._measured), 0
         own: dict[str, Any] = {"why": why, "rounds": 0, "figures": {}, "rows": [], "lane": None}
         self._data["measurements"].append(own)
         on.open_all(next(iter(self._task.points.values())).workload)
@@ -289,12 +293,12 @@ class Gate:
         if trial["status"] == "unsupported":
             raise UsageError(f'--{side.name} "{side.spec}": {trial["reason"]}')
         if trial["status"] != "ok":
-            raise Ended(f"{'head' if step.side == HEAD else 'base'} failed in trial {planned.trial}: {trial['reason']}")
+            raise Ended(step.side, f"failed in trial {planned.trial}: {trial['reason']}")
         if self._data["delivery"][BASE]["broken_groups"]:
-            raise Ended("base breaks its promise")
+            raise Ended(BASE, "breaks its promise")
         last_of_round = step.position == len(SIDES) * len(self._task.points) - 1
         if last_of_round and self._data["delivery"][HEAD]["broken_groups"]:  # by then base was measured beside it
-            raise Ended("head breaks its promise")
+            raise Ended(HEAD, "breaks its promise")
 
     def _tried(self, on: Stage, planned: Planned, side: Side) -> dict[str, Any]:
         try:
@@ -321,22 +325,24 @@ class Gate:
 
     # ---- deciding
 
-    def _conclude(self, ended: Sequence[str]) -> None:
+    def _conclude(self, ended: Ended | None) -> None:
         """Verdict, reasons, exit code; gate.json and gate.md."""
-        delivery, standings = self._data["delivery"], {}
+        standings = {}
         if self._measured and not self._task.options.alone:  # alone: nothing can be worse than itself
             by_metric = zip(*(one.rows for one in self._measured), strict=True)
             standings = {rows[0].asked.name: decision.final([row.standing for row in rows]) for rows in by_metric}
-        held = {f"{name}, past": standing for name, standing in past.standings(self._held()).items()}
-        base_broken = bool(delivery[BASE]["broken_groups"]) or any(one.startswith("base failed") for one in ended)
-        head_broken = bool(delivery[HEAD]["broken_groups"]) or any(one.startswith("head failed") for one in ended)
+        held = past.standings(self._held())
+        together = {**standings, **{f"{name}, past": standing for name, standing in held.items()}}
+        side = ended.side if ended is not None else ""
         said = decision.outcome(
-            {**standings, **held} or dict.fromkeys(self._data["metrics"], "unclear"), head_broken=head_broken, base_broken=base_broken
+            together or dict.fromkeys(self._data["metrics"], "unclear"), head_broken=side == HEAD, base_broken=side == BASE
         )
-        broken = delivery[BASE if base_broken else HEAD]["reasons"][:3]
-        reasons = [*ended[:1], *broken] or self._all_reasons(standings, held) or self._data["reasons"]
+        if ended is not None:
+            reasons = [str(ended), *self._data["delivery"][side]["reasons"][:3]]
+        else:
+            reasons = self._all_reasons(standings, held) or self._data["reasons"]
         if self._data["past"] is not None:
-            self._data["past"]["standings"] = past.standings(self._held())
+            self._data["past"]["standings"] = held
         self._data |= {
             "status": "complete", "verdict": said, "reasons": [] if said == "passed" else reasons, "standings": standings,
             "exit_code": decision.exit_code(said, self._task.options.on_inconclusive), "seconds": (now_ns() - self._began_ns) / 1e9,
