@@ -5,7 +5,6 @@ Knows nothing of pytest: bench/pytest_plugin.py does.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from bench.analysis.summary import VariantPoint, summarise
 from bench.errors import ServerError, UsageError
 from bench.gate import command
 from bench.gate.asked import METRICS
+from bench.gate.figures import median
 from bench.gate.limits import Limit, figures, missed, parse
 from bench.gate.result import Result, sentence
 from bench.gate.run import Options, run
@@ -126,12 +126,7 @@ def medians(gate: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     """{side: {metric: median over the rounds of the last measurement}} of gate.json, in /s, ns and B."""
     measured = gate["measurements"][-1:]
     by_metric = measured[0]["figures"] if measured else {}
-    return {side: {name: _median(sides[side]) for name, sides in by_metric.items()} for side in ("base", "head")}
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    return {side: {name: median(sides[side]) for name, sides in by_metric.items()} for side in ("base", "head")}
 
 
 def _text(asked: Asked, said: str, wrong: Sequence[str], folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,12 @@ def by_round(metrics: Sequence[Asked], trials: Sequence[Json], rounds: int) -> d
             if one.point == point_of(trial) and trial["round"] < rounds:
                 found[one.name][trial["variant"]["id"]][trial["round"]] = figure(one.name, trial, clients_only=without_server)
     return found
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def point_of(trial: Json) -> str:

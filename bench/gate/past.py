@@ -17,6 +17,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.gate.asked import FULL, METRICS, Asked, show_percent
 from bench.gate.decision import Figures, Standing, final
+from bench.gate.figures import median
 from bench.gate.schedule import BLOCK
 from bench.store import read_json
 from bench.units import show_rate
@@ -126,14 +127,13 @@ def rows(
 
 
 def _row(asked: Asked, before: Before | None, head: Sequence[float | None], noise: float | None, point: str) -> dict[str, Any]:
-    known = [value for value in head if value is not None]
     row: dict[str, Any] = {"metric": asked.name, "margin": asked.margin, "before": before.value if before is not None else None}
-    row |= {"now": statistics.median(known) if known else None, "ratio": None, "noise": None, "widened": None, "standing": "unclear"}
+    row |= {"now": median(head), "ratio": None, "noise": None, "widened": None, "standing": "unclear"}
     if before is None:
         return row | {"why": "the past has no figure of it"}
     if before.point != point:
         return row | {"why": f"the past's is {before.point}, this one {point}"}
-    if len(known) < len(head) or noise is None or len(head) < BLOCK:
+    if None in head or noise is None or len(head) < BLOCK:
         return row | {"why": "a round lacks a figure"}
     ratio, widest = row["now"] / before.value, max(noise, before.noise, 1.0)
     widened = (1 + asked.margin) * widest

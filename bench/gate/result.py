@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from bench.gate import past
 from bench.gate.asked import METRICS, show_percent
+from bench.gate.figures import median
 from bench.gate.schedule import SIDES
 
 Json = Mapping[str, Any]
@@ -100,7 +100,7 @@ def _table(data: Json, measured: Json) -> str:
     ]
     for row in measured["rows"]:
         figures = measured["figures"][row["metric"]]
-        sides = [_figure(row["metric"], _median(figures[side])) for side in SIDES]
+        sides = [_figure(row["metric"], median(figures[side])) for side in SIDES]
         where = data["points"].get(METRICS[row["metric"]].name, "")
         ratio = "n/a" if row["ratio"] is None else f"{row['ratio']:.3f}"
         interval = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
@@ -110,11 +110,6 @@ def _table(data: Json, measured: Json) -> str:
         cells = (name, *sides, ratio + interval, show_percent(row["margin"]), row["verdict"] + why, visible)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def _figure(name: str, value: float | None) -> str:

@@ -20,6 +20,7 @@ import psutil
 from bench import scenario, store
 from bench.clock import utc_now
 from bench.gate.asked import METRICS
+from bench.gate.figures import median
 from bench.gate.run import Options, run
 from benchmarks.evidence import common, slowed
 from benchmarks.evidence.common import Json
@@ -135,7 +136,7 @@ def _found(one: Json) -> bool:
 
 
 def _stored(system: str, metric: str, runs: Sequence[Json]) -> Json:
-    medians = [_median(one["measurements"][0]["figures"][metric]["base"]) for one in runs]
+    medians = [median(one["measurements"][0]["figures"][metric]["base"]) for one in runs]
     known = [value for value in medians if value]
     if METRICS[metric].higher_is_better:  # as a time: what pytest-benchmark compares
         known = [1 / value for value in known]
@@ -144,11 +145,6 @@ def _stored(system: str, metric: str, runs: Sequence[Json]) -> Json:
         "system": system, "metric": metric, "compared": len(changes), "alarms": sum(change > 1 + STORED_MARGIN for change in changes),
         "most": max(changes, default=None), "least": min(changes, default=None),
     }  # fmt: skip
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def wanted(made: Json) -> dict[str, bool]:
