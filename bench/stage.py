@@ -319,7 +319,7 @@ class Stage:
         """Say what went wrong; a session that failed or still holds messages is not used again."""
         if record["status"] in ("failed", "unsupported"):
             self._progress.say(f"{entry.variant.id}: {record['status']}: {record['reason']}")
-        broken = [f"{group}: {'; '.join(row['reasons'])}" for group, row in record["audit"].items() if row["verdict"] == "violated"]
+        broken = trial.broken(record)
         if broken:
             self.violated += 1
             self._progress.say(f"{entry.variant.id}: promise broken: {' · '.join(broken)}")

@@ -294,6 +294,11 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
     }  # fmt: skip
 
 
+def broken(trial: Mapping[str, Any]) -> list[str]:
+    """Which promises of its mode a trial did not keep, in words; group by group."""
+    return [f"{group}: {'; '.join(row['reasons'])}" for group, row in trial["audit"].items() if row["verdict"] == "violated"]
+
+
 def _audited(one: GroupAudit, raw: Raw, depth: Depth, session: Session, *, ordered: bool) -> dict[str, Any]:
     """An account with its verdict; ``depth``: what the system said it still holds for the group after the drain."""
     mode = session.adapter.mode

@@ -1,4 +1,4 @@
-"""From trial.json to the figures that a gate compares, and to what was promised (pure)."""
+"""From trial.json to the figures that a gate compares (pure)."""
 
 from __future__ import annotations
 
@@ -78,8 +78,3 @@ def too_fast(trials: Sequence[Json]) -> str:
     if 2 * behind <= len(rates):
         return ""
     return f"base did not reach the set rate in {behind} of {len(rates)} trials, so that its latencies are of a growing queue"
-
-
-def broken(trial: Json) -> list[str]:
-    """Which promises of its mode a trial did not keep, in words; group by group."""
-    return [f"{group}: {'; '.join(row['reasons'])}" for group, row in trial["audit"].items() if row["verdict"] == "violated"]

@@ -27,6 +27,7 @@ from bench.scenario import Scenario
 from bench.scenario_fields import AXES
 from bench.stage import Stage
 from bench.store import FORMAT, RunWriter
+from bench.trial import broken
 from bench.units import show_duration, show_rate
 from bench.workload import Point
 
@@ -318,7 +319,7 @@ class Gate:
         self._progress.trial(done, of, f"round {step.round + 1}", max(of - done + 1, 1) * each_s)
 
     def _note_delivery(self, side: str, trial: Mapping[str, Any]) -> None:
-        noted, reasons = self._data["delivery"][side], figures.broken(trial)
+        noted, reasons = self._data["delivery"][side], broken(trial)
         noted["audits"] += len(trial["audit"])
         noted["broken_groups"] += len(reasons)
         noted["reasons"] += [f"trial {trial['trial']}, {one}" for one in reasons]
