@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-ALPHA = 0.05
+from bench.analysis import signed_rank
+from bench.analysis.compare import ALPHA
+
 ROUNDS_LEAST = 8
 ROUNDS_MOST = 40  # more narrow an interval little, and the exact null distribution is of at most 53
-LANE_ROUNDS = 12  # so many have six pairs of base's own trials: an interval for the A/A lane
 WARMUP_S = 0.1
 WINDOW_S = 0.3
 WINDOW_MOST_S = 3.0
@@ -20,10 +21,10 @@ SAMPLES = {"p50": 100, "p99": 1000}  # ten beyond the percentile; p50 by the sam
 _SPARE = 1.15  # of samples: what is late falls into no window
 
 
-def rounds_needed(comparisons: int, alpha: float = ALPHA) -> int:
-    """The fewest rounds that can call a difference: 2^(1-n), the smallest p of n, times the family has to be within alpha; even."""
-    exact = 1 + math.ceil(math.log2(max(comparisons, 1) / alpha) - 1e-9)
-    return _even_up(max(ROUNDS_LEAST, exact))
+def rounds_needed(comparisons: int) -> int:
+    """The fewest rounds that can call a difference: the smallest p that they can have, times the family, has to be within alpha; even."""
+    needed = max(ROUNDS_LEAST, signed_rank.rounds_needed(ALPHA / comparisons))
+    return needed + needed % 2
 
 
 def rounds_that_fit(limit_s: float, spent_s: float, done: int, needed: int) -> int | None:
@@ -51,7 +52,3 @@ def window_s(
     if period_s:
         window = math.ceil(window / period_s - 1e-9) * period_s
     return window if window <= WINDOW_MOST_S else None
-
-
-def _even_up(number: int) -> int:
-    return number + number % 2
