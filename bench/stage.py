@@ -385,6 +385,12 @@ def made(variant: Variant) -> tuple[AdapterClass, Adapter]:
         raise UsageError(f'"{variant.spec}": {error}') from error
 
 
+def absent(not_run: Sequence[Mapping[str, str]]) -> ServerError:
+    """What to raise where nothing is worth measuring without all variants: the first that cannot be had, and how to get it."""
+    first = not_run[0]
+    return ServerError(f"{first['variant']}: {first['reason']}" + (f"\n{first['get']}" if first["get"] else ""))
+
+
 def last_session(folder: Path) -> int:
     """The number of the last session of a run that goes on: one that was cut off has journals and no trial."""
     trials = sum(1 for _ in (folder / "trials").glob("[0-9]*"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import runner, scenario, store, units
+from bench import runner, scenario, stage, store, units
 from bench.analysis.summary import VariantPoint, summarise
-from bench.errors import ServerError, UsageError
+from bench.errors import UsageError
 from bench.gate import command
 from bench.gate.asked import METRICS
 from bench.gate.figures import median
@@ -97,8 +97,7 @@ def _alone(asked: Asked, loaded: Scenario, limits: Sequence[Limit], results: Pat
     code = runner.Runner(one, writer, Progress(quiet=True)).run()
     opened = store.open_run(writer.folder)
     if not opened.trials and opened.run["not_run"]:
-        absent = opened.run["not_run"][0]
-        raise ServerError(f"{absent['variant']}: {absent['reason']}" + (f"\n{absent['get']}" if absent["get"] else ""))
+        raise stage.absent(opened.run["not_run"])
     found = _of(writer.folder)
     broken = [f"{result.standing}: {result.why}" for result in found if result.standing in ("failed", "unsupported", "violated")]
     wrong = [*broken, *missed(limits, found)]

@@ -14,7 +14,7 @@ from typing import Any
 import adapters
 from bench import environment, runner, stage
 from bench.clock import now_ns
-from bench.errors import EnvironmentProblem, Incompatible, Interrupted, ServerError, UsageError
+from bench.errors import EnvironmentProblem, Incompatible, Interrupted, UsageError
 from bench.gate import budget, compatible, decision, environments, figures, past
 from bench.gate.asked import FULL, PACED, Asked, chosen, show_percent
 from bench.gate.environments import Environment
@@ -217,8 +217,7 @@ class Gate:
     def _admit(self, on: Stage) -> None:
         on.admit([side.variant for side in self._task.sides.values()])
         if on.not_run:
-            first = on.not_run[0]
-            raise ServerError(f"{first['variant']}: {first['reason']}" + (f"\n{first['get']}" if first["get"] else ""))
+            raise stage.absent(on.not_run)
         for name, made in self._made.items():
             entry = on.entries[name]
             entry.interpreter = made.interpreter
