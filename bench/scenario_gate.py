@@ -7,22 +7,15 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from bench.gate.asked import METRICS, percent, show_percent
+from bench.gate.asked import METRICS, known, percent, show_percent
 from bench.scenario_fields import Part, a_list
-from bench.units import did_you_mean
-
-
-def _known(name: object) -> str:
-    if name not in METRICS:
-        raise ValueError(f'unknown metric "{name}"; {did_you_mean(str(name), METRICS)}')
-    return str(name)
 
 
 def read_metrics(value: object) -> tuple[str, ...]:
     """Names of metrics, none twice."""
     listed = a_list(value)
     assert isinstance(listed, list | tuple)
-    names = tuple(_known(one) for one in listed)
+    names = tuple(known(one) for one in listed)
     if not names or len(set(names)) != len(names):
         raise ValueError(f"metrics are a list of these, each once: {', '.join(METRICS)}")
     return names
@@ -35,10 +28,10 @@ def read_margins(value: object) -> dict[str, float]:
     found = {}
     for name, margin in value.items():
         if isinstance(margin, float) and name in METRICS:  # what `read_margins` itself made
-            found[_known(name)] = margin
+            found[known(name)] = margin
             continue
         try:
-            found[_known(name)] = percent(margin)
+            found[known(name)] = percent(margin)
         except ValueError as error:
             raise ValueError(f"{name}: {error}" if name in METRICS else str(error)) from error
     return found

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from bench.errors import UsageError
+
 DURATIONS: Mapping[str, Decimal] = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -95,6 +97,17 @@ def count(value: object) -> int:
     if abs(number) > _LARGEST or number != number.to_integral_value():
         raise ValueError(f"{_short(value)} is not a whole number")
     return int(number)
+
+
+def of_option(option: str, text: str, read: Callable[[object], float]) -> float:
+    """What an option was given, by one of the above; raises UsageError that names the option, also where it is not above 0."""
+    try:
+        value = float(read(text))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+    if value <= 0:
+        raise UsageError(f"{option} {text}: to be above 0")
+    return value
 
 
 def show_duration(seconds: float) -> str:

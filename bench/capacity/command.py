@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import runner, scenario, units
@@ -68,17 +68,8 @@ def _options(args: argparse.Namespace) -> Options:
     )  # fmt: skip
 
 
-def _quantity(option: str, text: str | None, read: object) -> float | None:
-    if text is None:
-        return None
-    assert callable(read)
-    try:
-        value = float(read(text))
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
-    if value <= 0:
-        raise UsageError(f"{option} {text}: to be above 0")
-    return value
+def _quantity(option: str, text: str | None, read: Callable[[object], float]) -> float | None:
+    return None if text is None else units.of_option(option, text, read)
 
 
 def _precision(text: str) -> float:

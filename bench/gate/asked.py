@@ -1,4 +1,4 @@
-"""What a gate looks at, and by how much it may change: metrics, their margins, and how fine a measurement has to be (pure, no imports).
+"""What a gate looks at, and by how much it may change: metrics, their margins, and how fine a measurement has to be (pure).
 
 A *margin* is the change that matters. *Sees* is how large a change may be that the rounds could not have shown: a gate that was blind to
 more has nothing to say, whatever its estimate. Both are shares: 0.1 = 10%.
@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from bench.units import did_you_mean
 
 FULL, PACED = "full speed", "set rate"
 """Where a metric is measured: as fast as it goes, or at the scenario's rate. A latency at full speed is the length of a queue."""
@@ -52,6 +54,13 @@ METRICS: Mapping[str, Asked] = {
     )
 }
 """All that there are, in the order of tables."""
+
+
+def known(name: object) -> str:
+    """The name of a metric; raises ValueError that says what would be right."""
+    if name not in METRICS:
+        raise ValueError(f'unknown metric "{name}"; {did_you_mean(str(name), METRICS)}')
+    return str(name)
 
 
 def percent(text: object) -> float:

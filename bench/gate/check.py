@@ -72,16 +72,9 @@ def check(asked: Asked, limits: Mapping[str, object], results: Path | None = Non
 
 def _against(asked: Asked, loaded: Scenario, limits: Sequence[Limit], results: Path | None) -> Checked:
     assert asked.against is not None
-    for name in asked.metrics:
-        if name not in METRICS:
-            raise UsageError(f'metrics: unknown metric "{name}"; {units.did_you_mean(name, METRICS)}')
-    try:
-        limit_s = units.duration_s(asked.max_time)
-    except ValueError as error:
-        raise UsageError(f"max_time: {error}") from error
     options = Options(
-        asked.against, asked.spec, tuple(asked.metrics), command.read_margins(asked.margin), limit_s, asked.rounds,
-        "retry" if asked.retry else "",
+        asked.against, asked.spec, command.read_metrics("metrics", asked.metrics), command.read_margins(asked.margin),
+        units.of_option("max_time", asked.max_time, units.duration_s), asked.rounds, "retry" if asked.retry else "",
     )  # fmt: skip
     result = run(loaded, options, results=results, command=_told(asked))
     found = _of(result.folder, "head")

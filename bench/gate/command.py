@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import scenario, units
 from bench.errors import EnvironmentProblem, UsageError
-from bench.gate.asked import METRICS, percent
+from bench.gate.asked import METRICS, known, percent
 from bench.gate.files import Files
 from bench.gate.result import FILE, PAGE, page
 from bench.gate.run import Options, run
@@ -63,15 +63,8 @@ def report(folder: Path, out: Path | None, *, as_json: bool) -> int:
 
 def _options(args: argparse.Namespace) -> Options:
     """Read the options; raises UsageError that names the option."""
-    try:
-        limit_s = units.duration_s(args.max_time)
-    except ValueError as error:
-        raise UsageError(f"--max-time: {error}") from error
-    if limit_s <= 0:
-        raise UsageError(f"--max-time {args.max_time}: to be above 0")
-    names = tuple(word.strip() for word in args.metrics.split(",")) if args.metrics else ()
-    for name in names:
-        _known("--metrics", name)
+    limit_s = units.of_option("--max-time", args.max_time, units.duration_s)
+    names = read_metrics("--metrics", args.metrics.split(",") if args.metrics else ())
     if args.base is None and args.baseline is None:
         raise UsageError("--base SPEC: what is head to be compared with? (--baseline FILE for the past alone)")
     return Options(
@@ -90,11 +83,14 @@ def read_margins(texts: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(f"--margin {part}: {error}") from error
         if sign:
-            _known("--margin", name.strip())
+            read_metrics("--margin", (name,))
         found |= {name.strip(): share} if sign else dict.fromkeys(METRICS, share)
     return found
 
 
-def _known(option: str, name: str) -> None:
-    if name not in METRICS:
-        raise UsageError(f'{option}: unknown metric "{name}"; {units.did_you_mean(name, METRICS)}')
+def read_metrics(option: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Names of metrics; raises UsageError that names the option."""
+    try:
+        return tuple(known(word.strip()) for word in words)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
