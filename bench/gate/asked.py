@@ -58,9 +58,9 @@ METRICS: Mapping[str, Asked] = {
 
 def known(name: object) -> str:
     """The name of a metric; raises ValueError that says what would be right."""
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:
         raise ValueError(f'unknown metric "{name}"; {did_you_mean(str(name), METRICS)}')
-    return str(name)
+    return name
 
 
 def percent(text: object) -> float:

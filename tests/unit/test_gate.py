@@ -420,6 +420,7 @@ def test_a_scenario_says_what_its_gate_compares():
     ("part", "told"),
     [
         ("gate: {metrics: [p98]}", 'gate.metrics.*unknown metric "p98"'),
+        ("gate: {metrics: [[p50]]}", "gate.metrics.*unknown metric \"\\['p50'\\]\""),
         ("gate: {margins: {p50: 20}}", "gate.margins.*not a percentage"),
         ("gate: {margins: {p51: 20%}}", "unknown metric"),
     ],
