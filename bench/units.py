@@ -115,6 +115,12 @@ def show_duration(seconds: float) -> str:
     return _show(seconds, DURATIONS, ("h", "min", "s", "ms", "us", "ns"), read=duration_s, plain="s")
 
 
+def rounded_duration(ns: float, digits: int) -> str:
+    """`5040000.0` as `5.04 ms`, of so many significant digits: for people, ``show_duration`` is what reads back."""
+    size, unit = next(((size, unit) for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if ns >= size), (1.0, "ns"))
+    return f"{ns / size:.{digits}g} {unit}"
+
+
 def show_size(size: int) -> str:
     """`1024` as `1 KiB`: reads back as the same number."""
     return _show(size, SIZES, ("GiB", "MiB", "GB", "MB", "KiB", "kB", "B"), read=size_b, plain="B")

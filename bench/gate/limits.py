@@ -117,6 +117,5 @@ def _shown(name: str, figure: float) -> str:
     if name == "rate":
         return f"{figure:,.0f}/s"
     if name in PERCENTILES:
-        size, word = next(((size, word) for size, word in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if figure >= size), (1.0, "ns"))
-        return f"{figure / size:.4g} {word}"
+        return units.rounded_duration(figure, 4)
     return f"{figure:,.0f}"

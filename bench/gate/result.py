@@ -11,6 +11,7 @@ from bench.gate import past
 from bench.gate.asked import METRICS, show_percent
 from bench.gate.figures import median
 from bench.gate.schedule import SIDES
+from bench.units import rounded_duration
 
 Json = Mapping[str, Any]
 FILE, PAGE = "gate.json", "gate.md"
@@ -63,10 +64,10 @@ def page(data: Json) -> str:
     """gate.md: what a job's page shows."""
     text = [f"### Gate: {data['scenario']}\n", sentence(data), ""]
     text += [f"- {name}: {_side(data[name])}" for name in SIDES]
-    for i, measured in enumerate(data["measurements"]):
+    several = len(data["measurements"]) > 1
+    for measured in data["measurements"]:
         if measured["rows"]:
-            several = len(data["measurements"]) > 1
-            text += ["", *([f"#### {_WHY[measured['why']]}\n"] if several or i else []), _table(data, measured), "", _lane(measured)]
+            text += ["", *([f"#### {_WHY[measured['why']]}\n"] if several else []), _table(data, measured), "", _lane(measured)]
         if measured.get("past"):
             text += ["", past.told(data["past"]["source"], measured["past"])]
     text += ["", _delivery(data), "", _how(data), ""]
@@ -101,7 +102,7 @@ def _table(data: Json, measured: Json) -> str:
     for row in measured["rows"]:
         figures = measured["figures"][row["metric"]]
         sides = [_figure(row["metric"], median(figures[side])) for side in SIDES]
-        where = data["points"].get(METRICS[row["metric"]].name, "")
+        where = data["points"].get(row["metric"], "")
         ratio = "n/a" if row["ratio"] is None else f"{row['ratio']:.3f}"
         interval = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
         visible = f"{row['visible_from']:.2f}x" if row["visible_from"] is not None else "n/a"
@@ -117,8 +118,7 @@ def _figure(name: str, value: float | None) -> str:
         return "n/a"
     unit = METRICS[name].unit
     if unit == "ns":
-        size, word = next(((size, word) for size, word in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if value >= size), (1.0, "ns"))
-        return f"{value / size:.3g} {word}"
+        return rounded_duration(value, 3)
     return f"{value / 2**20:.1f} MiB" if unit == "B" else f"{value:,.0f}{unit}"
 
 
