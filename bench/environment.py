@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -136,6 +136,12 @@ def state() -> dict[str, Any]:
         "memory_available_b": memory.available,
         "swap_used_b": psutil.swap_memory().used,
     }
+
+
+def stolen(before: Sequence[float], after: Sequence[float]) -> float:
+    """The share of the cores' time that the hypervisor took between two `psutil.cpu_times()`."""
+    passed = sum(after[:8]) - sum(before[:8])  # the fields behind these are within them
+    return (after[7] - before[7]) / passed if passed > 0 else 0.0
 
 
 def clients() -> dict[str, str | None]:
@@ -266,9 +272,7 @@ def _load() -> Check:
 def _steal() -> Check:
     before = psutil.cpu_times()
     time.sleep(_LOOK_S)
-    after = psutil.cpu_times()
-    passed = sum(after[:8]) - sum(before[:8])
-    now = (after.steal - before.steal) / passed if passed > 0 else 0.0
+    now = stolen(before, psutil.cpu_times())
     since = state()["steal"]
     found = f"{now:.1%} now, {since:.1%} since the machine started"
     advice = "the hypervisor gives this machine's cores to others: compare only within one run, and use more rounds"

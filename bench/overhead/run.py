@@ -212,7 +212,7 @@ class Overhead:
 
     def run(self) -> None:
         """Measure it all; raises Interrupted on Ctrl-C. The folder is let go of in any case."""
-        started, stolen = utc_now(), _steal()
+        started, before = utc_now(), psutil.cpu_times()
         disturbed = disturbances()
         for word in disturbed:
             self._told(f"warning: {word}: trust ratios and CPU a message, not rates")
@@ -230,8 +230,7 @@ class Overhead:
             folder = self._writer.folder
             raise Interrupted(f"interrupted; go on with: brokerbench overhead --resume {folder}") from error
         finally:
-            now = _steal()
-            sitting |= {"ended": utc_now(), "steal": (now[0] - stolen[0]) / max(now[1] - stolen[1], 1e-9)}
+            sitting |= {"ended": utc_now(), "steal": environment.stolen(before, psutil.cpu_times())}
             if sitting in self.record.sittings:
                 self._save()
             self._writer.finish(status)
@@ -336,8 +335,7 @@ def disturbances(look_s: float = 1.0) -> list[str]:
     """What others do on this machine while nothing is measured: each is a reason to trust the ratios less. Empty = quiet."""
     before = psutil.cpu_times()
     busy = psutil.cpu_percent(look_s) / 100
-    after = psutil.cpu_times()
-    steal = (after.steal - before.steal) / max(sum(after[:8]) - sum(before[:8]), 1e-9)
+    steal = environment.stolen(before, psutil.cpu_times())
     load = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
     found = []
     if busy > LOAD_MAX:
@@ -347,8 +345,3 @@ def disturbances(look_s: float = 1.0) -> list[str]:
     if steal > STEAL_MAX:
         found.append(f"the hypervisor takes {steal:.0%} of the machine's time")
     return found
-
-
-def _steal() -> tuple[float, float]:
-    times = psutil.cpu_times()
-    return times.steal, sum(times[:8])

@@ -17,13 +17,14 @@ from typing import Any
 
 import psutil
 
-from bench import scenario, store
+from bench import environment, scenario, store
 from bench.clock import utc_now
 from bench.gate.asked import METRICS
 from bench.gate.figures import median
 from bench.gate.run import Options, run
 from benchmarks.evidence import common, slowed
 from benchmarks.evidence.common import Json
+from benchmarks.evidence.runs import told
 
 MAX_TIME_S = 30.0
 FALSE_MAX = 1
@@ -85,16 +86,12 @@ def measure(case: Case, system: str, number: int, folder: Path, *, rounds: int |
     started, before = utc_now(), psutil.cpu_times()
     chosen = scenario.parse(_SCENARIO.format(system=base, seed=number), where="benchmarks/evidence/gate")
     found = run(chosen, Options(base, head, (), margins, MAX_TIME_S, rounds), results=folder, command=f"evidence-gate, run {number}")
-    after = psutil.cpu_times()
+    stolen = environment.stolen(before, psutil.cpu_times())
     kept = store.open_run(found.folder)
-    others = [trial["cost"]["others_cores"] for trial in kept.trials if trial["cost"]["others_cores"] is not None]
     names = ("verdict", "reasons", "standings", "rounds", "round_s", "seconds", "measurements")
     return {
         "case": case.name, "system": system, "started": started, **{name: found.data[name] for name in names},
-        "steal": round((after.steal - before.steal) / max(sum(after[:8]) - sum(before[:8]), 1e-9), 5),
-        "revision": kept.environment["brokerbench"], "others_cores": round(statistics.median(others), 3) if others else None,
-        "audit": dict(Counter(row["verdict"] for trial in kept.trials for row in trial["audit"].values())),
-        "not_ok": [{"trial": trial["trial"], "reason": trial["reason"]} for trial in kept.trials if trial["status"] != "ok"],
+        "steal": round(stolen, 5), "revision": kept.environment["brokerbench"], **told(kept.trials),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from bench import runner, scenario, store
+from bench import environment, runner, scenario, store
 from bench.clock import now_ns, utc_now
 from bench.errors import EnvironmentProblem
 from bench.progress import Progress
@@ -72,12 +72,12 @@ def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants
             raise EnvironmentProblem(f"{chosen.name}: not run: {run.run['not_run'] or 'no trial'}")
         trials += run.trials
         spacing.append(_trial_s(run.trials))
-    after = psutil.cpu_times()
+    stolen = environment.stolen(before, psutil.cpu_times())
     return {
         "started": started,
         "seconds": round((now_ns() - begun_ns) / 1e9, 2),
         "trial_s": spacing,
-        "steal": round((after.steal - before.steal) / max(sum(after[:8]) - sum(before[:8]), 1e-9), 5),
+        "steal": round(stolen, 5),
         "revision": run.environment["brokerbench"],
     } | kept(trials, metrics, variants, chosen.rounds)
 
@@ -95,11 +95,14 @@ def kept(trials: Sequence[Trial], metrics: Sequence[str], variants: Sequence[str
             wanted, figure = FIGURES[metric]
             if wanted == full_speed:
                 figures[metric][name][trial["round"]] = _short(figure(trial))
+    return {"figures": figures, "findings": dict(Counter(one["code"] for trial in trials for one in trial["findings"]))} | told(trials)
+
+
+def told(trials: Sequence[Trial]) -> Json:
+    """What a summary says of trials beside their figures: audits, those that failed, what others used (pure)."""
     others = [trial["cost"]["others_cores"] for trial in trials if trial["cost"]["others_cores"] is not None]
     return {
-        "figures": figures,
         "audit": dict(Counter(row["verdict"] for trial in trials for row in trial["audit"].values())),
-        "findings": dict(Counter(finding["code"] for trial in trials for finding in trial["findings"])),
         "not_ok": [
             {"trial": trial["trial"], "variant": trial["variant"]["id"], "status": trial["status"], "reason": trial["reason"]}
             for trial in trials
