@@ -164,14 +164,15 @@ def reasons(measured: Sequence[Sequence[Json]]) -> list[str]:
         own = [row for of in measured for row in of if row["metric"] == name]
         if standing == "fails":
             ratios = " and again ".join(f"{row['ratio']:.2f}x" for row in own if row["standing"] == "fails")
-            failing.append(f"{METRICS[name].title} is worse than the past: {ratios}, {_widened(own[-1])}")
+            failing.append(f"{METRICS[name].title} is worse than the past: {ratios}, {how_wide(own[-1])}")
         elif standing == "unclear":
             why = own[-1]["why"] or "worse than the past once, not confirmed"
             unclear.append(f"{METRICS[name].title} against the past: {why}")
     return failing or unclear
 
 
-def _widened(row: Json) -> str:
+def how_wide(row: Json) -> str:
+    """A metric's margin, and what it became."""
     return f"margin {show_percent(row['margin'])}, widened to {row['widened']:.0%} by the measured noise ({row['noise']:.2f}x)"
 
 
@@ -190,7 +191,7 @@ def told(source: str, last: Sequence[Json]) -> str:
         asked = METRICS[row["metric"]]
         before, now = (f"{row[name]:.4g} {asked.unit}" if row[name] is not None else "n/a" for name in ("before", "now"))
         ratio = f"{row['ratio']:.3f}" if row["ratio"] is not None else "n/a"
-        margin = _widened(row).removeprefix("margin ") if row["widened"] is not None else show_percent(row["margin"])
+        margin = how_wide(row).removeprefix("margin ") if row["widened"] is not None else show_percent(row["margin"])
         verdict = {"fails": "worse", "passes": "within", "unclear": f"inconclusive: {row['why']}"}[row["standing"]]
         lines.append(f"| {asked.title} | {before} | {now} | {ratio} | {margin} | {verdict} |")
     return "\n".join(lines)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
 
 from bench.gate.asked import METRICS, show_percent
+from bench.gate.past import how_wide
 
 Json = Mapping[str, Any]
 DELIVERY = "every trial ends, every promise is kept"
@@ -27,11 +28,13 @@ def junit(data: Json) -> str:
     for name in ("base", "head"):
         suite.add_property(name, _legal(data[name]["spec"]))
     cases = [_delivery(data)]
-    past = data.get("past")
-    if past is None or not past["alone"]:
-        cases += [_metric(data, name) for name in data["metrics"]]
-    if past is not None:
-        cases += [_against_past(data, name, past["standings"].get(name)) for name in data["metrics"]]
+    before = data.get("past")
+    if before is None or not before["alone"]:
+        cases += [_metric(data, name, "", data["standings"], _told(data, name, "rows", _row)) for name in data["metrics"]]
+    if before is not None:
+        cases += [
+            _metric(data, name, ", against the past", before["standings"], _told(data, name, "past", _row_past)) for name in data["metrics"]
+        ]
     suite.add_testcases(cases)
     xml = JUnitXml("brokerbench")
     xml.add_testsuite(suite)
@@ -57,21 +60,9 @@ def _delivery(data: Json) -> TestCase:
     return case
 
 
-def _metric(data: Json, name: str) -> TestCase:
-    case = _case(data, METRICS[name].title)
-    standing, rows = data["standings"].get(name), _rows(data, name)
-    told = _legal("; then ".join(map(_row, rows)))
-    case.result = _results(data, standing, told)
-    if told:
-        case.system_out = told
-    return case
-
-
-def _against_past(data: Json, name: str, standing: str | None) -> TestCase:
-    case = _case(data, f"{METRICS[name].title}, against the past")
-    rows = [row for measured in data["measurements"] for row in measured.get("past") or () if row["metric"] == name]
-    told = _legal("; then ".join(_row_past(row) for row in rows))
-    case.result = _results(data, standing, told)
+def _metric(data: Json, name: str, against: str, standings: Mapping[str, str], told: str) -> TestCase:
+    case = _case(data, METRICS[name].title + against)
+    case.result = _results(data, standings.get(name), told)
     if told:
         case.system_out = told
     return case
@@ -92,8 +83,10 @@ def _unclear(data: Json, why: str) -> FinalResult:
     return kinds.get(data["options"]["on_inconclusive"] or "", Error)(why, "inconclusive")
 
 
-def _rows(data: Json, name: str) -> Sequence[Json]:
-    return [row for measured in data["measurements"] for row in measured["rows"] if row["metric"] == name]
+def _told(data: Json, name: str, kind: str, say: Callable[[Json], str]) -> str:
+    """What each measurement said of a metric: ``kind`` "rows" (against base) or "past"."""
+    rows = [row for measured in data["measurements"] for row in measured.get(kind) or () if row["metric"] == name]
+    return _legal("; then ".join(map(say, rows)))
 
 
 def _row(row: Json) -> str:
@@ -107,8 +100,7 @@ def _row(row: Json) -> str:
 def _row_past(row: Json) -> str:
     if row["ratio"] is None:
         return f"inconclusive: {row['why']}"
-    told = f"{row['ratio']:.3f} of the past's, margin {show_percent(row['margin'])}"
-    return f"{told}, widened to {row['widened']:.0%} by the measured noise ({row['noise']:.2f}x)"
+    return f"{row['ratio']:.3f} of the past's, {how_wide(row)}"
 
 
 def _legal(text: str) -> str:
