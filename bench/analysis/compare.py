@@ -64,10 +64,6 @@ class Metric:
             raise ValueError(f"margin of {self.name}: {self.margin}; a share of at least 0 is needed")
 
 
-GATE_METRICS = (Metric("rate", True, 0.10), Metric("p50", False, 0.10), Metric("p99", False, 0.25))
-"""A gate's metrics with their margins, where its scenario names none."""
-
-
 @dataclass(frozen=True)
 class Effect:
     """Head / base over the rounds that both have. Logs are natural; None where the rounds are too few."""
@@ -285,7 +281,7 @@ def _verdict(metric: Metric, effect: Effect, p: float, family: int, alpha: float
 def compare_metrics(
     base: Mapping[str, Rounds],
     head: Mapping[str, Rounds],
-    metrics: Sequence[Metric] = GATE_METRICS,
+    metrics: Sequence[Metric],
     *,
     alpha: float = ALPHA,
     expected: Collection[Round] = (),

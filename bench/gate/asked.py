@@ -3,7 +3,7 @@
 A *margin* is the change that matters. *Sees* is how large a change may be that the rounds could not have shown: a gate that was blind to
 more has nothing to say, whatever its estimate. Both are shares: 0.1 = 10%.
 
-Rate, p50 and p99 have the margins of `bench.analysis.compare.GATE_METRICS`. CPU and memory have 10%: in the 40 A/A runs of
+Rate and p50 have 10%, p99, whose rounds scatter as tails do, 25%. CPU and memory have 10%: in the 40 A/A runs of
 results/reference/*/evidence-aa the CPU a message of two equal sides with endpoints of their own differed by at most 8% over eight rounds
 (at full speed), memory by 1.2%. Memory is nearly constant within one start, so that its rounds say little more than one of them does:
 its margin, and the confirmation with fresh processes, are what keeps it silent.

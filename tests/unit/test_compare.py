@@ -17,6 +17,7 @@ from bench.errors import UsageError
 
 RATE = Metric("rate", True, 0.05)
 P99 = Metric("p99", False, 0.10)
+GATE_METRICS = (Metric("rate", True, 0.10), Metric("p50", False, 0.10), Metric("p99", False, 0.25))
 OTHER = {"better": "worse", "worse": "better", "same": "same", "inconclusive": "inconclusive"}
 VALUES = st.lists(st.tuples(st.floats(0.01, 1e6), st.floats(0.01, 1e6)), min_size=6, max_size=12)
 PS = st.lists(st.floats(0, 1), min_size=1, max_size=6)
@@ -182,20 +183,21 @@ def test_a_round_that_both_lack_is_told_where_it_was_expected():
 
 
 def test_metrics_missing_or_renamed():
-    good = {m.name: rounds([1.0] * 8) for m in compare.GATE_METRICS}
-    assert [c.verdict for c in compare.compare_metrics(good, good)] == ["same"] * 3
+    good = {m.name: rounds([1.0] * 8) for m in GATE_METRICS}
+    assert [c.verdict for c in compare.compare_metrics(good, good, GATE_METRICS)] == ["same"] * 3
     without = {name: values for name, values in good.items() if name != "p99"}
-    found = compare.compare_metrics(good, without)[2]
+    found = compare.compare_metrics(good, without, GATE_METRICS)[2]
     assert (found.metric.name, found.verdict, found.missing, found.why) == ("p99", "inconclusive", True, "missing: p99 in head")
-    assert compare.compare_metrics(good | {"p99": {}}, without)[2].why == "missing: p99 in base and head"
+    assert compare.compare_metrics(good | {"p99": {}}, without, GATE_METRICS)[2].why == "missing: p99 in base and head"
     with pytest.raises(UsageError, match=r"p99_ms: no such metric here; known: p50, p99, rate"):
-        compare.compare_metrics(good, without | {"p99_ms": rounds([1.0] * 8)})
+        compare.compare_metrics(good, without | {"p99_ms": rounds([1.0] * 8)}, GATE_METRICS)
 
 
 def test_a_gate_over_three_metrics_needs_seven_rounds():
     slower = {"rate": 0.5, "p50": 2.0, "p99": 2.0}
     for n, verdict in ((6, "inconclusive"), (7, "worse")):
-        found = compare.compare_metrics({k: rounds([1.0] * n) for k in slower}, {k: rounds([v] * n) for k, v in slower.items()})
+        base, head = {k: rounds([1.0] * n) for k in slower}, {k: rounds([v] * n) for k, v in slower.items()}
+        found = compare.compare_metrics(base, head, GATE_METRICS)
         # All three clear: Holm's first step asks 3 x 2^(1-n) <= 0.05.
         assert {c.verdict for c in found} == {verdict}
 
