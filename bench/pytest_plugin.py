@@ -90,7 +90,10 @@ class BrokerBench:
         if on_inconclusive not in ON_INCONCLUSIVE:
             raise ValueError(f'on_inconclusive="{on_inconclusive}": one of {", ".join(ON_INCONCLUSIVE)}')
         from bench.gate import check  # noqa: PLC0415  # scipy: not for tests that do without
+        from bench.gate.asked import known  # noqa: PLC0415  # as above
 
+        if value is not None:
+            known(value)  # before minutes are measured
         asked = check.Asked(
             str(scenario), spec, against, _listed(metrics), _listed(margin), max_time, rounds, on_inconclusive == "retry", at or {},
             warmup, measure,

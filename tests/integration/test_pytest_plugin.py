@@ -96,6 +96,8 @@ def test_what_cannot_be_asked_is_told(inner):
                 brokerbench.check("small.yaml", "tcp", against="tcp", metrics="p51")
             with pytest.raises(UsageError, match="--base"):
                 brokerbench.check("small.yaml", "tcp", against="tcpp")
+            with pytest.raises(ValueError, match="unknown metric"):
+                brokerbench.check("small.yaml", "tcp", against="tcp", value="p51")
             with pytest.raises(ValueError, match="on_inconclusive"):
                 brokerbench.check("small.yaml", "tcp", against="tcp", on_inconclusive="ignore")
         """
