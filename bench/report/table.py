@@ -50,7 +50,11 @@ class Builder:
 
     def build(self) -> Table | None:
         """The table; None where it has no row."""
-        return Table(self.caption, self.head, tuple(self.groups), self.row_header, self.note) if self.groups else None
+        return self.whole() if self.groups else None
+
+    def whole(self) -> Table:
+        """The table, for who knows that it has rows."""
+        return Table(self.caption, self.head, tuple(self.groups), self.row_header, self.note)
 
     def _cell(self, column: int, value: str | Cell) -> Cell:
         if isinstance(value, Cell):

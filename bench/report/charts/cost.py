@@ -210,7 +210,7 @@ def _table(point: PointSummary, rows: Sequence[_Row]) -> Table:
     head += [("Memory MiB, total", True), ("Deliveries a round", True), ("Idle servers, cores (median)", True)]
     builder = Builder(f"CPU and memory of a delivered message, {text.point_name(point.point)}", tuple(head))
     builder.add("", [_cells(row) for row in rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def _table(point: PointSummary, courses: Sequence[Course], frame: Frame, quoted:
             number = str(frame.rounds.index(at[0]) + 1)
             rows.append((number, str(b.start_s), str(b.end_s), text.count(behind[at]), text.number(delivered[at]), *late))
         builder.add(figures.name(one.result), [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _alt(courses: Sequence[Course], q: float, which: str) -> str:

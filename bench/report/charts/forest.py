@@ -204,7 +204,7 @@ def _table(point: PointSummary) -> Table:
     builder = Builder(f"Ratio to the best, {text.point_name(point.point)}", head)
     for board in point.boards:
         builder.add(f"Promise: {text.promise(board.delivery)}", [_cells(one, board, point.by) for one in board.places])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _cells(one: Place, board: Board, by: str) -> tuple[str, ...]:

@@ -343,7 +343,7 @@ def _table(point: PointSummary, panels: Sequence[Panel], frame: Frame, q: float,
             number = str(frame.rounds.index(column.round) + 1)
             rows.append((number, str(column.start_s), str(column.end_s), f"{column.latency.n:,}", *values, told))
         builder.add(figures.name(panel.result), [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups), 0, builder.note)
+    return builder.whole()
 
 
 def _alt(panels: Sequence[Panel], q: float, which: str) -> str:

@@ -201,7 +201,7 @@ def table(shown: Sequence[Curve], panels: Panels) -> Table:
     for curve in shown:
         between = f" ({text.number(curve.interval[0])} to {text.number(curve.interval[1])})" if curve.interval else ""
         builder.add(f"{curve.name}: {', '.join(curve.under)}{between}", [_cells(load, curve) for load in curve.loads])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _cells(load: Load, curve: Curve) -> tuple[str | Cell, ...]:

@@ -183,7 +183,7 @@ def _table(system: str, modes: Sequence[tuple[str, str, str]], faults: Sequence[
         told = [" ".join((f"{kind(cell).word}:", *words(cell))) for fault in faults for cell in [found.get((variant, fault))]]
         rows.append((mode, text.promise(delivery), *told))
     builder.add("", [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _alt(system: str, modes: Sequence[tuple[str, str, str]], faults: Sequence[str], found: Mapping[tuple[str, str], Json]) -> str:

@@ -232,7 +232,7 @@ def _table(spots: Sequence[Spot], share: float, objective: Json) -> Table:
             told = (rate, interval, f"{spot.n:,}", text.number(spot.p99_ns / 1e6), "yes" if spot in front else "no")
             rows.append((spot.name, str(spot.producers), *told))
         builder.add(f"Promise: {text.promise(delivery)}", [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _alt(spots: Sequence[Spot], share: float) -> str:

@@ -237,7 +237,7 @@ def _table(points: Sequence[PointSummary], lines: Sequence[Line]) -> Table:
                 (f"{line.sizes_b[i]:,}", f"{e2e.n if e2e else 0:,}", p50, p99, moved, STANDING.get(result.standing, result.standing))
             )
         builder.add(figures.name(line.last), [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _alt(lines: Sequence[Line]) -> str:

@@ -112,7 +112,7 @@ def _table(point: PointSummary, shown: Sequence[tuple[VariantPoint, Points]]) ->
     by_x = [dict(points) for _, points in shown]
     rows = [(x, [known.get(x) for known in by_x]) for x in sorted({x for known in by_x for x in known})]
     builder.add("", [(percentile(x), *("" if y is None else text.number(y / 1e6) for y in row)) for x, row in rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def percentile(x: float) -> str:

@@ -346,7 +346,7 @@ def _table(result: VariantPoint, bins: Sequence[Bin], names: Sequence[str], q: f
                  text.count(b.behind[group]), f"{histogram.n if histogram else 0:,}", *latencies)
             )  # fmt: skip
         builder.add(group, [*rows])
-    return Table(builder.caption, builder.head, tuple(builder.groups))
+    return builder.whole()
 
 
 def _alt(result: VariantPoint, trial: Json, shown: Sequence[str]) -> str:
