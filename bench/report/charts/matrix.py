@@ -71,11 +71,7 @@ def words(cell: Json | None) -> tuple[str, ...]:
         return ("lost in", f"{lost['events']} of {lost['n']}")
     if seen is VIOLATED:
         return (f"n {judged['n']}", str((judged.get("violations") or [""])[0]))
-    return (f"n {judged['n']}", f"p < {_percent(lost['high'])}") if lost.get("high") is not None else (f"n {judged['n']}",)
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
+    return (f"n {judged['n']}", f"p < {text.percent(lost['high'])}") if lost.get("high") is not None else (f"n {judged['n']}",)
 
 
 def draw(cells: Sequence[Json], system: str, name: str, *, called: str = "") -> Chart | None:
