@@ -9,6 +9,7 @@ from bench.capacity import result
 from bench.report import background, text, view
 from bench.report.charts import capacity as capacity_chart
 from bench.report.charts import pareto
+from bench.report.charts.families import rest
 from bench.report.svg import Chart
 from bench.report.table import Builder, Cell, Table
 from bench.report.view import View, charts, fold, table
@@ -144,7 +145,7 @@ def _charts(run: Run, found: Json, names: Mapping[str, str], number: int) -> lis
     objective, drawn = found["objective"], list[Chart | None]()
     places: dict[str, list[Json]] = {}
     for one in found["searches"]:
-        places.setdefault(str({name: value for name, value in one["point"].items() if name != "producers"}), []).append(one)
+        places.setdefault(str(rest("producers", one["point"])), []).append(one)
     for i, together in enumerate(places.values(), 1):
         for name, apart in (("capacity", False), ("capacity-emulated", True)):
             own = [one for one in together if (one["variant"] in emulated) == apart]

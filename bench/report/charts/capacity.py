@@ -8,6 +8,7 @@ from typing import Any
 from bench.capacity import result
 from bench.report import text
 from bench.report.charts import load
+from bench.report.charts.families import rest
 from bench.report.charts.load import Curve, Load, Panels, Range
 from bench.report.charts.names import in_title
 from bench.report.headline import place
@@ -35,8 +36,7 @@ def draw(
     shown = [(one, curve) for one, curve in curves if len(curve.quoted) > 1]
     if not shown:
         return None
-    rest = {key: value for key, value in shown[0][0]["point"].items() if key != "producers"}
-    said, caption = title(shown, objective, rest), _caption(panels, [curve for _, curve in shown])
+    said, caption = title(shown, objective, rest("producers", shown[0][0]["point"])), _caption(panels, [curve for _, curve in shown])
     return load.draw([curve for _, curve in curves], panels, name, said, caption)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from bench import units
 from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import figures, svg, text
 from bench.report.charts import ends, names, scales
+from bench.report.charts.families import along, rest
 from bench.report.headline import STANDING, place
 from bench.report.sheet import EDGE, SMALL, sheet
 from bench.report.svg import DASHES, INK, MARKERS, PAPER, SERIES, Chart
@@ -46,13 +46,8 @@ class Line:
 
 def families(points: Sequence[PointSummary]) -> list[list[PointSummary]]:
     """Points that differ in nothing but the size of a message, of two sizes at least; each in ascending order."""
-    found: dict[str, list[PointSummary]] = {}
-    for point in points:
-        size = point.point.get("size_b")
-        if isinstance(size, int) and size > 0 and "payload" not in point.point:
-            rest = {name: value for name, value in point.point.items() if name != "size_b"}
-            found.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
-    return [sorted(own, key=lambda point: int(point.point["size_b"])) for own in found.values() if len(own) > 1]
+    sized = (one for one in points if isinstance(size := one.point.get("size_b"), int) and size > 0 and "payload" not in one.point)
+    return along("size_b", sized)
 
 
 def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int]) -> Chart | None:
@@ -121,8 +116,8 @@ def title(points: Sequence[PointSummary], lines: Sequence[Line]) -> str:
     prefix, spoken = figures.spoken_of([line.last for line in lines])
     told_of = {result.id for result in spoken}
     own = [line for line in lines if line.last.id in told_of]
-    rest = {name: value for name, value in points[0].point.items() if name != "size_b"}
-    at = text.at(rest) if rest else ""
+    others = rest("size_b", points[0].point)
+    at = text.at(others) if others else ""
     for which in ("p99", "p50", "MB/s"):
         grown = [(found[3] / found[2], line, found) for line in own if (found := _ends(line.sizes_b, line.values(which)))]
         if grown:
@@ -222,9 +217,8 @@ def _end(line: Line, called: str, colours: Mapping[str, int], *, timed: bool) ->
 
 
 def _table(points: Sequence[PointSummary], lines: Sequence[Line]) -> Table:
-    rest = {name: value for name, value in points[0].point.items() if name != "size_b"}
     builder = Builder(
-        f"Size of a message, {text.point_name(rest)}",
+        f"Size of a message, {text.point_name(rest('size_b', points[0].point))}",
         (("Size, B", True), ("n", True), ("p50, ms", True), ("p99, ms", True), ("MB/s", True), ("State", False)),
     )
     for line in lines:

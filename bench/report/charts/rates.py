@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.summary import RATE_NOT_REACHED, PointSummary, VariantPoint, percentile
 from bench.capacity import result as capacity
 from bench.report import svg, text
-from bench.report.charts import load, names
+from bench.report.charts import families, load, names
 from bench.report.charts.load import Curve, Load, Panels
 from bench.report.headline import STANDING, place
 from bench.report.svg import Chart
@@ -16,14 +15,9 @@ from bench.report.svg import Chart
 _PANELS = Panels("p99", "p50")
 
 
-def sweeps(points: Sequence[PointSummary]) -> list[tuple[PointSummary, ...]]:
+def sweeps(points: Sequence[PointSummary]) -> list[list[PointSummary]]:
     """The points that differ in their rate only, in ascending order of it: where there are two rates at least."""
-    together: dict[str, list[PointSummary]] = {}
-    for point in points:
-        if isinstance(point.point.get("rate_per_s"), int | float):
-            rest = {key: value for key, value in point.point.items() if key != "rate_per_s"}
-            together.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(point)
-    return [tuple(sorted(one, key=lambda p: float(p.point["rate_per_s"]))) for one in together.values() if len(one) > 1]
+    return families.along("rate_per_s", (one for one in points if isinstance(one.point.get("rate_per_s"), int | float)))
 
 
 def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], *, emulated: bool = False) -> Chart | None:
@@ -39,7 +33,7 @@ def draw(points: Sequence[PointSummary], name: str, colours: Mapping[str, int], 
     if not shown:
         return None
     valid = [curve for key, curve in shown.items() if any(r.valid for r in rows[key])]
-    rest = text.point_name({key: value for key, value in points[0].point.items() if key != "rate_per_s"})
+    rest = text.point_name(families.rest("rate_per_s", points[0].point))
     said = title(valid or [*shown.values()], rest)
     return load.draw([*curves.values()], _PANELS, name, said, _caption([*shown.values()]))
 
