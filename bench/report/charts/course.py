@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,6 @@ Json = Mapping[str, Any]
 BINS_MIN = 5
 _LEFT, _RIGHT = 56.0, 166.0
 _PANEL, _GAP, _FOOT = 96.0, 20.0, 38.0
-_FLOOR_NS = 1e3  # a logarithmic axis has no zero
 _KEY = 14.0
 
 
@@ -68,7 +66,10 @@ def draw(run: Timed, point: PointSummary, results: Sequence[VariantPoint], name:
             bottom = _FOOT + (len(panels) - 1 - i) * (high + _GAP)
             axes = paper.axes(_LEFT, bottom, _RIGHT, body - bottom - high)
             for one in courses:
-                _line(axes, frame, one.values(what, q), svg.colour(colours, one.result.id), 1e6 if what == "latency" else 1.0)
+                values = one.values(what, q)
+                if what == "latency":
+                    values = {at: scales.ms(value, timeline.FLOOR_NS) for at, value in values.items()}
+                _line(axes, frame.curve(values), svg.colour(colours, one.result.id))
             _axes(axes, what, courses, q, which)
             heat.across(axes, frame, last=i == len(panels) - 1)
             made.append(axes)
@@ -133,26 +134,16 @@ def _caption(courses: Sequence[Course], frame: Frame, which: str) -> str:
     return told
 
 
-def _line(axes: Axes, frame: Frame, values: Mapping[tuple[Key, int], float], number: int, unit: float) -> None:
-    first = frame.start_s // frame.width_s
-    xs: list[float] = []
-    ys: list[float] = []
-    for round_ in frame.rounds:
-        for slot in range(first, first + frame.slots):
-            value = values.get((round_, slot))
-            xs.append(frame.at(round_, slot * frame.width_s) + 0.5)
-            ys.append(math.nan if value is None else max(value, _FLOOR_NS) / unit if unit > 1 else value)
-        xs.append(math.nan)
-        ys.append(math.nan)
-    every = max(1, len(xs) // 12)
-    axes.plot(xs, ys, color=SERIES[number], linestyle=DASHES[number], linewidth=1.4, marker=MARKERS[number], markersize=4,
+def _line(axes: Axes, curve: tuple[list[float], list[float]], number: int) -> None:
+    every = max(1, len(curve[0]) // 12)
+    axes.plot(*curve, color=SERIES[number], linestyle=DASHES[number], linewidth=1.4, marker=MARKERS[number], markersize=4,
               markevery=(number % every, every), zorder=3)  # fmt: skip
 
 
 def _axes(axes: Axes, what: str, courses: Sequence[Course], q: float, which: str) -> None:
     known = [value for one in courses for value in one.values(what, q).values()]
     if what == "latency":
-        scales.logarithmic(axes.yaxis, [max(value, _FLOOR_NS) / 1e6 for value in known], room=1.5, most=4)
+        scales.logarithmic(axes.yaxis, [scales.ms(value, timeline.FLOOR_NS) for value in known], room=1.5, most=4)
         axes.yaxis.set_major_formatter(lambda v, _: scales.short(v))
         axes.set_ylabel(f"{which} (ms)")
         axes.grid(axis="y")

@@ -30,7 +30,6 @@ Key = tuple[int, int]
 
 COLUMNS_MAX = 120
 BINS_MIN = 3
-_FLOOR_NS = 1e3  # a logarithmic axis has no zero
 _HEADROOM = 1.12
 _STEPS = 8  # to a factor of ten in latency
 _CELLS_MAX = 40
@@ -74,6 +73,24 @@ class Frame:
         """Where a second of a round stands on the axis, in columns."""
         gap = 1 if len(self.rounds) > 1 else 0
         return self.rounds.index(round_) * (self.slots + gap) + (second - self.start_s) / self.width_s
+
+    @property
+    def places(self) -> range:
+        """Slots of a round."""
+        first = self.start_s // self.width_s
+        return range(first, first + self.slots)
+
+    def curve(self, values: Mapping[tuple[Key, int], float]) -> tuple[list[float], list[float]]:
+        """Of values by round and slot, in the middle of each; a gap between rounds, and where there is none."""
+        xs: list[float] = []
+        ys: list[float] = []
+        for round_ in self.rounds:
+            for slot in self.places:
+                xs.append(self.at(round_, slot * self.width_s) + 0.5)
+                ys.append(values.get((round_, slot), math.nan))
+            xs.append(math.nan)
+            ys.append(math.nan)
+        return xs, ys
 
     @property
     def end(self) -> float:
@@ -143,7 +160,7 @@ def _quotable(result: VariantPoint, trial: Json) -> bool:
 
 def _edges(latencies: Sequence[Latency]) -> NDArray[np.float64]:
     """Of the cells, in ns: the same in all panels, from the smallest latency to the largest."""
-    low = max(min(one.min_ns for one in latencies), _FLOOR_NS)
+    low = max(min(one.min_ns for one in latencies), timeline.FLOOR_NS)
     high = max(low + 1, *(one.max_ns for one in latencies))
     decades = math.log10(high / low)
     steps = min(_STEPS, max(2, int(_CELLS_MAX / max(decades, 0.1))))
@@ -205,9 +222,8 @@ def _runs(
     counts: Mapping[tuple[Key, int], NDArray[np.int64]], round_: Key, frame: Frame, cell: int, levels: Sequence[int]
 ) -> list[tuple[int, float, float]]:
     """Of one row of cells of a round: (shade, begin, end) of neighbours that have the same, which makes for small files."""
-    first = frame.start_s // frame.width_s
     found: list[tuple[int, float, float]] = []
-    for slot in range(first, first + frame.slots):
+    for slot in frame.places:
         own = counts.get((round_, slot))
         count = 0 if own is None else int(own[cell])
         if count:
@@ -222,18 +238,8 @@ def _runs(
 
 def _curve(panel: Panel, frame: Frame, share: float) -> tuple[list[float], list[float]]:
     """A percentile by bin in ms; a gap between rounds, and where a bin has too few messages for it."""
-    values = {(column.round, column.slot): over_time.at(column.latency, share) for column in panel.columns}
-    xs: list[float] = []
-    ys: list[float] = []
-    first = frame.start_s // frame.width_s
-    for round_ in frame.rounds:
-        for slot in range(first, first + frame.slots):
-            value = values.get((round_, slot))
-            xs.append(frame.at(round_, slot * frame.width_s) + 0.5)
-            ys.append(math.nan if value is None else max(value, _FLOOR_NS) / 1e6)
-        xs.append(math.nan)
-        ys.append(math.nan)
-    return xs, ys
+    known = {(column.round, column.slot): over_time.at(column.latency, share) for column in panel.columns}
+    return frame.curve({at: scales.ms(value, timeline.FLOOR_NS) for at, value in known.items() if value is not None})
 
 
 def _axes(axes: Axes, frame: Frame, *, last: bool) -> None:

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 
 from bench.report import svg, text
 from bench.report.charts import ends, scales
+from bench.report.charts.scales import ms
 from bench.report.sheet import EDGE, SMALL, Sheet, sheet, width_of
 from bench.report.svg import DASHES, INK, MARKERS, PAPER, SERIES, Chart
 from bench.report.table import Builder, Cell, Table
 
 _FOOT, _GAP, _AXIS = 36.0, 9.0, 66.0
 _SHARE = 58.0  # the panel of what was delivered
-_FLOOR_NS = 1.0  # a logarithmic axis has no zero
 Range = tuple[float, float]
 
 
@@ -91,11 +91,7 @@ def draw(curves: Sequence[Curve], panels: Panels, name: str, title: str, caption
 
 def _end(curve: Curve) -> ends.End:
     last = curve.quoted[-1]
-    return ends.End(last.offered, _ms(last.high_ns or 0), curve.name, curve.under, curve.colour)
-
-
-def _ms(ns: float) -> float:
-    return max(ns, _FLOOR_NS) / 1e6
+    return ends.End(last.offered, ms(last.high_ns or 0), curve.name, curve.under, curve.colour)
 
 
 def _latency(axes: Axes, curve: Curve, *, upper: bool) -> None:
@@ -103,7 +99,7 @@ def _latency(axes: Axes, curve: Curve, *, upper: bool) -> None:
         (load.offered, load.high_ns if upper else load.low_ns, load.high_range if upper else load.low_range, load.note)
         for load in curve.quoted
     ]
-    known = [(x, _ms(y), span, note) for x, y, span, note in points if y is not None]
+    known = [(x, ms(y), span, note) for x, y, span, note in points if y is not None]
     i, colour = curve.colour, SERIES[curve.colour]
     axes.plot([x for x, *_ in known], [y for _, y, *_ in known], color=colour, linestyle=DASHES[i], linewidth=1.6, zorder=3)
     for x, y, span, note in known:
@@ -111,14 +107,14 @@ def _latency(axes: Axes, curve: Curve, *, upper: bool) -> None:
             [x], [y], color=colour, marker=MARKERS[i], markersize=5, markerfacecolor=PAPER if note else colour, linestyle="none", zorder=4
         )
         if span is not None:
-            axes.plot([x, x], [_ms(span[0]), _ms(span[1])], color=colour, linewidth=0.9, marker="_", markersize=5, zorder=3)
+            axes.plot([x, x], [ms(span[0]), ms(span[1])], color=colour, linewidth=0.9, marker="_", markersize=5, zorder=3)
 
 
 def _marks(axes: Axes, curve: Curve) -> None:
     """The knee as a ring, the capacity as a line with its interval, saturated loads as crosses on the upper edge."""
     colour = SERIES[curve.colour]
     if curve.knee is not None:
-        y = next((_ms(load.high_ns or 0) for load in curve.quoted if load.offered == curve.knee), None)
+        y = next((ms(load.high_ns or 0) for load in curve.quoted if load.offered == curve.knee), None)
         if y is not None:
             axes.plot(
                 [curve.knee], [y], marker="o", markersize=12, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3, zorder=5
@@ -153,7 +149,7 @@ def _axes(paper: Sheet, panels: tuple[Axes, Axes, Axes], shown: Sequence[Curve],
     lowers = [v for c in shown for load in c.quoted for v in (load.low_ns, *(load.low_range or ())) if v is not None]
     for axes, values, most in ((high, uppers, 5), (low, lowers, 4)):
         limit = [told.limit_ns] if axes is high and told.limit_ns else []
-        scales.logarithmic(axes.yaxis, [_ms(v) for v in (*values, *limit)], room=1.5, most=most)
+        scales.logarithmic(axes.yaxis, [ms(v) for v in (*values, *limit)], room=1.5, most=most)
     for axes in panels:
         scales.logarithmic(axes.xaxis, rates, room=1.15, most=5)
         axes.grid()
@@ -165,16 +161,16 @@ def _axes(paper: Sheet, panels: tuple[Axes, Axes, Axes], shown: Sequence[Curve],
     for axes, words in ((high, f"{told.high} (ms)"), (low, f"{told.low} (ms)"), (share, "delivered")):
         paper.ylabel(axes, words)
     if told.limit_ns:
-        high.axhline(_ms(told.limit_ns), color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
+        high.axhline(ms(told.limit_ns), color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         _objective(paper, high, shown, told)
 
 
 def _objective(paper: Sheet, axes: Axes, shown: Sequence[Curve], told: Panels) -> None:
     """Its name, on the line, at the end where fewer curves run through."""
-    words, limit = f"objective: {told.objective}", _ms(told.limit_ns or 0)
+    words, limit = f"objective: {told.objective}", ms(told.limit_ns or 0)
     left, right = (paper.place(axes, x, limit)[0] for x in axes.get_xlim())
     y = paper.place(axes, axes.get_xlim()[0], limit)[1]
-    points = [paper.place(axes, load.offered, _ms(load.high_ns or 0)) for curve in shown for load in curve.quoted]
+    points = [paper.place(axes, load.offered, ms(load.high_ns or 0)) for curve in shown for load in curve.quoted]
     near = [x for x, at in points if y - 6 < at < y + SMALL + 10]
     wide = width_of(words, SMALL) + 8
     at = min((left, right - wide), key=lambda start: sum(start - 8 < x < start + wide + 8 for x in near))

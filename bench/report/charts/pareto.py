@@ -153,7 +153,7 @@ def _axes(axes: Axes, spots: Sequence[Spot], share: float) -> None:
     scales.logarithmic(axes.xaxis, [v for spot in spots for v in _across(spot)], room=1.3)
     ticks = [float(v) for v in axes.get_xticks()]
     scales.apart(axes, ticks, [scales.plain(v) for v in ticks])
-    scales.logarithmic(axes.yaxis, [max(spot.p99_ns, 1.0) / 1e6 for spot in spots], room=1.6)
+    scales.logarithmic(axes.yaxis, [scales.ms(spot.p99_ns) for spot in spots], room=1.6)
     axes.grid()
     axes.set_xlabel("capacity (messages/s)")
     axes.set_ylabel(f"p99 at {share:.0%} of it (ms)")
@@ -166,13 +166,13 @@ def _across(spot: Spot) -> list[float]:
 
 def _front(axes: Axes, front: Sequence[Spot], delivery: str) -> None:
     axes.plot(
-        [spot.rate for spot in front], [spot.p99_ns / 1e6 for spot in front], color=QUIET, linewidth=1.2,
+        [spot.rate for spot in front], [scales.ms(spot.p99_ns) for spot in front], color=QUIET, linewidth=1.2,
         linestyle=_DASHES.get(delivery, "-"), zorder=2,
     )  # fmt: skip
 
 
 def _spot(axes: Axes, spot: Spot, number: int) -> None:
-    y = max(spot.p99_ns, 1.0) / 1e6
+    y = scales.ms(spot.p99_ns)
     colour = SERIES[number]
     if spot.low and spot.high:
         axes.plot([spot.low, spot.high], [y, y], color=colour, linewidth=1.6, marker="|", markersize=11, markeredgewidth=1.4, zorder=3)
@@ -201,7 +201,7 @@ def _labels(
 ) -> None:
     """To the right, apart from each other, each led to its marker and beginning with the same one."""
     right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
-    found = [paper.place(axes, spot.rate, max(spot.p99_ns, 1.0) / 1e6) for spot in spots]
+    found = [paper.place(axes, spot.rate, scales.ms(spot.p99_ns)) for spot in spots]
     placed = sorted((y, x, i) for i, (x, y) in enumerate(found))
     centres = spread([y for y, _, _ in placed], [_height(labels[i]) for _, _, i in placed], paper.bottom, paper.top)
     for (y, x, i), centre in zip(placed, centres, strict=True):

@@ -20,7 +20,6 @@ from bench.report.table import Builder, Table
 
 Json = Mapping[str, Any]
 _PANEL, _GAP, _FOOT = 170.0, 20.0, 38.0
-_FLOOR_NS = 1.0
 
 
 @dataclass(frozen=True)
@@ -160,11 +159,11 @@ def _caption(lines: Sequence[Line]) -> str:
 
 
 def _latency(axes: Axes, lines: Sequence[Line], colours: Mapping[str, int]) -> None:
-    seen = [max(v, _FLOOR_NS) / 1e6 for line in lines for v in (*line.p50_ns, *line.p99_ns) if v is not None]
+    seen = [scales.ms(v) for line in lines for v in (*line.p50_ns, *line.p99_ns) if v is not None]
     for line in lines:
         number = svg.colour(colours, line.last.id)
         for values, thick in ((line.p50_ns, 0.8), (line.p99_ns, 1.8)):
-            known = [(size, max(v, _FLOOR_NS) / 1e6) for size, v in zip(line.sizes_b, values, strict=True) if v is not None]
+            known = [(size, scales.ms(v)) for size, v in zip(line.sizes_b, values, strict=True) if v is not None]
             if known:
                 axes.plot(
                     *zip(*known, strict=True), color=SERIES[number], linestyle=DASHES[number], marker=MARKERS[number],
@@ -211,7 +210,7 @@ def _end(line: Line, called: str, colours: Mapping[str, int], *, timed: bool) ->
     if timed:
         values = line.p99_ns if _known(line.p99_ns) else line.p50_ns
         size, value = next((s, v) for s, v in zip(reversed(line.sizes_b), reversed(values), strict=True) if v is not None)
-        return ends.End(size, max(value, _FLOOR_NS) / 1e6, called, under, number)
+        return ends.End(size, scales.ms(value), called, under, number)
     size, rate = next((s, r) for s, r in zip(reversed(line.sizes_b), reversed(line.rate_mb), strict=True) if r)
     return ends.End(size, rate.median, called, under, number)
 

@@ -18,7 +18,6 @@ from bench.report.table import Builder, Table
 
 _TICKS = ((2.0, "50"), (10.0, "90"), (100.0, "99"), (1e3, "99.9"), (1e4, "99.99"), (1e5, "99.999"), (1e6, "99.9999"))
 _EVERY = 3  # of the summary's 24 points a decade: 8 are as smooth at this size, and a table that can be read
-_FLOOR_NS = 1.0  # a logarithmic axis has no zero
 Points = list[tuple[float, float]]
 
 
@@ -38,7 +37,7 @@ def draw(point: PointSummary, results: Sequence[VariantPoint], name: str, colour
             number = svg.colour(colours, result.id)
             # A marker each half decade, so that curves stay apart without colour and in print.
             axes.plot(
-                [x for x, _ in points], [max(y, _FLOOR_NS) / 1e6 for _, y in points], color=SERIES[number], linestyle=DASHES[number],
+                [x for x, _ in points], [scales.ms(y) for _, y in points], color=SERIES[number], linestyle=DASHES[number],
                 marker=MARKERS[number], markevery=4, markersize=5, linewidth=1.6,
             )  # fmt: skip
         _axes(axes, [points for _, points in shown])
@@ -90,12 +89,12 @@ def _end(result: VariantPoint, points: Points, name: str, number: int) -> ends.E
     e2e = result.latency["e2e"]
     told = STANDING[result.standing] if result.doubtful else f"n = {e2e.n if e2e else 0:,}"
     x, y = points[-1]
-    return ends.End(x, max(y, _FLOOR_NS) / 1e6, name, (text.promise(result.delivery), told), number)
+    return ends.End(x, scales.ms(y), name, (text.promise(result.delivery), told), number)
 
 
 def _axes(axes: Axes, curves: Sequence[Points]) -> None:
     last = max(points[-1][0] for points in curves) * 1.1
-    scales.logarithmic(axes.yaxis, [max(y, _FLOOR_NS) / 1e6 for points in curves for _, y in points])
+    scales.logarithmic(axes.yaxis, [scales.ms(y) for points in curves for _, y in points])
     axes.set_xscale("log")
     axes.set_xlim(2, last)
     ticks = [(x, t) for x, t in _TICKS if x <= last]

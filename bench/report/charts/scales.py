@@ -69,6 +69,11 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return found or [float(f"{math.sqrt(low * high):.3g}")]
 
 
+def ms(ns: float, floor_ns: float = 1.0) -> float:
+    """Nanoseconds as milliseconds on a logarithmic axis, which has no zero: nothing lies below the floor."""
+    return max(ns, floor_ns) / 1e6
+
+
 def short(value: float) -> str:
     """As plain(), in at most seven signs: 100k for what would be 100,000."""
     return f"{value / 1e3:,.0f}k" if value >= 1e5 else plain(value) if value else "0"

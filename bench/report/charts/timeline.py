@@ -26,7 +26,7 @@ _BINS_MAX = 90
 _LEFT, _RIGHT = 56.0, 166.0
 _LANE, _PANEL, _GAP, _FOOT = 19.0, 96.0, 20.0, 38.0
 _HATCHES = {"kill": "xxxx", "stop": "\\\\\\\\", "network": "////", "pause": "----", "slow": "....", "away": "||||"}
-_FLOOR_NS = 1e3  # a logarithmic axis has no zero
+FLOOR_NS = 1e3  # of an axis of latency over time
 _BLACK_HOLES = ("timeout", "down")
 
 
@@ -276,9 +276,9 @@ def _latency(axes: Axes, bins: Sequence[Bin], shown: Sequence[str], q: float) ->
     for i, group in enumerate(shown):
         for share, thick in ((0.5, 0.8), (q, 1.7)) if q > 0.5 else ((0.5, 1.7),):
             values = [over_time.at(b.latency.get(group), share) for b in bins]
-            seen += [max(v, _FLOOR_NS) / 1e6 for v in values if v is not None]
+            seen += [scales.ms(v, FLOOR_NS) for v in values if v is not None]
             high = thick > 1
-            ys = [math.nan if v is None else max(v, _FLOOR_NS) / 1e6 for v in values]
+            ys = [math.nan if v is None else scales.ms(v, FLOOR_NS) for v in values]
             axes.plot(
                 [b.middle_s for b in bins], ys, color=SERIES[i], linewidth=thick,
                 linestyle=DASHES[i] if high else "-", marker=MARKERS[i], markersize=3.5 if high else 1.5, zorder=3 + high,
