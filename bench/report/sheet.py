@@ -43,22 +43,20 @@ class Sheet:
     title: str
     caption: str
     title_pt: float
-    caption_pt: float
     bottom: float
     top: float
 
     def axes(self, left: float, bottom: float, right: float, top: float) -> Axes:
         """Axes that keep these distances to the edges of the body: ticks, labels and names stand there."""
         x, low = self._share(left, self.bottom + bottom)
-        edge, high = self._share(72 * self.figure.get_size_inches()[0] - right, self.top - top)
+        edge, high = self._share(WIDTH - right, self.top - top)
         return self.figure.add_axes((x, low, edge - x, high - low))
 
     def ylabel(self, axes: Axes, words: str) -> None:
         """Name a vertical axis at the left edge: matplotlib places it by how long the ticks' labels are, perhaps off the paper."""
         axes.set_ylabel(words)
-        width = 72 * self.figure.get_size_inches()[0]
         place = axes.get_position()
-        axes.yaxis.set_label_coords((17 / width - place.x0) / place.width, 0.5)
+        axes.yaxis.set_label_coords((17 / WIDTH - place.x0) / place.width, 0.5)
 
     def text(self, x: float, y: float, words: str, size: float = LABEL, **more: Any) -> None:
         """Text at a place of the sheet."""
@@ -77,23 +75,25 @@ class Sheet:
     def place(self, axes: Axes, x: float, y: float) -> tuple[float, float]:
         """Where a point of the axes stands on the sheet; their limits and scales have to be final."""
         across, up = self.figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
-        width, height = (72 * inches for inches in self.figure.get_size_inches())
-        return float(across * width), float(up * height)
+        return float(across * WIDTH), float(up * self._height)
 
     def _share(self, x: float, y: float) -> tuple[float, float]:
-        width, height = (72 * inches for inches in self.figure.get_size_inches())
-        return float(x / width), float(y / height)
+        return x / WIDTH, y / self._height
+
+    @property
+    def _height(self) -> float:
+        return self.title_pt + self.top
 
 
-def sheet(title: str, caption: str, body: float, width: float = WIDTH) -> Sheet:
+def sheet(title: str, caption: str, body: float) -> Sheet:
     """An empty sheet with a body of that height. To be used within ``svg.style()``."""
     title, caption = " ".join(title.split()), " ".join(caption.split())
-    heads = wrapped(title, width - 2 * EDGE, BIG, bold=True)
-    feet = wrapped(caption, width - 2 * EDGE, SMALL)
+    heads = wrapped(title, WIDTH - 2 * EDGE, BIG, bold=True)
+    feet = wrapped(caption, WIDTH - 2 * EDGE, SMALL)
     title_pt = len(heads) * BIG * _LINE + EDGE if title else 0.0
     caption_pt = len(feet) * SMALL * _LINE + EDGE if caption else 0.0
     height = title_pt + body + caption_pt
-    made = Sheet(Figure(figsize=(width / 72, height / 72)), title, caption, title_pt, caption_pt, caption_pt, caption_pt + body)
+    made = Sheet(Figure(figsize=(WIDTH / 72, height / 72)), title, caption, title_pt, caption_pt, caption_pt + body)
     if title:
         # Set from the baseline up: the lines of a block aligned at its top depend on which letters it has.
         made.text(EDGE, height - EDGE * 0.6, "\n".join(heads), BIG, fontweight="bold", va="top", linespacing=_LINE - 0.14, gid=TITLE)

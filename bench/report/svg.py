@@ -152,7 +152,7 @@ def render(sheet: Sheet, name: str, alt: str, data: Table) -> Chart:
     body = re.sub(r"\s*\n\s*", "\n", body).strip()
     width, height = (72 * inches for inches in sheet.figure.get_size_inches())
     standalone = _root(body, sheet.title, alt, (0, width, height), f' font-family="{FONTS}"')
-    top, bottom = sheet.title_pt, sheet.caption_pt
+    top, bottom = sheet.title_pt, sheet.bottom
     inline = re.sub(rf'<g class="(?:{TITLE}|{CAPTION})">.*?</g>\n?', "", body, flags=re.DOTALL)
     inline = re.sub(r"<[a-z][^>]*>", lambda tag: _follow(tag[0]), inline)
     inline = _root(inline, sheet.title, alt, (top, width, height - top - bottom), "")

@@ -16,7 +16,7 @@ from bench.report.charts import heat, names, scales, timeline
 from bench.report.charts.heat import COLUMNS_MAX, Frame, Key
 from bench.report.headline import place
 from bench.report.over_time import Bin, Timed
-from bench.report.sheet import EDGE, LABEL, Sheet, sheet, wrapped
+from bench.report.sheet import EDGE, LABEL, WIDTH, Sheet, sheet, wrapped
 from bench.report.svg import DASHES, INK, MARKERS, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -158,7 +158,7 @@ def _lines(called: str) -> list[str]:
 
 def _key(paper: Sheet, axes: Axes, called: Mapping[str, str], colours: Mapping[str, int]) -> None:
     """Names to the right, from the top of the first panel."""
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
+    right = WIDTH - _RIGHT
     y = paper.place(axes, 0, axes.get_ylim()[1])[1] - 6
     for variant, name in called.items():
         number = svg.colour(colours, variant)

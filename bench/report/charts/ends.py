@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, spread, width_of, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, spread, width_of, wrapped
 from bench.report.svg import DASHES, INK, MARKERS, QUIET, SERIES
 
 ROOM = 166.0
@@ -53,7 +53,7 @@ def height(ends: Sequence[End]) -> float:
 
 def draw(sheet: Sheet, axes: Axes, ends: Sequence[End]) -> None:
     """Write the labels to the right of the axes, whose limits have to be final."""
-    right = 72 * sheet.figure.get_size_inches()[0] - ROOM
+    right = WIDTH - ROOM
     placed = sorted(((*sheet.place(axes, end.x, end.y), i) for i, end in enumerate(ends)), key=lambda at: (at[1], at[2]))
     ordered = [ends[i] for _, _, i in placed]
     centres = spread([y for _, y, _ in placed], [end.height() for end in ordered], sheet.bottom, sheet.top)

@@ -20,7 +20,7 @@ from bench.report import figures, over_time, svg, text
 from bench.report.charts import names, scales, timeline
 from bench.report.headline import place
 from bench.report.over_time import Latency, Timed
-from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, fitted, sheet, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, fitted, sheet, wrapped
 from bench.report.svg import INK, PAPER, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -271,7 +271,7 @@ def across(axes: Axes, frame: Frame, *, last: bool) -> None:
 
 
 def _name(paper: Sheet, axes: Axes, panel: Panel, called: str) -> None:
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT + 10
+    right = WIDTH - _RIGHT + 10
     room = _RIGHT - 10 - EDGE
     _, top = paper.place(axes, 0, axes.get_ylim()[1])
     lines = wrapped(called, room, LABEL, most=2)
@@ -284,7 +284,7 @@ def _name(paper: Sheet, axes: Axes, panel: Panel, called: str) -> None:
 
 def _key(paper: Sheet, axes: Axes, levels: Sequence[int], which: str) -> None:
     """Beneath the first name: the shades, then the lines."""
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT + 10
+    right = WIDTH - _RIGHT + 10
     _, low = paper.place(axes, 0, axes.get_ylim()[0])
     for i, least in enumerate(levels):
         paper.box(right + i * 36, low + 17, 34, 9, facecolor=SERIES[0], alpha=_SHADES[i], linewidth=0)

@@ -16,7 +16,7 @@ from bench.capacity import result
 from bench.report import svg, text
 from bench.report.charts import scales
 from bench.report.headline import place
-from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, sheet, spread, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, spread, wrapped
 from bench.report.svg import INK, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -200,7 +200,7 @@ def _labels(
     paper: Sheet, axes: Axes, spots: Sequence[Spot], labels: Sequence[list[tuple[str, float, str]]], numbers: Mapping[str, int]
 ) -> None:
     """To the right, apart from each other, each led to its marker and beginning with the same one."""
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
+    right = WIDTH - _RIGHT
     found = [paper.place(axes, spot.rate, scales.ms(spot.p99_ns)) for spot in spots]
     placed = sorted((y, x, i) for i, (x, y) in enumerate(found))
     centres = spread([y for y, _, _ in placed], [_height(labels[i]) for _, _, i in placed], paper.bottom, paper.top)

@@ -14,7 +14,7 @@ from bench.analysis.summary import Spread, VariantPoint
 from bench.report import figures, over_time, svg, text
 from bench.report.charts import names, scales
 from bench.report.over_time import Bin, Timed
-from bench.report.sheet import EDGE, LABEL, SMALL, Sheet, fitted, sheet
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, fitted, sheet
 from bench.report.svg import DASHES, GRID, INK, MARKERS, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -210,7 +210,7 @@ def _lanes(paper: Sheet, axes: Axes, rows: Sequence[Lane], end: float) -> None:
     axes.set_xlim(0, end)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_axis_off()
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
+    right = WIDTH - _RIGHT
     thin = end / 200  # a fault of an instant is still to be seen
     for row, lane in enumerate(rows):
         hatch = _HATCHES.get(lane.kind, "++++")
@@ -301,7 +301,7 @@ def _latency(axes: Axes, bins: Sequence[Bin], shown: Sequence[str], q: float) ->
 def _keys(paper: Sheet, panels: Sequence[Axes], shown: Sequence[str], latency: tuple[str, bool]) -> None:
     """To the right of the panels, from the top of each: what its lines are."""
     which, drawn = latency
-    right = 72 * paper.figure.get_size_inches()[0] - _RIGHT
+    right = WIDTH - _RIGHT
     room = _RIGHT - 10 - 27 - EDGE
 
     def top(axes: Axes) -> float:
