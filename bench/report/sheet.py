@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
-from bench.report.svg import CAPTION, QUIET, TITLE
+from bench.report.svg import CAPTION, DASHES, INK, MARKERS, QUIET, SERIES, TITLE
 
 WIDTH = 461.0
 """614 CSS pixels: half of a page, or a phone at half size, at which the smallest text must be legible."""
@@ -29,6 +29,10 @@ BIG, LABEL, SMALL = 12.0, 10.5, 9.5
 EDGE = 8.0
 """Empty at each edge."""
 _LINE = 1.3  # of a line, in its size
+SPACED = 1.24
+"""The same of names beside a drawing."""
+SAMPLE = 22.0
+"""How long a piece of a line is that shows what it looks like."""
 _HINTED = 1.03  # letters set on whole pixels are up to that much wider
 _ELLIPSIS = "\u2026"
 _TIED = "\0"
@@ -67,6 +71,20 @@ class Sheet:
         places = [self._share(x, y) for x, y in zip(xs, ys, strict=True)]
         self.figure.add_artist(Line2D(*zip(*places, strict=True), transform=self.figure.transFigure, **more))
 
+    def sample(self, x: float, y: float, number: int) -> None:
+        """What a series looks like: a piece of its line, with its marker in the middle."""
+        self.line((x, x + SAMPLE), (y, y), color=SERIES[number], linestyle=DASHES[number], linewidth=1.6)
+        self.line((x + SAMPLE / 2,), (y,), color=SERIES[number], marker=MARKERS[number], markersize=5, linestyle="none")
+
+    def named(self, x: float, top: float, name: Sequence[str], under: Sequence[str]) -> None:
+        """A name in lines, and what stands beneath it, from ``top`` down; as high as ``named_height`` says."""
+        for line in name:
+            self.text(x, top - 0.82 * LABEL * SPACED, line, color=INK)
+            top -= LABEL * SPACED
+        for line in under:
+            self.text(x, top - 0.8 * SMALL * SPACED, line, SMALL, color=QUIET)
+            top -= SMALL * SPACED
+
     def box(self, x: float, y: float, width: float, height: float, **more: Any) -> None:
         """A rectangle at a place of the sheet."""
         (left, low), (wide, high) = self._share(x, y), self._share(width, height)
@@ -100,6 +118,11 @@ def sheet(title: str, caption: str, body: float) -> Sheet:
     if caption:
         made.text(EDGE, caption_pt - 1, "\n".join(feet), SMALL, va="top", linespacing=_LINE - 0.14, gid=CAPTION, color=QUIET)
     return made
+
+
+def named_height(name: Sequence[str], under: Sequence[str]) -> float:
+    """Of ``Sheet.named``."""
+    return (len(name) * LABEL + len(under) * SMALL) * SPACED
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from bench.analysis.summary import PointSummary, Spread, VariantPoint
 from bench.report import figures, svg, text
 from bench.report.charts import names
 from bench.report.headline import place
-from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, width_of, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, named_height, sheet, width_of, wrapped
 from bench.report.svg import HATCHES, INK, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -20,7 +20,6 @@ _PARTS = ("producers", "intermediary", "consumers")
 _NAMES = 138.0  # the column of names
 _PANEL, _BETWEEN = 150.0, 14.0
 _HEAD, _FOOT = 42.0, 20.0  # legend and heads of the panels; ticks
-_LINE = 1.24
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class _Row:
 
     @property
     def height(self) -> float:
-        return len(self.name) * LABEL * _LINE + len(self.under) * SMALL * _LINE + 9
+        return named_height(self.name, self.under) + 9
 
 
 @dataclass(frozen=True)
@@ -142,13 +141,7 @@ def idle_cores(result: VariantPoint) -> list[float]:
 
 def _names(paper: Sheet, rows: Sequence[_Row], height: float) -> None:
     for i, row in enumerate(rows):
-        y = paper.top - _HEAD - (i + 0.5) * height + (row.height - 9) / 2
-        for line in row.name:
-            paper.text(EDGE, y - 0.82 * LABEL * _LINE, line, LABEL)
-            y -= LABEL * _LINE
-        for line in row.under:
-            paper.text(EDGE, y - 0.8 * SMALL * _LINE, line, SMALL, color=QUIET)
-            y -= SMALL * _LINE
+        paper.named(EDGE, paper.top - _HEAD - (i + 0.5) * height + (row.height - 9) / 2, row.name, row.under)
 
 
 def _legend(paper: Sheet) -> None:

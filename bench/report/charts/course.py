@@ -161,9 +161,7 @@ def _key(paper: Sheet, axes: Axes, called: Mapping[str, str], colours: Mapping[s
     right = WIDTH - _RIGHT
     y = paper.place(axes, 0, axes.get_ylim()[1])[1] - 6
     for variant, name in called.items():
-        number = svg.colour(colours, variant)
-        paper.line((right + 10, right + 32), (y, y), color=SERIES[number], linestyle=DASHES[number], linewidth=1.6)
-        paper.line((right + 21,), (y,), color=SERIES[number], marker=MARKERS[number], markersize=5, linestyle="none")
+        paper.sample(right + 10, y, svg.colour(colours, variant))
         for line in _lines(name):
             paper.text(right + 37, y, line, LABEL, va="center", color=INK)
             y -= _KEY

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, spread, width_of, wrapped
-from bench.report.svg import DASHES, INK, MARKERS, QUIET, SERIES
+from bench.report.sheet import EDGE, LABEL, SAMPLE, SMALL, SPACED, WIDTH, Sheet, named_height, spread, width_of, wrapped
+from bench.report.svg import SERIES
 
 ROOM = 166.0
 """To the right of the axes, for the names."""
 _LEAD = 16.0  # from the axes to the sample of the line
-_SAMPLE = 22.0  # its length
-_LINE = 1.24
 _GAP = 6.0
 
 
@@ -30,7 +28,7 @@ class End:
 
     def lines(self) -> tuple[list[str], list[str]]:
         """Name and what stands beneath, in lines that fit."""
-        room = ROOM - _LEAD - _SAMPLE - 5 - EDGE
+        room = ROOM - _LEAD - SAMPLE - 5 - EDGE
         under: list[str] = []
         for part in self.under:
             joined = f"{under[-1]}, {part}" if under else part
@@ -43,7 +41,7 @@ class End:
     def height(self) -> float:
         """Of the whole label, with the gap to the next."""
         name, under = self.lines()
-        return len(name) * LABEL * _LINE + len(under) * SMALL * _LINE + _GAP
+        return named_height(name, under) + _GAP
 
 
 def height(ends: Sequence[End]) -> float:
@@ -60,16 +58,10 @@ def draw(sheet: Sheet, axes: Axes, ends: Sequence[End]) -> None:
     for (x, y, _), end, centre in zip(placed, ordered, centres, strict=True):
         name, under = end.lines()
         top = centre + (end.height() - _GAP) / 2
-        middle = top - LABEL * _LINE / 2  # of the first line: there the sample stands
+        middle = top - LABEL * SPACED / 2  # of the first line: there the sample stands
         at = right + _LEAD
         colour = SERIES[end.colour]
         sheet.line((x, right), (y, y), color=colour, linewidth=0.5, linestyle=(0, (1, 3)))
         sheet.line((right, right + 2, at), (y, y, middle), color=colour, linewidth=0.6, alpha=0.8)
-        sheet.line((at, at + _SAMPLE), (middle, middle), color=colour, linewidth=1.6, linestyle=DASHES[end.colour])
-        sheet.line((at + _SAMPLE / 2,), (middle,), color=colour, marker=MARKERS[end.colour], markersize=5, linestyle="none")
-        words = at + _SAMPLE + 5
-        for i, line in enumerate(name):
-            sheet.text(words, top - (i + 0.82) * LABEL * _LINE, line, LABEL, color=INK)
-        below = top - len(name) * LABEL * _LINE
-        for i, line in enumerate(under):
-            sheet.text(words, below - (i + 0.8) * SMALL * _LINE, line, SMALL, color=QUIET)
+        sheet.sample(at, middle, end.colour)
+        sheet.named(at + SAMPLE + 5, top, name, under)

@@ -13,13 +13,12 @@ from bench.analysis.summary import RANKED_BY, Board, Place, PointSummary, Varian
 from bench.report import compared, figures, svg, text
 from bench.report.charts import names, scales
 from bench.report.headline import STANDING, figure, place
-from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, SPACED, WIDTH, Sheet, sheet, wrapped
 from bench.report.svg import GRID, INK, MARKERS, PAPER, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
 _NAMES, _TOLD = 138.0, 146.0  # the columns left and right of the axes
 _FOOT, _HEAD = 36.0, 6.0
-_LINE = 1.24
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,14 @@ def _rows(point: PointSummary) -> list[_Row]:
     for board in point.boards:
         unequal = "" if board.same_acknowledgement else "; acknowledgements are unequal"
         heads = wrapped(f"Promise: {text.promise(board.delivery)}{unequal}", WIDTH - 2 * EDGE, SMALL, bold=True, most=2)
-        rows.append(_Row(top, len(heads) * SMALL * _LINE + 8, tuple((line, SMALL) for line in heads)))
+        rows.append(_Row(top, len(heads) * SMALL * SPACED + 8, tuple((line, SMALL) for line in heads)))
         top += rows[-1].height
         for one in board.places:
             lines = [(line, LABEL) for line in wrapped(called[one.result.id], _NAMES - EDGE - 8, LABEL, most=3) or ["?"]]
             what = "" if point.by == "rate" else "p99 "
             lines += [(line, SMALL) for line in wrapped(f"{what}{figure(one.result, point.by)}", _NAMES - EDGE - 8, SMALL, most=1)]
             told = _told(one, alone=len(board.places) == 1, best=one is board.places[0])
-            height = max(sum(size for _, size in lines), sum(size for _, size in told)) * _LINE + 9
+            height = max(sum(size for _, size in lines), sum(size for _, size in told)) * SPACED + 9
             rows.append(_Row(top, height, tuple(lines), told, one, one is board.places[0] and len(board.places) > 1))
             top += height
     return rows
@@ -153,8 +152,8 @@ def _row(paper: Sheet, axes: Axes, row: _Row, colour: int) -> None:
     if row.place is None:
         _column(paper, EDGE, top - 5, row.lines, INK, bold=True)
         return
-    _column(paper, EDGE, top - (row.height - sum(size for _, size in row.lines) * _LINE) / 2, row.lines, INK)
-    _column(paper, WIDTH - _TOLD + 10, top - (row.height - sum(size for _, size in row.told) * _LINE) / 2, row.told, INK)
+    _column(paper, EDGE, top - (row.height - sum(size for _, size in row.lines) * SPACED) / 2, row.lines, INK)
+    _column(paper, WIDTH - _TOLD + 10, top - (row.height - sum(size for _, size in row.told) * SPACED) / 2, row.told, INK)
     ratio, (low, high) = _ratio(row.place), _ends(row.place)
     y, shade = row.top + row.height / 2, SERIES[colour]
     if low is not None and high is not None and high > 0:
@@ -174,8 +173,8 @@ def _row(paper: Sheet, axes: Axes, row: _Row, colour: int) -> None:
 def _column(paper: Sheet, x: float, top: float, lines: Sequence[tuple[str, float]], colour: str, *, bold: bool = False) -> None:
     for line, size in lines:
         weight = "bold" if bold else "normal"
-        paper.text(x, top - 0.82 * size * _LINE, line, size, color=colour if size > SMALL or bold else QUIET, fontweight=weight)
-        top -= size * _LINE
+        paper.text(x, top - 0.82 * size * SPACED, line, size, color=colour if size > SMALL or bold else QUIET, fontweight=weight)
+        top -= size * SPACED
 
 
 def _caption(point: PointSummary, results: Sequence[VariantPoint]) -> str:

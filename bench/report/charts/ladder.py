@@ -18,7 +18,7 @@ from bench.report import svg, text
 from bench.report.charts import scales
 from bench.report.headline import place
 from bench.report.ladder_words import noisy, quoted
-from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, width_of, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, named_height, sheet, width_of, wrapped
 from bench.report.svg import DASHES, INK, MARKERS, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -26,7 +26,6 @@ _NAMES = 140.0  # the column of names
 _PANEL, _BETWEEN = 148.0, 16.0
 _HEAD, _FOOT = 26.0, 22.0  # heads of the panels; ticks
 _ROW = 56.0
-_LINE = 1.24
 _APART = 14.0  # of a label from its dot
 _MARGIN = 1.1  # a ratio nearer to 1 is not said to cost anything, however sure
 
@@ -105,13 +104,7 @@ def _names(paper: Sheet, shown: Sequence[Step]) -> None:
     for i, one in enumerate(shown):
         assert one.result is not None  # of what is shown
         name, under = wrapped(one.claim.step, room, LABEL, most=2), wrapped(_system(one.result), room, SMALL, most=2)
-        y = paper.top - _HEAD - (i + 0.5) * _ROW + (len(name) * LABEL + len(under) * SMALL) * _LINE / 2
-        for line in name:
-            paper.text(EDGE, y - 0.82 * LABEL * _LINE, line, LABEL)
-            y -= LABEL * _LINE
-        for line in under:
-            paper.text(EDGE, y - 0.8 * SMALL * _LINE, line, SMALL, color=QUIET)
-            y -= SMALL * _LINE
+        paper.named(EDGE, paper.top - _HEAD - (i + 0.5) * _ROW + named_height(name, under) / 2, name, under)
 
 
 def _system(result: VariantPoint) -> str:

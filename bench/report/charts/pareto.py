@@ -16,7 +16,7 @@ from bench.capacity import result
 from bench.report import svg, text
 from bench.report.charts import scales
 from bench.report.headline import place
-from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, sheet, spread, wrapped
+from bench.report.sheet import EDGE, LABEL, SMALL, SPACED, WIDTH, Sheet, sheet, spread, wrapped
 from bench.report.svg import INK, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
 
@@ -193,7 +193,7 @@ def _label(spot: Spot) -> list[tuple[str, float, str]]:
 
 
 def _height(lines: Sequence[tuple[str, float, str]]) -> float:
-    return sum(size * 1.24 for _, size, _ in lines) + 7
+    return sum(size * SPACED for _, size, _ in lines) + 7
 
 
 def _labels(
@@ -213,7 +213,7 @@ def _labels(
         paper.line((right + 24,), (middle,), color=colour, marker=_MARKS.get(spot.delivery, "X"), markersize=8, linestyle="none")
         for words, size, ink in lines:
             paper.text(right + 34, top - size * 1.0, words, size, color=ink)
-            top -= size * 1.24
+            top -= size * SPACED
 
 
 def _table(spots: Sequence[Spot], share: float, objective: Json) -> Table:

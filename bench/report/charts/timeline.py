@@ -309,8 +309,7 @@ def _keys(paper: Sheet, panels: Sequence[Axes], shown: Sequence[str], latency: t
 
     y = top(panels[0])
     for i, group in enumerate(shown):
-        paper.line((right + 10, right + 32), (y, y), color=SERIES[i], linestyle=DASHES[i], linewidth=1.6)
-        paper.line((right + 21,), (y,), color=SERIES[i], marker=MARKERS[i], markersize=5, linestyle="none")
+        paper.sample(right + 10, y, i)
         paper.text(right + 37, y, fitted(group, room, LABEL), LABEL, va="center", color=INK)
         y -= LABEL * 1.5
     y = top(panels[1])
