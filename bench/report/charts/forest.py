@@ -150,10 +150,10 @@ def _ground(axes: Axes, point: PointSummary, rows: Sequence[_Row]) -> None:
 def _row(paper: Sheet, axes: Axes, row: _Row, colour: int) -> None:
     top = paper.top - _HEAD - row.top
     if row.place is None:
-        _column(paper, EDGE, top - 5, row.lines, INK, bold=True)
+        _column(paper, EDGE, top - 5, row.lines, bold=True)
         return
-    _column(paper, EDGE, top - (row.height - sum(size for _, size in row.lines) * SPACED) / 2, row.lines, INK)
-    _column(paper, WIDTH - _TOLD + 10, top - (row.height - sum(size for _, size in row.told) * SPACED) / 2, row.told, INK)
+    _column(paper, EDGE, top - (row.height - sum(size for _, size in row.lines) * SPACED) / 2, row.lines)
+    _column(paper, WIDTH - _TOLD + 10, top - (row.height - sum(size for _, size in row.told) * SPACED) / 2, row.told)
     ratio, (low, high) = _ratio(row.place), _ends(row.place)
     y, shade = row.top + row.height / 2, SERIES[colour]
     if low is not None and high is not None and high > 0:
@@ -170,10 +170,10 @@ def _row(paper: Sheet, axes: Axes, row: _Row, colour: int) -> None:
         )  # fmt: skip
 
 
-def _column(paper: Sheet, x: float, top: float, lines: Sequence[tuple[str, float]], colour: str, *, bold: bool = False) -> None:
+def _column(paper: Sheet, x: float, top: float, lines: Sequence[tuple[str, float]], *, bold: bool = False) -> None:
     for line, size in lines:
         weight = "bold" if bold else "normal"
-        paper.text(x, top - 0.82 * size * SPACED, line, size, color=colour if size > SMALL or bold else QUIET, fontweight=weight)
+        paper.text(x, top - 0.82 * size * SPACED, line, size, color=INK if size > SMALL or bold else QUIET, fontweight=weight)
         top -= size * SPACED
 
 

@@ -45,10 +45,15 @@ class Spot:
     at_least: bool
     producers: int
 
+    @property
+    def capacity(self) -> str:
+        """In signs: >= 17,000."""
+        return f"{'>= ' if self.at_least else ''}{result.rate(self.rate)}"
+
 
 def draw(
     searches: Sequence[Json], deliveries: Mapping[str, str], names: Mapping[str, str], objective: Json, name: str, *,
-    emulated: Collection[str] = (), colours: Mapping[str, int] | None = None,
+    emulated: Collection[str] = (),
 ) -> Chart | None:  # fmt: skip
     """The searches of one point. ``deliveries``: variant id -> promise of its mode; ``emulated``: ids whose server imitates the system.
 
@@ -57,7 +62,6 @@ def draw(
     share, spots = chosen([one for one in searches if one["variant"] not in emulated], deliveries, names)
     if len(spots) < 2:
         return None
-    numbers = {spot.variant: i for i, spot in enumerate(spots)} if colours is None else colours
     with svg.style():
         labels = [_label(spot) for spot in spots]
         body = max(262.0, sum(_height(one) for one in labels))
@@ -68,9 +72,9 @@ def draw(
             front = frontier([spot for spot in spots if spot.delivery == delivery])
             if len(front) > 1:
                 _front(axes, front, delivery)
-        for spot in spots:
-            _spot(axes, spot, svg.colour(numbers, spot.variant))
-        _labels(paper, axes, spots, labels, numbers)
+        for i, spot in enumerate(spots):
+            _spot(axes, spot, SERIES[i % len(SERIES)])
+        _labels(paper, axes, spots, labels)
         return svg.render(paper, name, _alt(spots, share), _table(spots, share, objective))
 
 
@@ -124,8 +128,7 @@ def title(spots: Sequence[Spot]) -> str:
         own = [spot for spot in spots if spot.delivery == delivery]
         front = frontier(own)
         if len(own) == 1:
-            rate = f"{'>= ' if own[0].at_least else ''}{result.rate(own[0].rate)}/s"
-            told.append(f"{text.promise(delivery)}: {own[0].name} alone, {rate}, p99 {text.duration(own[0].p99_ns)}")
+            told.append(f"{text.promise(delivery)}: {own[0].name} alone, {own[0].capacity}/s, p99 {text.duration(own[0].p99_ns)}")
         elif len(front) == 1:
             told.append(f"{text.promise(delivery)}: {front[0].name} has the highest capacity and the lowest p99{_close(own)}")
         else:
@@ -171,9 +174,8 @@ def _front(axes: Axes, front: Sequence[Spot], delivery: str) -> None:
     )  # fmt: skip
 
 
-def _spot(axes: Axes, spot: Spot, number: int) -> None:
+def _spot(axes: Axes, spot: Spot, colour: str) -> None:
     y = scales.ms(spot.p99_ns)
-    colour = SERIES[number]
     if spot.low and spot.high:
         axes.plot([spot.low, spot.high], [y, y], color=colour, linewidth=1.6, marker="|", markersize=11, markeredgewidth=1.4, zorder=3)
     if spot.at_least:
@@ -187,7 +189,7 @@ def _label(spot: Spot) -> list[tuple[str, float, str]]:
     """Lines beside a marker: words, size, colour."""
     room = _RIGHT - 36 - EDGE
     lines = [(line, LABEL, INK) for line in wrapped(spot.name, room, LABEL, most=2) or ["?"]]
-    told = f"{'>= ' if spot.at_least else ''}{result.rate(spot.rate)}/s, {text.duration(spot.p99_ns)}"
+    told = f"{spot.capacity}/s, {text.duration(spot.p99_ns)}"
     under = [text.promise(spot.delivery), *([text.many(spot.producers, "producer")] if spot.producers > 1 else []), told]
     return lines + [(line, SMALL, QUIET) for part in under for line in wrapped(part, room, SMALL, most=2)]
 
@@ -196,9 +198,7 @@ def _height(lines: Sequence[tuple[str, float, str]]) -> float:
     return sum(size * SPACED for _, size, _ in lines) + 7
 
 
-def _labels(
-    paper: Sheet, axes: Axes, spots: Sequence[Spot], labels: Sequence[list[tuple[str, float, str]]], numbers: Mapping[str, int]
-) -> None:
+def _labels(paper: Sheet, axes: Axes, spots: Sequence[Spot], labels: Sequence[list[tuple[str, float, str]]]) -> None:
     """To the right, apart from each other, each led to its marker and beginning with the same one."""
     right = WIDTH - _RIGHT
     found = [paper.place(axes, spot.rate, scales.ms(spot.p99_ns)) for spot in spots]
@@ -206,7 +206,7 @@ def _labels(
     centres = spread([y for y, _, _ in placed], [_height(labels[i]) for _, _, i in placed], paper.bottom, paper.top)
     for (y, x, i), centre in zip(placed, centres, strict=True):
         spot, lines = spots[i], labels[i]
-        colour = SERIES[svg.colour(numbers, spot.variant)]
+        colour = SERIES[i % len(SERIES)]
         top = centre + (_height(lines) - 7) / 2
         middle = top - LABEL * 0.62
         paper.line((x, right + 4, right + 16), (y, y, middle), color=colour, linewidth=0.6, alpha=0.55, linestyle=(0, (1, 1.5)))
@@ -228,8 +228,7 @@ def _table(spots: Sequence[Spot], share: float, objective: Json) -> Table:
         rows = []
         for spot in own:
             interval = f"{result.rate(spot.low)}{text.DASH}{result.rate(spot.high)}" if spot.low and spot.high else text.NONE
-            rate = f"{'>= ' if spot.at_least else ''}{result.rate(spot.rate)}"
-            told = (rate, interval, f"{spot.n:,}", text.number(spot.p99_ns / 1e6), "yes" if spot in front else "no")
+            told = (spot.capacity, interval, f"{spot.n:,}", text.number(spot.p99_ns / 1e6), "yes" if spot in front else "no")
             rows.append((spot.name, str(spot.producers), *told))
         builder.add(f"Promise: {text.promise(delivery)}", [*rows])
     return builder.whole()
