@@ -60,9 +60,8 @@ def bound(high: float) -> str:
 
 def _tries(evidence: Sequence[Evidence], fault: str) -> str:
     counts = sorted({one.n for one in evidence})
-    count = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     what = f"{fault.removesuffix('-kill')} kill{'s' * (counts != [1])}" if fault.endswith("-kill") else f"injections of {fault}"
-    return f"{count} {what}{' each' if len(evidence) > 1 else ''}"
+    return f"{text.between(counts, str)} {what}{' each' if len(evidence) > 1 else ''}"
 
 
 def _audited(results: Sequence[VariantPoint]) -> str:

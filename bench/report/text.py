@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.analysis.summary import Spread
@@ -50,6 +50,11 @@ def micro(ns: float | None) -> str:
     return NONE if ns is None else number(ns / 1e3)
 
 
+def milli(ns: float | None) -> str:
+    """A latency in milliseconds, without the unit: it stands in the column's head."""
+    return NONE if ns is None else number(ns / 1e6)
+
+
 def mebi(size_b: float | None) -> str:
     """Memory in MiB, without the unit: it stands in the column's head."""
     return NONE if size_b is None else number(size_b / 2**20)
@@ -58,6 +63,19 @@ def mebi(size_b: float | None) -> str:
 def count(value: float | None) -> str:
     """A whole number; a dash where it was not counted."""
     return DASH if value is None else f"{value:,.0f}"
+
+
+def between(values: Iterable[float], form: Callable[[float], str] = count) -> str:
+    """The smallest and the largest: 3 to 8; one where they are the same."""
+    known = [*values]
+    low, high = form(min(known)), form(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def rounds(counts: Iterable[int]) -> str:
+    """1 round, 8 rounds, 3 to 8 rounds."""
+    told = between(counts)
+    return f"{told} round{'s' * (told != '1')}"
 
 
 def percent(share: float) -> str:

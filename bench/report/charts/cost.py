@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -123,14 +123,10 @@ def _caption(shown: Sequence[VariantPoint]) -> str:
     rounds = max((r.cost.total.rounds for r in shown if r.cost.total), default=1)
     whisker = f"Medians of {rounds} rounds; whisker: range of the total. " if rounds > 1 else "One round. "
     idle = [v for r in shown for v in idle_cores(r)]
-    told = f" Idle servers used {_between_two(min(idle), max(idle))} cores meanwhile: not counted here." if idle else ""
+    told = f" Idle servers used {text.between(idle, text.number)} cores meanwhile: not counted here." if idle else ""
     counts = [r.cost.deliveries.median for r in shown if r.cost.deliveries]
-    n = f"n = {_between_two(min(counts), max(counts), text.count)} deliveries a round. " if counts else ""
+    n = f"n = {text.between(counts)} deliveries a round. " if counts else ""
     return f"{whisker}{n}CPU within the window; memory resident at its end, for a message delivered in it; {place(shown)}.{told}"
-
-
-def _between_two(low: float, high: float, form: Callable[[float], str] = text.number) -> str:
-    return form(low) if form(low) == form(high) else f"{form(low)} to {form(high)}"
 
 
 def idle_cores(result: VariantPoint) -> list[float]:

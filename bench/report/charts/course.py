@@ -121,11 +121,11 @@ def title(point: PointSummary, courses: Sequence[Course]) -> str:
 
 
 def _caption(courses: Sequence[Course], frame: Frame, which: str) -> str:
-    width = "each second" if frame.width_s == 1 else f"each {frame.width_s} s"
     n = sum(h.n for one in courses if one.quoted for b in one.bins.values() if (h := b.latency.get("")))
     told = (
-        f"{text.many(len(frame.rounds), 'round')}, a point for {width} of the load, its warm-up included. Behind: sent and not delivered "
-        f"at the end of a second, of the group most behind; delivered: to the slowest group; {place([one.result for one in courses])}."
+        f"{text.many(len(frame.rounds), 'round')}, a point for {timeline.each(frame.width_s)} of the load, its warm-up included. "
+        "Behind: sent and not delivered at the end of a second, of the group most behind; delivered: to the slowest group; "
+        f"{place([one.result for one in courses])}."
     )
     if which:
         told += (
@@ -180,7 +180,7 @@ def _table(point: PointSummary, courses: Sequence[Course], frame: Frame, quoted:
         rows = []
         for at in sorted(one.bins):
             b = one.bins[at]
-            late = [text.number(latency[at] / 1e6) if at in latency else text.NONE] if quoted else []
+            late = [text.milli(latency.get(at))] if quoted else []
             number = str(frame.rounds.index(at[0]) + 1)
             rows.append((number, str(b.start_s), str(b.end_s), text.count(behind[at]), text.number(delivered[at]), *late))
         builder.add(figures.name(one.result), [*rows])

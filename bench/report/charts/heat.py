@@ -345,7 +345,7 @@ def _table(point: PointSummary, panels: Sequence[Panel], frame: Frame, q: float,
         for column in panel.columns:
             told = ", ".join(f"{frame.edges[i] / 1e6:.3g}: {column.cells[i]}" for i in np.flatnonzero(column.cells).tolist())
             shares = (0.5, q) if q > 0.5 else (0.5,)
-            values = [text.NONE if (v := over_time.at(column.latency, share)) is None else text.number(v / 1e6) for share in shares]
+            values = [text.milli(over_time.at(column.latency, share)) for share in shares]
             number = str(frame.rounds.index(column.round) + 1)
             rows.append((number, str(column.start_s), str(column.end_s), f"{column.latency.n:,}", *values, told))
         builder.add(figures.name(panel.result), [*rows])

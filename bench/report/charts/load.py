@@ -180,11 +180,8 @@ def _objective(paper: Sheet, axes: Axes, shown: Sequence[Curve], told: Panels) -
 def counted(curves: Sequence[Curve]) -> str:
     """Rounds, what the bars are, and n, for a caption."""
     loads = [one for curve in curves for one in curve.quoted]
-    rounds, counts = sorted({one.rounds for one in loads}), sorted({one.n for one in loads})
-    told = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
-    bars = "; bars: ranges over them" if rounds[-1] > 1 else ""
-    samples = " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
-    return f"{told} a rate merged{bars}; n = {samples} samples a rate"
+    bars = "; bars: ranges over them" if max(one.rounds for one in loads) > 1 else ""
+    return f"{text.rounds(one.rounds for one in loads)} a rate merged{bars}; n = {text.between(one.n for one in loads)} samples a rate"
 
 
 def table(shown: Sequence[Curve], panels: Panels) -> Table:
@@ -207,7 +204,7 @@ def _cells(load: Load, curve: Curve) -> tuple[str | Cell, ...]:
     states = ["saturated: no latency"] if load.saturated else [load.note] if load.note else []
     if load.offered == curve.knee:
         states.append("knee")
-    told = [text.NONE if v is None else text.number(v / 1e6) for v in figures]
+    told = [text.milli(v) for v in figures]
     delivered = text.NONE if load.delivered is None else text.number(load.delivered)
     return text.number(load.offered), delivered, str(load.rounds), f"{load.n:,}", *told, ", ".join(states)
 

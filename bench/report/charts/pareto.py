@@ -228,7 +228,7 @@ def _table(spots: Sequence[Spot], share: float, objective: Json) -> Table:
         rows = []
         for spot in own:
             interval = f"{result.rate(spot.low)}{text.DASH}{result.rate(spot.high)}" if spot.low and spot.high else text.NONE
-            told = (spot.capacity, interval, f"{spot.n:,}", text.number(spot.p99_ns / 1e6), "yes" if spot in front else "no")
+            told = (spot.capacity, interval, f"{spot.n:,}", text.milli(spot.p99_ns), "yes" if spot in front else "no")
             rows.append((spot.name, str(spot.producers), *told))
         builder.add(f"Promise: {text.promise(delivery)}", [*rows])
     return builder.whole()

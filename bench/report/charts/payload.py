@@ -147,13 +147,11 @@ def _grown(grown: Sequence[tuple[float, Line, tuple[int, int, float, float]]], w
 
 
 def _caption(lines: Sequence[Line]) -> str:
-    rounds = sorted({e2e.rounds for line in lines for result in line.results if (e2e := result.latency.get("e2e"))} or {1})
-    counted = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
-    n = sorted({e2e.n for line in lines for result in line.results if (e2e := result.latency.get("e2e"))} or {0})
-    samples = f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,} to {n[-1]:,}"
+    known = [e2e for line in lines for result in line.results if (e2e := result.latency.get("e2e"))]
+    counted, samples = text.rounds([e2e.rounds for e2e in known] or [1]), text.between([e2e.n for e2e in known] or [0])
     return (
-        f"End-to-end latency from the intended send time, {samples} a point, p99 where ten samples lie beyond it; none where the rate was "
-        f"not reached (hollow below). MB/s: 10^6 bytes delivered to the slowest group, headers included; {counted}, whisker: range; "
+        f"End-to-end latency from the intended send time, n = {samples} a point, p99 where ten samples lie beyond it; none where the rate "
+        f"was not reached (hollow below). MB/s: 10^6 bytes delivered to the slowest group, headers included; {counted}, whisker: range; "
         f"{place([])}."
     )
 
@@ -224,7 +222,7 @@ def _table(points: Sequence[PointSummary], lines: Sequence[Line]) -> Table:
         rows = []
         for i, result in enumerate(line.results):
             e2e = result.latency.get("e2e")
-            p50, p99 = (text.NONE if v is None else text.number(v / 1e6) for v in (line.p50_ns[i], line.p99_ns[i]))
+            p50, p99 = (text.milli(v) for v in (line.p50_ns[i], line.p99_ns[i]))
             moved = text.ranged(line.rate_mb[i]) if line.rate_mb[i] else text.NONE
             rows.append(
                 (f"{line.sizes_b[i]:,}", f"{e2e.n if e2e else 0:,}", p50, p99, moved, STANDING.get(result.standing, result.standing))

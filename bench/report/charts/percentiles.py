@@ -77,8 +77,7 @@ def title(point: PointSummary, shown: Sequence[VariantPoint]) -> str:
 
 
 def _caption(shown: Sequence[VariantPoint]) -> str:
-    rounds = sorted({e2e.rounds for r in shown if (e2e := r.latency["e2e"])})
-    merged = f"{rounds[0]} to {rounds[-1]} rounds" if len(rounds) > 1 else text.many(rounds[0], "round")
+    merged = text.rounds(e2e.rounds for r in shown if (e2e := r.latency["e2e"]))
     return (
         f"End to end from the intended send time; {merged} merged, n samples; {place(shown)}. "
         "Each curve stops where ten samples are left beyond it. Saturated rounds have no curve."

@@ -185,7 +185,7 @@ def _caption(result: VariantPoint, trial: Json, bins: Sequence[Bin], shown: Sequ
     not_struck = sum(fault.get("injected_s") is None for fault in trial.get("faults") or ())
     n = sum(one.n for b in bins for key, one in b.latency.items() if not key)
     first = (
-        f"{rounds}, {text.at(result.point)}. Behind: {behind} {_each(width)}; messages a second, repeats and drain included; "
+        f"{rounds}, {text.at(result.point)}. Behind: {behind} {each(width)}; messages a second, repeats and drain included; "
         f"end-to-end latency from the intended time by the second of arrival, of what was due in the measured window (n = {n:,}), "
         f"{which} where ten samples lie beyond it. Shaded: from injection to heal; tick: first message processed after it."
     )
@@ -197,7 +197,8 @@ def _caption(result: VariantPoint, trial: Json, bins: Sequence[Bin], shown: Sequ
     return " ".join(told)
 
 
-def _each(width: int) -> str:
+def each(width: int) -> str:
+    """Of bins of so many seconds."""
     return "each second" if width == 1 else f"each {width} s"
 
 
@@ -222,7 +223,7 @@ def _lanes(paper: Sheet, axes: Axes, rows: Sequence[Lane], end: float) -> None:
         _, y = paper.place(axes, 0, row)
         times = f" \u00d7{len(lane.times)}" if len(lane.times) > 1 else ""
         room = _RIGHT - 10 - EDGE
-        paper.text(right + 10, y, fitted(f"{lane.name}", room - 6 * len(times), SMALL) + times, SMALL, va="center", color=INK)
+        paper.text(right + 10, y, fitted(lane.name, room - 6 * len(times), SMALL) + times, SMALL, va="center", color=INK)
 
 
 def _shade(axes: Axes, strip: Sequence[Lane], end: float) -> None:
@@ -254,7 +255,7 @@ def _stairs(axes: Axes, bins: Sequence[Bin], values: Sequence[float], number: in
     edges = [bins[0].start_s, *(b.end_s for b in bins)]
     axes.stairs(values, edges, color=SERIES[number], linestyle=DASHES[number], linewidth=1.5, baseline=None, zorder=3 + number / 10)
     every = max(1, len(bins) // 6)
-    at = range(number * every // max(GROUPS_MAX, 1), len(bins), every)
+    at = range(number * every // GROUPS_MAX, len(bins), every)
     axes.plot([bins[i].middle_s for i in at], [values[i] for i in at], color=SERIES[number], marker=MARKERS[number], markersize=4,
               linestyle="none", zorder=4)  # fmt: skip
 
@@ -339,7 +340,7 @@ def _table(result: VariantPoint, bins: Sequence[Bin], names: Sequence[str], q: f
         for b in bins:
             histogram = b.latency.get(group)
             shares = (0.5, q) if highest else (0.5,)
-            latencies = [text.NONE if (v := over_time.at(histogram, share)) is None else text.number(v / 1e6) for share in shares]
+            latencies = [text.milli(over_time.at(histogram, share)) for share in shares]
             rows.append(
                 (f"{b.start_s}", f"{b.end_s}", text.number(b.published_per_s), text.number(b.delivered_per_s[group]),
                  text.count(b.behind[group]), f"{histogram.n if histogram else 0:,}", *latencies)
