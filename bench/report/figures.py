@@ -21,14 +21,6 @@ def name(result: VariantPoint) -> str:
     return f"{base} [emulator: {(result.server or {}).get('product')}]" if result.emulator else base
 
 
-def label(result: VariantPoint) -> str:
-    """A short name for a chart; an emulator is still called one."""
-    base = str(result.variant.get("title") or result.variant.get("system") or result.id)
-    base = ", ".join([base, *text.own_settings(result.variant)])
-    base = base if len(base) <= 26 else f"{base[:25]}\u2026"
-    return f"{base} [emulator]" if result.emulator else base
-
-
 def spoken_of(results: Sequence[VariantPoint]) -> tuple[str, list[VariantPoint]]:
     """What a chart's title compares, and what stands before it: what is valid; else the harness's own floor; else "Not valid: "."""
     found = [r for r in results if r.valid] or [r for r in results if r.standing == "reference"]
