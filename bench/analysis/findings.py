@@ -273,8 +273,12 @@ def _saturated(trial: Mapping[str, Any]) -> bool:
 
 
 def _missed(trial: Mapping[str, Any]) -> bool:
-    offered, slowest = trial["rates"]["offered_per_s"], trial["rates"]["slowest_group_per_s"]
-    return bool(offered) and slowest is not None and slowest < _REACHED * offered
+    return missed(trial["rates"]["offered_per_s"], trial["rates"]["slowest_group_per_s"])
+
+
+def missed(offered_per_s: float | None, delivered_per_s: float | None) -> bool:
+    """Whether the rate was not reached: less was delivered than offered, but for what may be left at the end."""
+    return bool(offered_per_s and delivered_per_s is not None and delivered_per_s < _REACHED * offered_per_s)
 
 
 def _clients(trial: Mapping[str, Any]) -> list[dict[str, str]]:

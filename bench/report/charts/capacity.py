@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.analysis.findings import missed
 from bench.capacity import result
 from bench.report import text
 from bench.report.charts import load
@@ -16,7 +17,6 @@ from bench.report.svg import SERIES, Chart
 
 Json = Mapping[str, Any]
 _KEYS = {"p50": "p50_ns", "p90": "p90_ns", "p99": "p99_ns", "p99.9": "p999_ns"}
-_REACHED = 0.99  # of what was offered: less is saturated, as in the search
 
 
 def draw(
@@ -63,7 +63,7 @@ def _curve(one: Json, called: str, number: int, panels: Panels, trials: Mapping[
     loads += [
         Load(probe["rate_per_s"], probe["delivered_per_s"], 0, 1, None, None, saturated=True)
         for probe in one["probes"]
-        if probe["phase"] == "search" and probe["held"] is False and _missed(probe)
+        if probe["phase"] == "search" and probe["held"] is False and missed(probe["rate_per_s"], probe["delivered_per_s"])
     ]
     deliveries = {str((trial.get("variant") or {}).get("mode", {}).get("delivery")) for trial in _of(one, trials)}
     promise = tuple(text.promise(one) for one in deliveries if one != "None") if len(deliveries) == 1 else ()
@@ -72,11 +72,6 @@ def _curve(one: Json, called: str, number: int, panels: Panels, trials: Mapping[
         called, (*promise, f"capacity {_rate(one)}"), number, tuple(sorted(loads, key=lambda one: one.offered)),
         one["knee"]["by_per_s"] if one["knee"] else None, answer["rate_per_s"], interval,
     )  # fmt: skip
-
-
-def _missed(probe: Json) -> bool:
-    delivered, offered = probe["delivered_per_s"], probe["rate_per_s"]
-    return delivered is not None and bool(offered) and delivered < _REACHED * offered
 
 
 def _of(one: Json, trials: Mapping[int, Json]) -> list[Json]:
@@ -92,9 +87,9 @@ def _load(row: Json, panels: Panels, trials: Mapping[int, Json]) -> Load:
         return (min(found), max(found)) if len(found) > 1 else None
 
     middle = sorted(delivered)[len(delivered) // 2] if delivered else None
-    over = middle is not None and middle < _REACHED * row["rate_per_s"]
     note = "" if row["held"] == row["rounds"] else "did not hold in each round"
     high, low = row[_KEYS[panels.high]], row[_KEYS[panels.low]]
+    over = missed(row["rate_per_s"], middle)
     return Load(row["rate_per_s"], middle, row["n"], row["rounds"], high, low, span(panels.high), span(panels.low), over, note)
 
 
