@@ -152,9 +152,13 @@ def shortened(words: str, most: int = 90) -> str:
 
 def variant_name(variant: Mapping[str, Any]) -> str:
     """The pair that is compared: system and client, with the profile where it is not the default one."""
-    name = str(variant.get("title") or variant.get("system") or variant.get("id"))
     client = variant.get("client")
-    return ", ".join([f"{name} ({client})" if client else name, *own_settings(variant)])
+    return system_name(variant, f" ({client})" if client else "")
+
+
+def system_name(variant: Mapping[str, Any], more: str = "") -> str:
+    """The system, and what tells it from another of its kind, without the client."""
+    return ", ".join([f"{variant.get('title') or variant.get('system') or variant.get('id')}{more}", *own_settings(variant)])
 
 
 def pair(variant: Mapping[str, Any]) -> str:

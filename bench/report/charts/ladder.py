@@ -103,13 +103,8 @@ def _names(paper: Sheet, shown: Sequence[Step]) -> None:
     room = _NAMES - EDGE - 8
     for i, one in enumerate(shown):
         assert one.result is not None  # of what is shown
-        name, under = wrapped(one.claim.step, room, LABEL, most=2), wrapped(_system(one.result), room, SMALL, most=2)
+        name, under = wrapped(one.claim.step, room, LABEL, most=2), wrapped(text.system_name(one.result.variant), room, SMALL, most=2)
         paper.named(EDGE, paper.top - _HEAD - (i + 0.5) * _ROW + named_height(name, under) / 2, name, under)
-
-
-def _system(result: VariantPoint) -> str:
-    """System and settings, without the client."""
-    return ", ".join([str(result.variant.get("title") or result.variant.get("system")), *text.own_settings(result.variant)])
 
 
 def _panel(paper: Sheet, shown: Sequence[Step], lines: Sequence[_Line], left: float, head: str) -> None:

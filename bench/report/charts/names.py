@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from bench.analysis.summary import VariantPoint
 from bench.report import text
@@ -15,8 +16,8 @@ IN_TITLE = 44
 def called(results: Iterable[VariantPoint]) -> Mapping[str, str]:
     """Variant id -> system and own settings; with the client where two would share a name, with the id where they still do."""
     known = {result.id: result for result in results}
-    names = {key: _name(result, "") for key, result in known.items()}
-    names = _apart(names, {key: _name(result, str(result.variant.get("client") or "")) for key, result in known.items()})
+    names = {key: _name(result, text.system_name) for key, result in known.items()}
+    names = _apart(names, {key: _name(result, text.variant_name) for key, result in known.items()})
     return _apart(names, {key: f"{name} [{key}]" for key, name in names.items()})
 
 
@@ -25,10 +26,8 @@ def _apart(names: Mapping[str, str], longer: Mapping[str, str]) -> dict[str, str
     return {key: longer[key] if count[name] > 1 else name for key, name in names.items()}
 
 
-def _name(result: VariantPoint, client: str) -> str:
-    base = str(result.variant.get("title") or result.variant.get("system") or result.id)
-    name = ", ".join([f"{base} ({client})" if client else base, *text.own_settings(result.variant)])
-    return f"{name} [emulator]" if result.emulator else name
+def _name(result: VariantPoint, form: Callable[[Mapping[str, Any]], str]) -> str:
+    return form(result.variant) + (" [emulator]" if result.emulator else "")
 
 
 def in_title(name: str) -> str:
