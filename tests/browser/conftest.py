@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "unit"))  # make_results
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # committed, make_results
 
 import looking
 import reports
@@ -46,7 +46,7 @@ def pages(tmp_path_factory):
     def page(kind):
         if kind not in made:
             place = tmp_path_factory.mktemp(kind)
-            found = reports.reference() if kind == "reference" else getattr(reports, kind)(place)
+            found = getattr(reports, kind)(place)
             made[kind] = reports.reported(place / "out", found if isinstance(found, list) else [found])
         return made[kind]
 

@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit"))  # reports makes small 
 
 import looking
 import reports
+from committed import RUN, TOGETHER
 from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
@@ -76,8 +77,8 @@ def main() -> int:
     for old in FOLDER.glob("*.png"):
         old.unlink()
     with tempfile.TemporaryDirectory() as out:
-        run = reports.reported(Path(out) / "run", [reports.reference_run()])
-        everything = reports.reported(Path(out) / "all", reports.reference())
+        run = reports.reported(Path(out) / "run", [RUN])
+        everything = reports.reported(Path(out) / "all", TOGETHER)
         made = [saved(name, png) for name, png in taken(run, everything)]
     large = [path for path in made if path.stat().st_size > LIMIT_B]
     for path in made:

@@ -8,24 +8,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from committed import KAFKA, TOGETHER
 from make_results import POINTS, five, make
 from test_report_capacity import folder as capacity_folder
 from test_report_capacity import searched
 
 from bench import cli
-
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-
-
-def reference_run() -> Path:
-    """The newest committed run of five systems."""
-    runs = [path.parent for path in REFERENCE.glob("*/order-events-*/run.json")]
-    return max(runs, key=lambda path: path.name)
-
-
-def reference() -> list[Path]:
-    """That run, and the committed ones of `brokerbench guarantees`: one page of all."""
-    return [reference_run(), *sorted(path.parent for path in REFERENCE.glob("*/evidence-guarantees/*/guarantees.json"))]
 
 
 def reported(out: Path, folders: Sequence[Path], *words: str) -> Path:
@@ -34,6 +22,11 @@ def reported(out: Path, folders: Sequence[Path], *words: str) -> Path:
         status = cli.main(["report", *map(str, folders), "--out", str(out), *words])
     assert status == 0, said.getvalue()
     return out / "report.html"
+
+
+def reference(_: Path) -> list[Path]:
+    """The committed run of five systems, and those of `brokerbench guarantees`: one page of all."""
+    return TOGETHER
 
 
 def run(place: Path) -> Path:
@@ -55,8 +48,7 @@ def capacity(place: Path) -> Path:
 def guarantees(place: Path) -> Path:
     """Cells of the committed evidence with trials made up beside them."""
     made = make(place / "runs" / "guarantees-1", five(), rounds=1, samples=1500, points=POINTS[:1], kind="guarantees")
-    (committed,) = REFERENCE.glob("*/evidence-guarantees/kafka/guarantees.json")
-    found = json.loads(committed.read_text(encoding="utf-8"))
+    found = json.loads((KAFKA / "guarantees.json").read_text(encoding="utf-8"))
     found["cells"] = found["cells"][:14]
     (made / "guarantees.json").write_text(json.dumps(found), encoding="utf-8")
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import looking
 import pytest
-import reports
+from committed import TOGETHER
 from make_choosing import needs_at_random
 
 from bench.choosing import needs
@@ -15,7 +15,7 @@ from bench.report.collection import gather
 
 @pytest.fixture(scope="module")
 def candidates():
-    return choose.candidates(gather(reports.reference()))
+    return choose.candidates(gather(TOGETHER))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 
 import looking
 import pytest
-import reports
+from committed import TOGETHER
 
 from bench import cli
 
@@ -158,7 +158,7 @@ def test_the_chooser_answers_as_the_command_does(choosing, fields, words, capsys
     assert page.is_visible("#choose-answers") is bool(fields)
     if not fields:
         return
-    cli.main(["choose", *map(str, reports.reference()), *words, "--json"])
+    cli.main(["choose", *map(str, TOGETHER), *words, "--json"])
     told = {}
     for one in json.loads(capsys.readouterr().out)["answers"]:
         name = one["name"] + (f" on {one['emulator']}, an emulator" if one["emulator"] else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from committed import OTHERS
 from make_results import Fake, finding, five, make
 
 from bench.report.collection import Collection, gather
@@ -36,8 +37,7 @@ def fakes() -> list[Fake]:
 
 def collection(place: Path) -> Collection:
     """A run of seven variants at three loads, beside what faults did to others."""
-    faults = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores" / "evidence-guarantees" / "others"
-    return gather([make(place / "a-run", fakes(), samples=1100, points=POINTS, rounds=2), faults], anyway=True)
+    return gather([make(place / "a-run", fakes(), samples=1100, points=POINTS, rounds=2), OTHERS], anyway=True)
 
 
 KEYS = {

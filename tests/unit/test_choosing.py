@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from committed import OTHERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_choosing import KEYS, POINTS, fakes
@@ -27,8 +28,6 @@ from bench.histogram import Histogram
 from bench.report import choose, text
 from bench.report.collection import Collection, gather
 from bench.store import open_run
-
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
 
 
 @pytest.fixture(scope="module")
@@ -252,18 +251,17 @@ def cell_of(folder: Path, system: str, mode: str, fault: str) -> dict[str, Any]:
 
 
 def test_a_promise_broken_under_faults_excludes_with_the_injections() -> None:
-    folder = REFERENCE / "evidence-guarantees" / "others"
-    found = choose.candidates(gather([folder]))
+    found = choose.candidates(gather([OTHERS]))
     judged = next(a for a in answers(found, needs.parse({"delivery": "at-least-once"})) if a.candidate.name == "redis_streams, mode=group")
     assert judged.answer == "not met"
-    kill = cell_of(folder, "redis_streams", "group", "server-kill")
+    kill = cell_of(OTHERS, "redis_streams", "group", "server-kill")
     events, n = kill["shares"]["lost"]["events"], kill["n"]
     assert words(judged).startswith(
         f"promise broken under server-kill: {kill['counts']['lost']:,} lost in {n} injections, a loss in {events} of them ("
     )
     quorum = next(a for a in answers(found, needs.parse({"delivery": "at-least-once"})) if a.candidate.name == "rabbitmq, mode=quorum")
     assert quorum.answer == "met"
-    assert f"{cell_of(folder, 'rabbitmq', 'quorum', 'consumer-kill')['n']} consumer-kill (p < " in words(quorum)
+    assert f"{cell_of(OTHERS, 'rabbitmq', 'quorum', 'consumer-kill')['n']} consumer-kill (p < " in words(quorum)
     assert answer(quorum.candidate, {"rate": 1.0}).answer == "never measured", "faults say nothing of speed"
 
 
@@ -292,7 +290,7 @@ def test_a_cell_that_lacks_something_is_read_as_far_as_it_goes(tmp_path: Path, m
             return {key: without(value) for key, value in data.items() if key != missing}
         return [without(value) for value in data] if isinstance(data, list) else data
 
-    data = json.loads((REFERENCE / "evidence-guarantees" / "others" / "guarantees.json").read_text(encoding="utf-8"))
+    data = json.loads((OTHERS / "guarantees.json").read_text(encoding="utf-8"))
     cells = [cell for cell in data["cells"] if (cell.get("judged") or {}).get("n")]
     (tmp_path / "guarantees.json").write_text(json.dumps(data | {"cells": without(cells)}), encoding="utf-8")
     for judged in answers(choose.candidates(gather([tmp_path])), needs.parse({"delivery": "at-least-once"})):

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from committed import FAULTS, RUN
+from committed import KAFKA, OTHERS, RUN, TOGETHER
 from make_results import five, make
 
 from bench import cli
@@ -18,7 +18,7 @@ from bench.store import open_run
 
 @pytest.fixture(scope="module")
 def joined():
-    return gather([RUN, *FAULTS])
+    return gather(TOGETHER)
 
 
 def edited(path, **changes):
@@ -44,8 +44,8 @@ def test_the_committed_runs_of_speed_and_faults_stand_side_by_side(joined):
 def test_a_variant_gets_the_kills_of_its_own_mode(joined, name):
     variant = variant_of(joined, name)
     [kill] = [one for one in delivery(joined, variant) if one.fault == "consumer-kill"]
-    file = FAULTS[name != "kafka"] / "guarantees.json"
-    cells = json.loads(file.read_text())["cells"]
+    folder = KAFKA if name == "kafka" else OTHERS
+    cells = json.loads((folder / "guarantees.json").read_text())["cells"]
     [cell] = [c for c in cells if (c["system"], c["mode"]["name"], c["fault"]) == (name, variant["mode"]["name"], "consumer-kill")]
     assert (kill.n, kill.lost, kill.high) == (cell["judged"]["n"], *(cell["judged"]["shares"]["lost"][key] for key in ("events", "high")))
     assert kill.cell == cell["id"]
@@ -65,7 +65,7 @@ def test_a_server_of_another_version_is_told_and_one_that_is_not_known_joins(joi
     assert not_joined(joined, variant, {"product": "Apache Kafka", "version": "3.9.1"}) == [
         "evidence-guarantees/kafka: Apache Kafka 4.4.0 there, 3.9.1 here"
     ]
-    data = json.loads((FAULTS[0] / "guarantees.json").read_text())
+    data = json.loads((KAFKA / "guarantees.json").read_text())
     for cell in data["cells"]:
         del cell["server"]  # of an older revision
     (tmp_path / "old").mkdir()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from committed import FAULTS, RUN
+from committed import FAULTS, TOGETHER
 from make_results import five, make
 
 from bench.report import exported, gather
@@ -14,8 +14,13 @@ from bench.report.joining import delivery
 
 
 @pytest.fixture(scope="module")
-def document():
-    return exported.document(gather([RUN, *FAULTS]))
+def collection():
+    return gather(TOGETHER)
+
+
+@pytest.fixture(scope="module")
+def document(collection):
+    return exported.document(collection)
 
 
 def of(document, rate, variant):
@@ -64,8 +69,7 @@ def delivery_of(document):
     return next(one for point in document["points"] for result in point["results"] for one in result["under_faults"])
 
 
-def test_evidence_is_joined_as_delivery_says(document):
-    collection = gather([RUN, *FAULTS])
+def test_evidence_is_joined_as_delivery_says(document, collection):
     for point in collection.points(collection.runs[0]):
         for result in point.results:
             names = [one.fault for one in delivery(collection, result.variant, result.server)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import recomputed
-from committed import FAULTS, RUN
+from committed import FAULTS, RUN, TOGETHER
 from make_results import five, make
 from recomputed import ratio
 
@@ -238,7 +238,7 @@ def test_from_six_rounds_on_intervals_ranks_and_visible_effects(tmp_path):
 
 
 def test_what_consumer_kills_lost_is_counted_again(points):
-    collection = gather([RUN, *FAULTS])
+    collection = gather(TOGETHER)
     of = collection.faults
     rows = sentences = 0
     for point in collection.points(collection.runs[0]):

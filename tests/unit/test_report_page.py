@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from committed import KAFKA, RUN
 from make_results import POINTS, five, make
 
 from bench.report import gather, page, verdict, write
@@ -16,15 +17,13 @@ from bench.report.markup import environment
 from bench.report.view import Block, View, fold, section
 from bench.store import open_run
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same scenario twice, and faults of Kafka: as committed, of which only the cells were kept."""
     base = tmp_path_factory.mktemp("two")
     folders = [make(base / name, five()[:1] + five()[2:3], points=POINTS[:1], rounds=2, samples=1200) for name in ("first", "second")]
-    shutil.copytree(next(REFERENCE.glob("*/evidence-guarantees/kafka")), base / "faults")
+    shutil.copytree(KAFKA, base / "faults")
     environment = json.loads((base / "faults" / "guarantees.json").read_text())["sittings"][0]["environment"]
     for number, folder in enumerate(folders):
         (folder / "environment.json").write_text(json.dumps(environment))
@@ -108,7 +107,7 @@ def test_what_is_not_there_leaves_no_trace(tmp_path: Path):
 
 
 def test_markdown_of_a_run_fits_a_pull_request():
-    shown = page.view(gather([max(REFERENCE.glob("*/order-events-*"))]))
+    shown = page.view(gather([RUN]))
     lines = environment(autoescape=False).get_template("report.md.j2").render(shown).splitlines()
     assert len(lines) < 200
     headings = [line for line in lines if line.startswith("#")]

@@ -6,9 +6,9 @@ import copy
 import json
 import math
 import shutil
-from pathlib import Path
 
 import pytest
+from committed import FAULTS, KAFKA, REFERENCE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from make_results import five, make
@@ -17,8 +17,6 @@ from bench.errors import UsageError
 from bench.report import exported, gather
 from bench.report.whole import CELL, NUMBER, TEXT, TRIAL, wrong
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "debian12-xeon-2-cores"
-FAULTS = REFERENCE / "evidence-guarantees" / "kafka"
 ODD = st.sampled_from(
     [None, True, -1, 0, 1.5, 10**400, math.nan, math.inf, "", "x", [], {}, [1], ["x"], [None], [[]], {"a": 1}, {"a": None}, {"a": []}]
 )
@@ -67,12 +65,12 @@ def test_whatever_stands_in_a_trial_or_a_cell_there_is_a_summary(folder, data):
     path = folder / "trials" / "0001" / "trial.json"
     whole = path.read_text()
     trial = json.loads(whole) | {"phases": phases()}
-    cells = [cell for cell in json.loads((FAULTS / "guarantees.json").read_text())["cells"] if cell["judged"]][:2]
+    cells = [cell for cell in json.loads((KAFKA / "guarantees.json").read_text())["cells"] if cell["judged"]][:2]
     at = data.draw(st.sampled_from(sorted(places(trial), key=str)))
     cell_at = data.draw(st.sampled_from(sorted(places(cells[0]), key=str)))
     faults = folder.parent / "faults"
     faults.mkdir(exist_ok=True)
-    kept = json.loads((FAULTS / "guarantees.json").read_text()) | {"cells": [changed(cells[0], cell_at, data.draw(ODD)), *cells[1:]]}
+    kept = json.loads((KAFKA / "guarantees.json").read_text()) | {"cells": [changed(cells[0], cell_at, data.draw(ODD)), *cells[1:]]}
     kept["sittings"][0]["environment"] = json.loads((folder / "environment.json").read_text())
     try:
         path.write_text(json.dumps(changed(trial, at, data.draw(ODD))))
@@ -127,9 +125,9 @@ def test_committed_trials_have_their_shape(path):
     assert wrong(json.loads(path.read_text()), TRIAL) == ""
 
 
-@pytest.mark.parametrize("path", sorted(REFERENCE.glob("evidence-guarantees/*/guarantees.json")), ids=lambda path: path.parts[-2])
-def test_committed_cells_have_their_shape(path):
-    assert [told for cell in json.loads(path.read_text())["cells"] if (told := wrong(cell, CELL))] == []
+@pytest.mark.parametrize("folder", FAULTS, ids=lambda folder: folder.name)
+def test_committed_cells_have_their_shape(folder):
+    assert [told for cell in json.loads((folder / "guarantees.json").read_text())["cells"] if (told := wrong(cell, CELL))] == []
 
 
 def test_a_guarantees_run_without_cells_is_an_error(tmp_path):
