@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from bench.histogram import Histogram, Log, Used
-from bench.report import svg
 
 HOSTILE = "</svg><script>alert(1)</script>'\"& $x_1$ \x1b\u4f60 a name that is far too long for any chart to show"
 
@@ -131,38 +128,3 @@ def _all(parts):
 
 def fault(kind="away", target="consumer.away", injected=4.0, healed=9.0, *, recovered=9.1, toxic=""):
     return {"fault": kind, "toxic": toxic, "target": target, "injected_s": injected, "healed_s": healed, "recovered_s": recovered}
-
-
-def boxes(chart: svg.Chart) -> list[tuple[str, Any]]:
-    """Every text that is drawn, with its place in pixels, as matplotlib's renderer has it."""
-    with svg.style():
-        chart.figure.set_dpi(svg.PNG_DPI)  # at 72 a hinted glyph is up to half a pixel wider than its outline
-        renderer = FigureCanvasAgg(chart.figure).get_renderer()
-        chart.figure.draw_without_rendering()  # which places the axes' labels
-        hidden = {id(text) for axes in chart.figure.axes for axis in (axes.xaxis, axes.yaxis) for text in _hidden(axes, axis)}
-        texts = [text for text in chart.figure.findobj(Text) if text.get_visible() and text.get_text().strip() and id(text) not in hidden]
-        return [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
-
-
-def _hidden(axes: Any, axis: Any) -> list[Text]:
-    """What matplotlib keeps and does not draw: labels of ticks outside of their axis, all of an axis that is off."""
-    ticks = axis._update_ticks()  # also sets their texts and places
-    if not axes.axison:
-        return axis.findobj(Text)
-    drawn = {id(text) for tick in ticks for text in tick.findobj(Text)}
-    return [text for tick in (*axis.majorTicks, *axis.minorTicks) for text in tick.findobj(Text) if id(text) not in drawn]
-
-
-def check_layout(chart: svg.Chart) -> None:
-    """No text outside of the figure, none on another."""
-    drawn = boxes(chart)
-    assert len(drawn) > 3
-    page = chart.figure.bbox
-    for words, box in drawn:
-        for low, start, end, high in ((page.x0, box.x0, box.x1, page.x1), (page.y0, box.y0, box.y1, page.y1)):
-            assert low - 2 <= start < end <= high + 2, f"{words!r} is cut: {start:.0f} to {end:.0f} of {high:.0f}"
-    for i, (words, box) in enumerate(drawn):
-        for other, its in drawn[i + 1 :]:
-            across = min(box.x1, its.x1) - max(box.x0, its.x0)
-            up = min(box.y1, its.y1) - max(box.y0, its.y0)
-            assert across <= 2 or up <= 2, f"{words!r} lies on {other!r}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make_results import five, make
 
 from bench import report as reports
 from bench.analysis import absence, ladder
@@ -18,7 +19,6 @@ from bench.report.collection import Collection
 from bench.report.markup import environment
 from bench.report.text import DASH, TIMES
 from bench.store import Run, open_run
-from tests.unit.make_results import five, make
 
 LADDER = """\
 name: steps

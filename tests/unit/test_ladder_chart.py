@@ -1,17 +1,17 @@
 """The chart of a ladder: what its title says is what the intervals say, and every value stands in its data."""
 
 import re
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
+from drawn import rows, words
+from make_results import five, make
 
 from bench.analysis import ladder
 from bench.analysis.ladder import Claim, Ratio, Step
 from bench.analysis.summary import summarise
 from bench.report.charts import ladder as chart
 from bench.store import open_run
-from tests.unit.make_results import five, make
 
 NAME = "“<through> $a$ proxy & more”"
 CLAIMS = (Claim("direct", "a", (), ""), Claim(NAME, "b", ("intermediary",), "direct"), Claim("kept", "c", ("stores",), "direct"))
@@ -61,15 +61,15 @@ def test_what_is_not_valid_is_not_spoken_of(point):
 def test_every_step_is_drawn_and_stands_in_the_data(point):
     shown = steps(point, {"p50": sure(2.0), "p99": sure(2.0), "cpu": sure(1.0)}, {"p50": sure(4.0), "cpu": sure(3.0)})
     made = chart.draw(point, shown, "ladder-1")
-    words = " ".join("".join(ET.fromstring(made.inline).itertext()).split())  # our own text
-    assert "<through> $a$ proxy" in words
-    assert "kept" in words
-    assert len(re.findall(r"[\d.]+ ms", words)) == 6
-    assert len(re.findall(r"[\d.]+ µs", words)) == 3
-    rows = made.data.groups[0].rows
-    assert [row[0].text for row in rows] == [claim.step for claim in CLAIMS]
-    assert [cell.text for cell in rows[2]][-9:] == ["4.00", "3.60", "4.40", "", "", "", "3.00", "2.70", "3.30"]
-    assert rows[0][6].text == "none", "the intermediary of what has none"
+    told = " ".join(words(made).split())
+    assert "<through> $a$ proxy" in told
+    assert "kept" in told
+    assert len(re.findall(r"[\d.]+ ms", told)) == 6
+    assert len(re.findall(r"[\d.]+ µs", told)) == 3
+    table = rows(made)
+    assert [row[0] for row in table] == [claim.step for claim in CLAIMS]
+    assert table[2][-9:] == ["4.00", "3.60", "4.40", "", "", "", "3.00", "2.70", "3.30"]
+    assert table[0][6] == "none", "the intermediary of what has none"
     assert made == chart.draw(point, shown, "ladder-1")
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import make_results
 import pytest
-from drawn import misplaced
+from drawn import misplaced, rows
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from make_results import Fake, finding
@@ -93,10 +93,6 @@ def test_the_check_itself_finds_what_is_cut_and_what_overlaps(five):
     wrong = misplaced(chart)
     assert any("'cut at the edge' leaves the paper" in one for one in wrong)
     assert "'one' lies on 'another'" in wrong
-
-
-def rows(chart):
-    return [[cell.text for cell in row] for group in chart.data.groups for row in group.rows]
 
 
 def number(cell):

@@ -1,22 +1,18 @@
 """Delivery matrix, sizes of messages, capacity against p99: what they say, that their data is what is drawn, that nothing overlaps."""
 
 import json
-import xml.etree.ElementTree as ET
 
 import pytest
 from committed import FAULTS
+from drawn import misplaced, rows, tags, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_over_time import HOSTILE, Made, check_layout
+from made_over_time import HOSTILE, Made
 
 from bench.analysis.summary import summarise
 from bench.report.charts import matrix, pareto, payload
 
 OBJECTIVE = {"text": "p99 <= 50 ms", "percentile": "p99", "limit_s": 0.05}
-
-
-def drawn_words(chart):
-    return "".join(ET.fromstring(chart.inline).itertext())
 
 
 # ---- the matrix
@@ -86,12 +82,12 @@ def test_the_table_has_every_cell_that_is_drawn():
     }
     chart = matrix.draw(cells, "kafka", "matrix-kafka", called="Apache Kafka")
     assert [label for label, _ in chart.data.head] == ["Mode", "Promise", *faults]
-    table = [[c.text for c in row] for group in chart.data.groups for row in group.rows]
+    table = rows(chart)
     assert table[0][5] == "promise violated: n 20 3 reordered"
     assert table[1][5] == "all arrived once: n 20 p < 14%"
-    assert drawn_words(chart).count("p < 14%") == sum("p < 14%" in told for row in table for told in row) == 17
+    assert words(chart).count("p < 14%") == sum("p < 14%" in told for row in table for told in row) == 17
     assert "Not tried in any mode: never" in chart.caption
-    check_layout(chart)
+    assert misplaced(chart) == []
 
 
 def test_matrices_of_what_was_measured_are_drawn():
@@ -102,15 +98,15 @@ def test_matrices_of_what_was_measured_are_drawn():
             if chart is None:
                 assert not any(one["judged"] for one in cells if one["system"] == system)
             else:
-                check_layout(chart)
+                assert misplaced(chart) == []
 
 
 def test_odd_matrices_are_drawn_too():
     odd = [cell(HOSTILE, HOSTILE, delivery=HOSTILE), *({**one, "fault": f"f{i}"} for i, one in enumerate(CASES.values()))]
     odd[1]["judged"]["surprises"] = ["lost what the documentation keeps"]
     chart = matrix.draw(odd, "kafka", "m", called=HOSTILE)
-    check_layout(chart)
-    assert "script" not in {element.tag.rpartition("}")[2] for element in ET.fromstring(chart.inline).iter()}
+    assert misplaced(chart) == []
+    assert "script" not in tags(chart)
     assert "A frame" in chart.caption
     assert matrix.draw([CASES[matrix.UNTRIED]], "kafka", "m") is None
     assert matrix.draw([cell()], "redis", "m") is None
@@ -152,14 +148,14 @@ def test_growth_is_told_from_the_smallest_to_the_largest_size():
     assert chart.title.startswith("p99 at 200/s grows 5")
     assert "times from 64 B to 128 KiB with Kafka" in chart.title
     assert chart.title.endswith("times with Redis")
-    table = {group.label: [[c.text for c in row] for row in group.rows] for group in chart.data.groups}
-    assert [row[0] for row in table["Redis (client)"]] == ["64", "1,024", "131,072"]
+    redis = rows(chart, "Redis (client)")
+    assert [row[0] for row in redis] == ["64", "1,024", "131,072"]
     latency, moved = chart.figure.axes
     thick = next(line for line in latency.lines if line.get_linewidth() > 1)
-    assert [f"{y:.2f}" for y in thick.get_ydata()] == [row[3] for row in table["Redis (client)"]]
-    assert [row[4] for row in table["Kafka (client)"]] == ["0.0128", "0.205", "26.2"]
+    assert [f"{y:.2f}" for y in thick.get_ydata()] == [row[3] for row in redis]
+    assert [row[4] for row in rows(chart, "Kafka (client)")] == ["0.0128", "0.205", "26.2"]
     assert sum(len(line.get_xdata()) == 1 for line in moved.lines) == 6
-    check_layout(chart)
+    assert misplaced(chart) == []
 
 
 def test_no_latency_is_drawn_of_what_did_not_reach_its_rate_and_its_bytes_are_hollow():
@@ -176,12 +172,12 @@ def test_at_full_speed_only_bytes_are_drawn():
     chart = sized(sweep(rate=None))
     assert len(chart.figure.axes) == 1
     assert chart.title.startswith("MB/s as fast as it goes grows 2,048 times from 64 B to 128 KiB with ")
-    check_layout(chart)
+    assert misplaced(chart) == []
 
 
 def test_one_variant_and_eight_with_long_names_fit():
     for names in (("redis",), tuple(f"{HOSTILE} {i}"[-70:] for i in range(8))):
-        check_layout(sized(sweep(names, (3.0,) * len(names))))
+        assert misplaced(sized(sweep(names, (3.0,) * len(names)))) == []
     emulated = sweep(("sqs",), (2.0,), server={"product": "ElasticMQ", "emulator": True})
     assert sized(emulated) is None
 
@@ -221,11 +217,11 @@ def test_the_frontier_is_within_one_guarantee():
     assert chart.title == f"{unequal}, >= 120,000/s, p99 800 µs"
     lines = [line for line in chart.figure.axes[0].lines if line.get_color() == "#5b6470"]
     assert [list(line.get_xdata()) for line in lines] == [[17_000.0, 42_000.0]]
-    table = {row[0].text: [c.text for c in row] for group in chart.data.groups for row in group.rows}
+    table = {row[0]: row for row in rows(chart)}
     assert [row[-1] for row in table.values()] == ["yes", "yes", "no", "yes"]
     assert table["zeromq"][2] == ">= 120,000"
     assert table["rabbitmq"][5] == "4.40"
-    check_layout(chart)
+    assert misplaced(chart) == []
 
 
 def test_capacities_whose_intervals_meet_are_too_close_to_call():
@@ -264,5 +260,5 @@ def test_nothing_on_a_frontier_is_beaten_and_all_else_is(pairs):
 def test_spots_with_long_names_at_one_place_fit(count):
     names = {str(i): f"{i} {HOSTILE}" for i in range(count)}
     chart = pareto.draw([search(str(i), 1000, 5, by="client") for i in range(count)], {}, names, OBJECTIVE, "p")
-    check_layout(chart)
-    assert "script" not in {element.tag.rpartition("}")[2] for element in ET.fromstring(chart.inline).iter()}
+    assert misplaced(chart) == []
+    assert "script" not in tags(chart)
