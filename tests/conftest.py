@@ -26,15 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(system))
 
 
-def absent(reason: str) -> None:
-    """A server that cannot be had: a skip on a developer's machine, a failure where all are required."""
-    if os.environ.get("BROKERBENCH_REQUIRE") == "all":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+@pytest.fixture(scope="session")
+def absent() -> Callable[[str], None]:
+    """``absent(reason)``: a server or a browser cannot be had, a skip on a developer's machine, a failure where all are required."""
+
+    def told(reason: str) -> None:
+        if os.environ.get("BROKERBENCH_REQUIRE") == "all":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+    return told
 
 
 @pytest.fixture(scope="session")
-def needs() -> Callable[..., None]:
+def needs(absent: Callable[[str], None]) -> Callable[..., None]:
     """``needs(system, kind="native")``: skips the test (or fails it, see absent) where that server cannot be had."""
 
     def check(system: str, kind: str = "native") -> None:
@@ -54,7 +59,9 @@ def session_guard() -> Iterator[Guard]:
 
 
 @pytest.fixture(scope="session")
-def servers(session_guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+def servers(
+    session_guard: Guard, tmp_path_factory: pytest.TempPathFactory, absent: Callable[[str], None]
+) -> Iterator[Callable[[str], Server]]:
     """``servers(system)``: a server that answers, shared by all tests; one that has died is started anew."""
     started: dict[str, Server] = {}
 

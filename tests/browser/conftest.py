@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(absent: Callable[[str], None]) -> Iterator[Browser]:
     """Chromium; without one the tests are skipped, or fail where everything is required."""
     reason = looking.missing()
     if reason is not None:
-        if os.environ.get("BROKERBENCH_REQUIRE") == "all":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        absent(reason)
     with looking.started() as started:
         yield started
 
