@@ -1,10 +1,10 @@
 """The verb gate by the command: revisions of a user's adapter, broken promises, the past, and what a pipeline reads."""
 
 import json
-import subprocess
 
 import pytest
 from command import brokerbench, folder_of, read, trials
+from repository import commit, created, git
 from wrong_adapters import distribution
 
 from bench import cli, scenario
@@ -42,21 +42,13 @@ timing: {{warmup: 20 ms, measure: 100 ms, drain: 5 s}}
 AWAY_S = 0.02  # that the first revision sleeps before each poll: a busy machine makes it no shorter
 
 
-def git(folder, *words):
-    command = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
 def clone(tmp_path):
     """A repository of one adapter, on PYTHONPATH: slow in its first revision, fast in its second."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    git(folder, "init", "--quiet")
+    folder = created(tmp_path / "mine")
     for pause in (AWAY_S, 0):
         (folder / "my_adapter.py").write_text(ADAPTER.format(pause=pause))
-        git(folder, "add", "my_adapter.py")
-        git(folder, "commit", "--quiet", "-m", f"sleeps {pause} s")
+        commit(folder, f"sleeps {pause} s", "my_adapter.py")
     info = folder / "mine-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")

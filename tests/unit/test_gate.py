@@ -1,7 +1,6 @@
 """The gate's pure parts: order, budget, decision; and what its SPECs and options say."""
 
 import importlib
-import subprocess
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -12,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from make_gate import drawn
 from packaging.requirements import Requirement
+from repository import commit, created
 
 import adapters
 from bench import cli, environment, scenario
@@ -283,12 +283,9 @@ def test_wrong_sides_are_told(text, told):
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     """A repository with an adapter, and the adapter's class."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
+    folder = created(tmp_path / "clone")
     (folder / "cloned_adapter.py").write_text("class Adapter:\n    pass\n")
-    git = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"]
-    for words in (["init", "--quiet"], ["add", "cloned_adapter.py"], ["commit", "--quiet", "-m", "one"]):
-        subprocess.run([*git, *words], check=True)
+    commit(folder, "one", "cloned_adapter.py")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("BROKERBENCH_HOME", str(tmp_path / "home"))
     yield importlib.import_module("cloned_adapter").Adapter

@@ -2,11 +2,11 @@
 
 import importlib.util
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from make_gate import gate
+from repository import commit, created, git
 
 PATH = Path(__file__).resolve().parents[2] / ".ci" / "gate.py"
 SPEC = importlib.util.spec_from_file_location("own_gate", PATH)
@@ -14,22 +14,9 @@ own_gate = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(own_gate)
 
 
-def git(folder, *words):
-    command = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def commit(folder, text):
-    git(folder, "commit", "--quiet", "--allow-empty", "-m", text)
-    return git(folder, "rev-parse", "HEAD")
-
-
 @pytest.fixture
 def clone(tmp_path):
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=work")
-    return folder
+    return created(tmp_path / "clone")
 
 
 def test_base_is_where_a_branch_left_main(clone):
