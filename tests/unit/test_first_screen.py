@@ -7,7 +7,6 @@ import json
 import re
 import statistics
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import recomputed
 from committed import FAULTS, RUN, TOGETHER
 from make_results import five, make
 from recomputed import ratio
+from test_report import Page
 
 from bench import report
 from bench.report import figures, gather, headline, text
@@ -25,49 +25,43 @@ UNITS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
 ROUNDS_OF = re.compile(r"([a-z-]+|did not reach the rate) in (\d+) of (\d+) rounds?")
 
 
-class Screen(HTMLParser):
-    """The answers and the tables below them: [(sentence, [(label, words)])], and by caption [(group, {head: cell})]."""
+class Screen(Page):
+    """The answers too: [(sentence, [(label, words)])]."""
 
     def __init__(self, html):
-        super().__init__()
-        self.answers, self.tables = [], {}
-        self._open, self._text = [], ""
-        self._caption, self._head, self._row, self._group = "", [], [], ""
-        self.feed(html)
+        self.answers = []
+        self._attributes, self._text, self._label = {}, "", ""
+        super().__init__(html)
+
+    def rows(self, caption):
+        """A table's figures: [(group, {head: cell})]."""
+        head, *others = self.tables[caption]
+        found, group = [], ""
+        for row in others:
+            if len(row) == len(head):
+                found.append((group, dict(zip(head, row, strict=True))))
+            else:
+                [group] = row
+        return found
 
     def handle_starttag(self, tag, attrs):
-        if tag in ("p", "dt", "dd", "caption", "th", "td"):
-            self._open.append((tag, dict(attrs)))
-            self._text = ""
-        elif tag == "tr":
-            self._row = []
-        elif tag == "thead":
-            self._head = []
+        super().handle_starttag(tag, attrs)
+        if tag in ("p", "dt", "dd"):
+            self._attributes, self._text = dict(attrs), ""
 
     def handle_data(self, data):
+        super().handle_data(data)
         self._text += data
 
     def handle_endtag(self, tag):
-        if tag == "tr" and len(self._row) == len(self._head):
-            self.tables[self._caption].append((self._group, dict(zip(self._head, self._row, strict=True))))
-        if not self._open or self._open[-1][0] != tag:
-            return
-        attrs, text = self._open.pop()[1], " ".join(self._text.split())
-        if tag == "p" and attrs.get("class") == "sentence":
+        super().handle_endtag(tag)
+        text = " ".join(self._text.split())
+        if tag == "p" and self._attributes.get("class") == "sentence":
             self.answers.append((text, []))
         elif tag == "dt":
             self._label = text
         elif tag == "dd" and self.answers and not self.tables:
             self.answers[-1][1].append((self._label, text))
-        elif tag == "caption":
-            self._caption = text
-            self.tables.setdefault(text, [])
-        elif tag == "th" and attrs.get("scope") == "col":
-            self._head.append(text)
-        elif tag == "th" and attrs.get("scope") == "rowgroup":
-            self._group = text
-        elif tag in ("td", "th"):
-            self._row.append(text)
 
 
 def printed(text):
@@ -154,7 +148,7 @@ def test_every_figure_of_the_table(written, points):
     screen, _ = written
     checked = 0
     for rate, results in points.items():
-        rows = screen.tables[f"{rate:,.0f}/s, 256 B"]
+        rows = screen.rows(f"{rate:,.0f}/s, 256 B")
         for _, cells in rows:
             check_row(cells, next(one for one in results.values() if one.name == cells["System (client)"]))
             checked += 1
