@@ -37,7 +37,7 @@ def columns(table, column):
 
 
 def number(text):
-    """What a cell's text begins with, in base units; infinite where it has no number, so that it comes last whatever the direction."""
+    """What a cell's text begins with, in base units; None where it has no number."""
     found = re.match(r"(?:>=|<|n =)?\s*(-?[\d,]+(?:\.\d+)?)\s*(ns|µs|ms|s\b)?", text)
     if text == "best":
         return 1.0
