@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench import store
 from bench.choosing import answers, needs
@@ -43,7 +42,7 @@ def main(args: argparse.Namespace, folders: Sequence[Path]) -> int:
 
 
 def _text(asked: needs.Asked, judged: Sequence[answers.Answered], runs: Sequence[str], differences: Sequence[str]) -> str:
-    lines: list[Any] = [f"asked: {', '.join(needs.told(asked)) or 'nothing'}", f"of: {', '.join(runs)} (loopback, shared cores)"]
+    lines = [f"asked: {', '.join(needs.told(asked)) or 'nothing'}", f"of: {', '.join(runs)} (loopback, shared cores)"]
     lines += [f"these runs are not of like machines: {one}" for one in differences]
     for answer in answers.ANSWERS:
         found = [one for one in judged if one.answer == answer]

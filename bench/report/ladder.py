@@ -9,7 +9,7 @@ from bench.analysis import absence, ladder
 from bench.analysis.compare import ALPHA
 from bench.analysis.ladder import Pair, Step
 from bench.analysis.signed_rank import ROUNDS_MIN
-from bench.analysis.summary import PointSummary, VariantPoint, summarise
+from bench.analysis.summary import PointSummary, VariantPoint
 from bench.capacity.result import FILE as CAPACITY
 from bench.capacity.result import bound, rate
 from bench.report import background, brokerless, ladder_buys, text
@@ -56,11 +56,9 @@ def section(collection: Collection, points: Sequence[PointSummary]) -> View | No
     return View("ladder", "Broker against broker-less", content, tuple(chart for chart in charts if chart))
 
 
-def said(run: Run, points: Sequence[PointSummary] | None = None) -> list[str]:
-    """What the command line prints of a run's ladder: a line a step; [] where it has none. ``points``: its summary, where it is known."""
-    if not ladder.claims(run.scenario_text):
-        return []
-    walked = [(point, ladder.of(run, point)) for point in (summarise(run) if points is None else points)]
+def said(run: Run, points: Sequence[PointSummary]) -> list[str]:
+    """What the command line prints of a run's ladder: a line a step; [] where it has none. ``points``: its summary."""
+    walked = [(point, ladder.of(run, point)) for point in points]
     lines = [(text.point_name(point.point), sentence(one, point, steps)) for point, steps in walked for one in steps]
     return [f"{at}: {told}" for at, told in lines if told]
 
