@@ -70,8 +70,8 @@ class FaultPart(Part):
         "network | slow | away (a consumer leaves in order, then comes back)"
     )
     target: Annotated[str, BeforeValidator(_target)] = Field(
-        description="server.1 or a node's name (kafka.1), producer.0, consumer.GROUP.MEMBER, consumer.GROUP (all members), peer.1, "
-        "links (every way that there is)"
+        description="server.1, a node's name (kafka.1) or server.leader (of the first partition, when it is injected), producer.0, "
+        "consumer.GROUP.MEMBER, consumer.GROUP (all members), peer.1, links (every way that there is)"
     )
     at: Annotated[float | None, TIME] = Field(None, description="when, from the start of the load on (its warm-up is counted in)")
     after: Annotated[tuple[int, str] | None, BeforeValidator(_after)] = Field(

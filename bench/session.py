@@ -101,6 +101,7 @@ class Raw:
     dead: Sequence[ConsumerSource] = ()  # what lay in dead-letter queues: bench.dead_letters
     depth: Mapping[str, Depth] = field(default_factory=dict)  # of groups that miss something
     outputs: Sequence[ConsumerSource] = ()  # what consumers wrote, where that is what counts: bench.outputs
+    leaders: Sequence[dict[str, Any]] = ()  # "leaders" of trial.json: bench.leaders
 
 
 class Session:
@@ -143,6 +144,12 @@ class Session:
 
     # ---- opening
 
+    @property
+    def wiring(self) -> Wiring:
+        """Addresses and names, as the adapter made them."""
+        assert self._wiring is not None
+        return self._wiring
+
     def wire(self) -> None:
         """Ask the adapter for addresses and names; raises Unsupported where the topology is beyond the system."""
         self._wiring = self.adapter.wire(self._topology, self._run_id)
@@ -157,10 +164,9 @@ class Session:
         """
         if self._wiring is None:
             self.wire()
-        assert self._wiring is not None
-        self._wiring["servers"] = list(servers)
+        self.wiring["servers"] = list(servers)
         with own_errors():
-            self._wiring = self.adapter.prepare(self._wiring)
+            self._wiring = self.adapter.prepare(self.wiring)
         self._prepared = True
         names, run = [name for name, _ in self._workload.groups], run_number(self._run_id)
         if self.adapter.capabilities.dead_letters:
@@ -314,9 +320,8 @@ class Session:
 
     def prepare_again(self) -> None:
         """Make topics and queues once more: those of a server in memory are gone when it was killed. Idempotent (adapters.base)."""
-        assert self._wiring is not None
         with own_errors():
-            self._wiring = self.adapter.prepare(self._wiring)
+            self._wiring = self.adapter.prepare(self.wiring)
 
     def _sockets(self) -> dict[sockets.Held, frozenset[str]]:
         """Sockets of each endpoint that connects: where consumers listen, theirs come and go with the producers'."""

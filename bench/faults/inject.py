@@ -16,7 +16,8 @@ from bench.clock import now_ns, sleep_until
 from bench.errors import ServerError
 from bench.faults.cast import Cast, Task
 from bench.faults.links import ALL, Ways
-from bench.faults.model import Fault, Target
+from bench.faults.model import LEADER, Fault, Target
+from bench.leaders import leader
 from bench.servers.base import Node, Server
 
 _HEAL_NS = 120_000_000_000  # a server that has not come back by then does not
@@ -34,10 +35,14 @@ class Ground:
     beside: Sequence[Node] = ()  # processes that are measured with the server's: the proxy
 
     def node(self, target: Target) -> str:
-        """Return the name of the node that a target means; raises Unsupported with the reason where there is none."""
+        """Return the name of the node that a target means, LEADER as it is; raises Unsupported with the reason where there is none."""
         if self.server is None:
             raise Unsupported("no process stands between its producers and consumers: there is no server to break")
         names = [node.name for node in self.server.nodes]
+        if target.name == LEADER:
+            if getattr(self.server, "leaders", None) is None:
+                raise Unsupported(f"it does not say which of its nodes leads; it has {', '.join(names)}")
+            return LEADER
         if target.name:
             if target.name not in names:
                 raise Unsupported(f"there is no node {target.name}; it has {', '.join(names)}")
@@ -52,13 +57,13 @@ class Ground:
             target = fault.on
             if target.part == "server":
                 name = self.node(target)
-                pids = {node.name: node.pid for node in self.server.nodes} if self.server else {}
-                if fault.kind != "network" and pids[name] is None:
+                pids = [node.pid for node in self.server.nodes if name in (node.name, LEADER)] if self.server else []
+                if fault.kind != "network" and None in pids:
                     raise Unsupported(f"{name} runs elsewhere: {fault.kind} is for processes that were started here")
             if fault.kind == "network":
                 if self.links is None:
                     raise Unsupported(f"there is no link to put toxic {fault.toxic} on")
-                self.links.check(self.link(target))
+                self.links.check(ALL if target.name == LEADER else self.link(target))
 
     def link(self, target: Target) -> str:
         """Return the link that a target means, as bench.faults.links names it."""
@@ -83,6 +88,7 @@ class Injection:
     state: str = "waits"  # "waits", "begins", "holds", "heals", "over"
     task: Task | None = None
     detail: str = ""
+    node: str = ""  # what it strikes, where that is a node or a link: of LEADER known when it is injected
 
     def row(self, go_ns: int) -> dict[str, Any]:
         """Return "faults" of trial.json, without what only the journals tell: seconds from go."""
@@ -93,7 +99,7 @@ class Injection:
         return {
             "fault": self.fault.kind, "toxic": self.fault.toxic, "target": self.fault.target, "times_index": self.number,
             "asked_s": since(self.asked_ns), "injected_s": since(self.injected_ns), "healed_s": since(self.healed_ns),
-            "detail": self.detail,
+            "detail": self.detail, "node": self.node if self.fault.on.part == "server" else "",
         }  # fmt: skip
 
 
@@ -158,12 +164,12 @@ class Injector:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _last_aid(self, one: Injection) -> None:
-        server, target = self._ground.server, one.fault.on
+        server, links = self._ground.server, self._ground.links
         try:
-            if one.fault.kind == "pause" and server is not None:
-                server.resume(self._ground.node(target))
-            elif one.fault.kind == "network" and self._ground.links is not None:
-                self._ground.links.clear(self._ground.link(target))
+            if one.fault.kind == "pause" and server is not None and one.node:
+                server.resume(one.node)
+            elif one.fault.kind == "network" and links is not None and one.node:
+                links.clear(one.node)
             elif one.fault.kind in ("kill", "stop") and server is not None:
                 server.stop()  # down on purpose, so nobody would call it dead: the next trial is to start one of its own
         except (ServerError, OSError) as error:
@@ -218,7 +224,7 @@ class Injector:
     def _inject(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
         if target.part in _GROUND:
-            return self._blocking(*self._on_server(fault, target))
+            return self._blocking(self._strike, one)
         actors = cast.named(target)
         if not any(actor.state == "runs" for actor in actors):
             one.detail = f"{fault.target} was not running"
@@ -235,7 +241,7 @@ class Injector:
     def _mend(self, one: Injection) -> Task:
         fault, target, cast = one.fault, one.fault.on, self._cast
         if target.part in _GROUND:
-            return self._blocking(*self._server_again(fault, target))
+            return self._blocking(self._mend_struck, one)
         actors = cast.named(target)
         if fault.kind == "pause":
             cast.thaw(actors)
@@ -249,22 +255,34 @@ class Injector:
             return cast.start_again(actors)
         return lambda: True
 
-    def _on_server(self, fault: Fault, target: Target) -> tuple[Callable[..., object], tuple[Any, ...]]:
+    def _strike(self, one: Injection) -> None:
+        """Find out which node or link is meant, and break it."""
+        fault, ground = one.fault, self._ground
+        node = ground.link(fault.on)
+        if node == LEADER:
+            assert ground.server is not None
+            node = leader(ground.server, self._cast.session.wiring)
+        one.node = node
         if fault.kind == "network":
-            assert self._ground.links is not None
-            return self._ground.links.add, (self._ground.link(target), fault.toxic, fault.direction, dict(fault.attributes))
-        server = self._ground.server
+            assert ground.links is not None
+            ground.links.add(node, fault.toxic, fault.direction, dict(fault.attributes))
+            return
+        server = ground.server
         assert server is not None
-        doing = {"kill": server.kill, "pause": server.pause, "stop": server.stop_node}[fault.kind]
-        return doing, (self._ground.node(target),)
+        {"kill": server.kill, "pause": server.pause, "stop": server.stop_node}[fault.kind](node)
 
-    def _server_again(self, fault: Fault, target: Target) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        if fault.kind == "network":
-            assert self._ground.links is not None
-            return self._ground.links.clear, (self._ground.link(target),)
-        server, node = self._ground.server, self._ground.node(target)
+    def _mend_struck(self, one: Injection) -> None:
+        """Heal the node or link that was broken."""
+        server, links = self._ground.server, self._ground.links
+        if one.fault.kind == "network":
+            assert links is not None
+            links.clear(one.node)
+            return
         assert server is not None
-        return (server.resume if fault.kind == "pause" else self._restart), (node,)
+        if one.fault.kind == "pause":
+            server.resume(one.node)
+        else:
+            self._restart(one.node)
 
     def _restart(self, node: str) -> None:
         """Start a node again; what a server in memory has lost with it (queues, groups) is made again."""
@@ -276,8 +294,8 @@ class Injector:
         except (AdapterError, OSError) as error:
             raise ServerError(f"{node} was started again, but topics and queues could not be made: {error}") from error
 
-    def _blocking(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> Task:
-        future = self._pool.submit(call, *arguments)
+    def _blocking(self, call: Callable[[Injection], None], one: Injection) -> Task:
+        future = self._pool.submit(call, one)
 
         def done() -> bool:
             if not future.done():

@@ -43,12 +43,16 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 """What each kind can be done to."""
 
 
+LEADER = "leader"
+"""In place of a node's name: whichever leads the first of what the server's nodes share out, when the fault is injected."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a fault is done to: a node of the server, a producer, one member or all of a consumer group, a peer.
 
     ``name`` is a node's own ("kafka.1") where the fault names it so, ``number`` counts servers and peers from 1, producers and
-    members from 0; None = all members of ``group``.
+    members from 0; None = all members of ``group``. A node's name may be LEADER.
     """
 
     part: str  # "server", "producer", "consumer", "peer", "links" (every way that the variant has)
@@ -58,14 +62,19 @@ class Target:
 
 
 def target_of(text: str) -> Target:
-    """Read `server.1`, `kafka.1`, `producer.0`, `consumer.inventory.0`, `consumer.inventory`, `peer.1`, `links`; or ValueError."""
+    """Read `server.1`, `server.leader`, `kafka.1`, `producer.0`, `consumer.inventory.0`, `consumer.inventory`, `peer.1`, `links`.
+
+    Raises ValueError.
+    """
     if text == "links":
         return Target("links")
     part, _, rest = text.partition(".")
     what = (
-        "a target is server.1, producer.0, consumer.GROUP.0, consumer.GROUP (all its members), peer.1, links (every way that there is) "
-        "or a node's name such as kafka.1"
+        "a target is server.1, server.leader, producer.0, consumer.GROUP.0, consumer.GROUP (all its members), peer.1, "
+        "links (every way that there is) or a node's name such as kafka.1"
     )
+    if text == f"server.{LEADER}":
+        return Target("server", name=LEADER)
     if part in ("server", "producer", "peer"):
         if not rest.isdigit() or (part != "producer" and int(rest) < 1):
             raise ValueError(f'"{text}": {part} is followed by a number, such as {part}.{int(part != "producer")}; {what}')

@@ -56,8 +56,9 @@ TRIAL: Shape = {
     "events": [{"t_s": NUMBER, "who": TEXT, "kind": TEXT, "detail": TEXT}],
     "faults": [{
         "fault!": TEXT, "toxic": TEXT, "target!": TEXT, "injected_s": NUMBER, "healed_s": NUMBER, "recovered_s": NUMBER, "detail": TEXT,
-        "in_flight": _COUNTS, "counts": {"*!": _NUMBERS}, "*": ANY,
+        "in_flight": _COUNTS, "counts": {"*!": _NUMBERS}, "node": TEXT, "*": ANY,
     }],
+    "leaders": [{"t_s!": NUMBER, "what!": TEXT, "node!": TEXT, "*": ANY}],
     "phases": {
         "injected_s!": NUMBER, "healed_s!": NUMBER, "caught_up_s": NUMBER, "spans": {"*": [NUMBER]},
         "groups!": {"*!": {

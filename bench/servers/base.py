@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from bench.guard import Guard
 
+Leaders = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Of a server whose nodes share out what they lead, optional, as ``Server.leaders(wiring)``: what is led (of the adapter's wiring) -> the
+node's name, "" while nobody leads it. The first is what a fault's target `server.leader` means. OSError, ValueError: nobody answers."""
 KINDS = ("external", "native", "embedded", "compose")
 
 

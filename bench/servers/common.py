@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from adapters.ports import LOOPBACK
 from bench.errors import ServerError, UsageError
 from bench.guard import Guard
-from bench.servers.base import Node, Product, Request
+from bench.servers.base import Leaders, Node, Product, Request
 from bench.watchdog import start_time
 
 LOG_LINES = 15
@@ -196,6 +196,7 @@ class ProcessServer:
     scratch: Sequence[Path] = ()  # data, removed when it has stopped; the logs stay
     stop_timeout_s: float = STOP_TIMEOUT_S
     launches: Sequence[Launch] = ()  # one a node; none: a node that is down stays down
+    leaders: Leaders | None = None  # as base.Leaders says
     _born: dict[int, int | None] = field(init=False)
     _down: set[str] = field(init=False, default_factory=set)  # names of nodes taken down on purpose
     _cores: dict[str, set[int]] = field(init=False, default_factory=dict)  # where a node that is down was allowed to run
@@ -333,6 +334,7 @@ class RemoteServer:
     settings: Mapping[str, Any]
     check: Callable[[], object]  # raises OSError or ValueError where it does not answer
     on_stop: Callable[[], None] | None = None  # None: it is not ours to stop
+    leaders: Leaders | None = None  # as base.Leaders says
     _stopped: bool = field(init=False, default=False)
 
     def dead(self) -> str | None:

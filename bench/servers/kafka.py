@@ -35,6 +35,7 @@ from bench.servers.common import (
 )
 from bench.servers.compose import missing_common, start_service
 from bench.servers.home import building, locked
+from bench.servers.kafka_leaders import Leaders, raft_leader
 from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import KafkaCluster, kafka_metadata
 from bench.servers.products import product
@@ -44,16 +45,25 @@ VERSION = "4.4.0"
 READY_TIMEOUT_S = 90.0  # 2-9 s on an idle machine
 FORMAT_TIMEOUT_S = 120.0
 HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+TIMERS = {
+    # Kafka's defaults, written down so that they are printed. A broker that was killed is fenced, and let in again, when its old
+    # registration has timed out; what it led has another leader from then on.
+    "broker.heartbeat.interval.ms": "2000",
+    "broker.session.timeout.ms": "9000",
+    # When nodes elect another controller, and how long they wait between two tries.
+    "controller.quorum.fetch.timeout.ms": "2000",
+    "controller.quorum.election.timeout.ms": "1000",
+    "controller.quorum.election.backoff.max.ms": "1000",
+    "replica.lag.time.max.ms": "30000",  # how long acks=all waits for a replica that lives and lags
+}
 FAILOVER = {
-    # A broker that was killed is let in again when its old registration has timed out (9 s by default), tried every 2 s [M].
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "2000",
-    # Defaults 2 s, 1 s, 1 s: when nodes elect another controller, and how long they wait between two tries.
     "controller.quorum.fetch.timeout.ms": "1000",
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.election.backoff.max.ms": "300",
 }
-"""Where nodes will be killed: these decide how long it takes until they are back."""
+"""In place of TIMERS where nodes will be killed: these decide how long it takes until they are back, or others lead in their place."""
 WORDS = {
     "No readable meta.properties files found": "its data folder is not formatted",
     "Socket server failed to bind to": "its port is taken",
@@ -150,7 +160,10 @@ class KafkaRecipe:
         nodes = tuple(Node(f"kafka.{i}", "broker", None, where, where) for i, where in sorted(found.brokers.items()))
         settings = {"cluster id": found.cluster_id, "brokers": len(found.brokers)}
         bootstrap = tuple(part.strip() for part in address.split(","))
-        return RemoteServer(self.system, request.kind, product(NAME, ""), nodes, bootstrap, settings, lambda: _first_answer(pairs))
+        return RemoteServer(
+            self.system, request.kind, product(NAME, ""), nodes, bootstrap, settings, lambda: _first_answer(pairs),
+            leaders=Leaders(bootstrap),
+        )  # fmt: skip
 
     def _native(self, request: Request) -> Server:
         count = request.nodes
@@ -161,7 +174,8 @@ class KafkaRecipe:
         controllers, seconds = others[:count], others[count:]
         cluster_id = random_id()
         voters = ",".join(f"{i}@{local(port)}" for i, port in enumerate(controllers, 1))
-        common = template() | replication(count) | (FAILOVER if request.breaks else {}) | {"controller.quorum.voters": voters}
+        timers = TIMERS | (FAILOVER if request.breaks else {})
+        common = template() | replication(count) | timers | {"controller.quorum.voters": voters}
         nodes: list[Node] = []
         processes: list[subprocess.Popen[bytes]] = []
         launches: list[Launch] = []
@@ -176,7 +190,7 @@ class KafkaRecipe:
                 own = {"node.id": str(i), "log.dirs": str(folder / "data"), **_listeners(common, node, controllers[i - 1])}
                 write_properties(folder / "server.properties", common | own)
                 _copy_formatted(folder / "data", cluster_id, i)
-                launches.append(_launch(request.guard, node, folder, _ready_probe(port, cluster_id, i)))
+                launches.append(_launch(request.guard, node, folder, _back_probe(port, cluster_id, i)))
                 processes.append(launches[-1].spawn())
                 nodes.append(replace(node, pid=processes[-1].pid))
             for node, popen, port in zip(nodes, processes, clients, strict=True):
@@ -188,9 +202,11 @@ class KafkaRecipe:
         del settings["controller.quorum.voters"]  # ports: they say nothing
         what = product(NAME, jar_version())
         bootstrap = tuple(node.advertised for node in nodes)
+        leaders = Leaders([node.address for node in nodes], raft_leader([folder / "data" for folder in folders]))
         return ProcessServer(
-            self.system, request.kind, request.guard, what, tuple(nodes), bootstrap, settings, processes, scratch=folders, launches=launches
-        )
+            self.system, request.kind, request.guard, what, tuple(nodes), bootstrap, settings, processes, scratch=folders,
+            launches=launches, leaders=leaders,
+        )  # fmt: skip
 
     def _build_archive(self, archive: Path) -> None:
         """Run a broker once, use it a little, and have its JVM write the classes it loaded. The caller holds the lock."""
@@ -303,6 +319,25 @@ def _ready_probe(port: int, cluster_id: str, *wanted: int) -> Callable[[], bool 
         if found.cluster_id != cluster_id:
             raise ValueError(f"another broker answers on port {port}")
         return True if found.controller >= 0 and set(wanted) <= set(found.brokers) else None
+
+    return probe
+
+
+def _back_probe(port: int, cluster_id: str, node: int) -> Callable[[], bool | None]:
+    """Asks a node that was started again whether it is at work, and has caught up: it is in sync in every partition that it has a copy of.
+
+    Before that another broker's end would leave those partitions with fewer copies than they had.
+    """
+    ready = _ready_probe(port, cluster_id, node)
+
+    def probe() -> bool | None:
+        if not ready():
+            return None
+        found = kafka_metadata(LOOPBACK, port, topics=None).partitions
+        behind = [f"{topic}-{number}" for (topic, number), one in found.items() if node in one.replicas and node not in one.synced]
+        if behind:
+            raise ValueError(f"not in sync yet: {', '.join(behind[:3])}")
+        return True
 
     return probe
 

@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import urllib.parse
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 TIMEOUT_S = 2.0
@@ -56,17 +57,29 @@ class _Fields:
 
 
 @dataclass(frozen=True)
+class KafkaPartition:
+    """Who has a partition, by node id; ``leader`` is -1 while nobody leads it. Of two answers that with the higher ``epoch`` is newer."""
+
+    leader: int
+    epoch: int
+    replicas: tuple[int, ...]
+    synced: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class KafkaCluster:
-    """What a broker says of its cluster; ``controller`` is -1 while there is none."""
+    """What a broker says of its cluster; ``controller`` is -1 while there is none, and with KRaft any broker (who controls, it hides)."""
 
     cluster_id: str
     controller: int
     brokers: dict[int, str]  # node id -> advertised host:port
+    partitions: dict[tuple[str, int], KafkaPartition]  # of the topics that were asked for, as far as there are such
 
 
-def kafka_metadata(host: str, port: int, timeout_s: float = TIMEOUT_S) -> KafkaCluster:
-    """Ask a broker for its cluster (Metadata version 2, no topics)."""
-    body = struct.pack(">hhih", 3, 2, 1, 5) + b"probe" + struct.pack(">i", 0)
+def kafka_metadata(host: str, port: int, timeout_s: float = TIMEOUT_S, topics: Sequence[str] | None = ()) -> KafkaCluster:
+    """Ask a broker for its cluster and these topics, None = all (Metadata version 7, of Kafka 2.1 and later)."""
+    body = struct.pack(">hhih", 3, 7, 1, 5) + b"probe" + struct.pack(">i", -1 if topics is None else len(topics))
+    body += b"".join(struct.pack(">h", len(name.encode())) + name.encode() for name in topics or ()) + b"\0"  # creates no topic
     with socket.create_connection((host, port), timeout_s) as sock:
         sock.settimeout(timeout_s)
         sock.sendall(struct.pack(">i", len(body)) + body)
@@ -76,17 +89,33 @@ def kafka_metadata(host: str, port: int, timeout_s: float = TIMEOUT_S) -> KafkaC
         answer = _Fields(_read(sock, size))
     if answer.number("i") != 1:
         raise ValueError(f"{host}:{port} does not speak Kafka's protocol")
+    answer.number("i")  # for how long it throttles
     brokers: dict[int, str] = {}
     for _ in range(answer.number("i")):
         node = answer.number("i")
-        name = answer.take(answer.number("h")).decode()
+        name = _kafka_text(answer)
         brokers[node] = f"{name}:{answer.number('i')}"
-        rack = answer.number("h")
-        if rack > 0:
-            answer.take(rack)
+        _kafka_text(answer)  # the rack
+    cluster_id, controller = _kafka_text(answer), answer.number("i")
+    return KafkaCluster(cluster_id, controller, brokers, dict(_kafka_partitions(answer)))
+
+
+def _kafka_text(answer: _Fields) -> str:
+    """A text, "" where it is null."""
     length = answer.number("h")
-    cluster_id = answer.take(length).decode() if length > 0 else ""
-    return KafkaCluster(cluster_id, answer.number("i"), brokers)
+    return answer.take(length).decode() if length > 0 else ""
+
+
+def _kafka_partitions(answer: _Fields) -> Iterator[tuple[tuple[str, int], KafkaPartition]]:
+    for _ in range(answer.number("i")):
+        answer.number("h")  # why there is no such topic: then it has no partitions
+        topic = _kafka_text(answer)
+        answer.number("b")  # whether it is Kafka's own
+        for _ in range(answer.number("i")):
+            answer.number("h")  # a missing leader, or a replica that is: the ids say it too
+            number, leader, epoch = (answer.number("i") for _ in range(3))
+            replicas, synced, _ = (tuple(answer.number("i") for _ in range(answer.number("i"))) for _ in range(3))
+            yield (topic, number), KafkaPartition(leader, epoch, replicas, synced)
 
 
 # --- AMQP 0-9-1: the protocol header, answered by Connection.Start with the server's properties

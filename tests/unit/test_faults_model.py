@@ -116,6 +116,7 @@ def test_every_kind_of_toxic_takes_what_toxiproxy_gives_it():
     [
         ("server.2", Target("server", 2)),
         ("rabbitmq.1", Target("server", name="rabbitmq.1")),
+        ("server.leader", Target("server", name=model.LEADER)),
         ("producer.0", Target("producer", 0)),
         ("consumer.a-b.3", Target("consumer", 3, "a-b")),
         ("consumer.a-b", Target("consumer", None, "a-b")),

@@ -77,6 +77,24 @@ def test_a_condition_is_waited_for_and_said_where_it_was_not_met(stage):
     assert injector.injections[1].row(0)["detail"] == "not injected: 150 of 200 sent by the end of the load"
 
 
+def test_the_leader_is_whoever_leads_when_it_is_struck_and_that_node_is_healed(stage):
+    server, injector, _ = stage(Fault("kill", "server.leader", at_s=0.0, for_s=0.01, times=2, every_s=0.02))
+    injector._cast.session.wiring = {"topic": "t"}
+    answers = iter(["", "s.2", "s.1"])  # an election is under way at first
+    asked = []
+
+    def leads(wiring):
+        asked.append(wiring)
+        return {"first": next(answers), "second": "s.9"}
+
+    server.leaders = leads
+    turned(injector, lambda: all(one.state == "over" for one in injector.injections))
+    injector.close()
+    assert server.done == [("kill", "s.2"), ("restart", "s.2"), ("prepared",), ("kill", "s.1"), ("restart", "s.1"), ("prepared",)]
+    assert [one.row(0)["node"] for one in injector.injections] == ["s.2", "s.1"]
+    assert asked == [{"topic": "t"}] * 3
+
+
 @pytest.mark.parametrize(("kind", "healed"), [("kill", ("stop",)), ("stop", ("stop",)), ("pause", ("resume", "s.1"))])
 def test_a_trial_that_ends_before_its_time_leaves_nothing_broken(stage, kind, healed):
     server, injector, _ = stage(Fault(kind, "server.1", at_s=0.0))
@@ -108,3 +126,7 @@ def test_what_cannot_be_broken_is_said_beforehand():
         Ground(Noted()).check([Fault("kill", "server.2", at_s=0.0)])
     with pytest.raises(Unsupported, match=r"no node k\.1; it has s\.1"):
         Ground(Noted()).check([Fault("kill", "k.1", at_s=0.0)])
+    silent = Noted()
+    silent.leaders = None
+    with pytest.raises(Unsupported, match=r"which of its nodes leads; it has s\.1"):
+        Ground(silent).check([Fault("kill", "server.leader", at_s=0.0)])
