@@ -92,6 +92,15 @@ class Work:
         """Write a run that has ended: whole, or not at all."""
         write(self._path(number), json.dumps({"format": FORMAT, "run": number, "settings": self.settings} | record, allow_nan=False) + "\n")
 
+    def set_aside(self, number: int) -> None:
+        """Keep a run apart, so that its number is measured again."""
+        count = len(list(self.folder.glob(f"{number:03d}-aside-*.json")))
+        self._path(number).rename(self.folder / f"{number:03d}-aside-{count + 1}.json")
+
+    def aside(self) -> list[Json]:
+        """The runs that were set aside."""
+        return [read(path) for path in sorted(self.folder.glob("*-aside-*.json"))]
+
     def scratch(self, number: int) -> Path:
         """A folder for what a run leaves (journals, logs); removed when the run is done."""
         folder = self.folder / f".run-{number:03d}"

@@ -1,6 +1,6 @@
 """The gate's evidence: its tables follow from what was recorded, and say what was not shown."""
 
-from benchmarks.evidence import gate
+from benchmarks.evidence import common, gate
 
 RECORD = {
     "reasons": [], "rounds": 14, "seconds": 30.0, "started": "2026-11-23T04:00:00Z", "steal": 0.0, "others_cores": 0.02,
@@ -50,3 +50,27 @@ def test_a_stored_run_is_compared_by_time():
     assert by_metric["p50"]["alarms"] == 0
     page = gate.page({"tables": made, "runs": [RECORD], "machine": "m", "environment": {"machine": MACHINE}})
     assert "| tcp | delivered rate | 2 | 1 | 0.952x | 1.136x |" in page
+
+
+def test_gates_beside_other_work_are_counted_apart_but_their_false_alarms_with_the_others():
+    equal = gate.CASES[0]
+    runs = [recorded(equal, "tcp", "passed")] * 2 + [recorded(equal, "tcp", "failed") | {"others_cores": 1.0}] * 2
+    made = gate.tables(runs)
+    assert [(row["system"], row["gates"], row["failed"]) for row in made["cases"]] == [("tcp", 2, 0), ("all", 2, 0)]
+    assert [(row["system"], row["gates"], row["failed"]) for row in made["beside"]] == [("tcp", 2, 2), ("all", 2, 2)]
+    assert gate.wanted(made)["false alarms: 2 of 4, at most 1"] is False
+    page = gate.page({"tables": made, "runs": runs, "machine": "m", "environment": {"machine": MACHINE}})
+    assert (
+        page.index("| equal sides | tcp | 2 | 2 | 0 |")
+        < page.index("Gates beside other work")
+        < page.index("| equal sides | tcp | 2 | 0 | 2 |")
+    )
+
+
+def test_a_run_that_is_set_aside_is_measured_again_and_kept(tmp_path):
+    with common.Work(tmp_path, {}) as work:
+        for others in (1.0, 2.0):
+            work.save(3, {"others_cores": others})
+            work.set_aside(3)
+            assert work.load(3) is None
+        assert [one["others_cores"] for one in work.aside()] == [1.0, 2.0]
