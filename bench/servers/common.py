@@ -197,6 +197,7 @@ class ProcessServer:
     stop_timeout_s: float = STOP_TIMEOUT_S
     launches: Sequence[Launch] = ()  # one a node; none: a node that is down stays down
     leaders: Leaders | None = None  # as base.Leaders says
+    outlive: Sequence[str] = ()  # names of nodes that the others need until they have stopped
     _born: dict[int, int | None] = field(init=False)
     _down: set[str] = field(init=False, default_factory=set)  # names of nodes taken down on purpose
     _cores: dict[str, set[int]] = field(init=False, default_factory=dict)  # where a node that is down was allowed to run
@@ -285,7 +286,9 @@ class ProcessServer:
             if self._stopped:
                 return
             self._stopped = True
-        stop_all(self.guard, self.processes, self.stop_timeout_s)
+        later = [popen for node, popen in zip(self.nodes, self.processes, strict=True) if node.name in self.outlive]
+        stop_all(self.guard, [popen for popen in self.processes if popen not in later], self.stop_timeout_s)
+        stop_all(self.guard, later, self.stop_timeout_s)
         stop_all(self.guard, self.helpers, 2.0)
         for folder in self.scratch:
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ import yaml
 
 from bench.servers import kafka, names, recipe, sqs
 from bench.servers.compose import SERVICES, port_variable
-from bench.servers.kafka import replication, template
+from bench.servers.kafka_node import replication, template
 from bench.servers.products import DATES
 
 FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
