@@ -47,6 +47,7 @@ class Options:
     ack_every: int = 100  # the scenario's: messages between two ack()s
     payload_bytes_max: int = 1024
     settings: Mapping[str, str] = field(default_factory=dict)
+    server: Mapping[str, str] = field(default_factory=dict)  # options of its server by name, defaults too; of an external one those told
 
 
 class Status(IntEnum):

@@ -44,6 +44,8 @@ from adapters.options import check_profile, choose_mode
 # The broker looks so often for transactions that are too old: transaction.abort.timed.out.transaction.cleanup.interval.ms.
 _SWEEP_S = 10.0
 
+COPIES = 3  # of a partition, where the server is known to have as many brokers and the SPEC says nothing else
+
 # Ours, beside the client's own names.
 _OURS: dict[str, int] = {"window": 10_000, "replication_factor": 1}
 # What the harness or the mode decides.
@@ -249,6 +251,8 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(options: Options) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The variant's settings, typed: ours, the producer's, the consumer's (a name that both know goes to both)."""
     ours: dict[str, Any] = dict(_OURS)
+    if "nodes" in options.server:
+        ours["replication_factor"] = min(COPIES, int(options.server["nodes"]))
     producer: dict[str, Any] = {}
     consumer: dict[str, Any] = {}
     for name, text in options.settings.items():

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from adapters.base import Options
 from bench import servers
 from bench.errors import ServerError
 from bench.faults import links
@@ -26,11 +28,12 @@ class Place:
     kind: str
     address: str
     owner: str = ""  # the one variant that it is for, where what passes through cannot be told apart (zmq.proxy)
+    options: tuple[tuple[str, str], ...] = ()  # Variant.server_options
 
     @property
     def name(self) -> str:
-        """Folder name: "kafka", or "kafka-embedded" where a variant asks for a kind."""
-        parts = [self.system, "" if self.kind == AUTO else self.kind, self.owner]
+        """Folder name: "kafka", "kafka-embedded" where a variant asks for a kind, "kafka-nodes=3" for an option."""
+        parts = [self.system, "" if self.kind == AUTO else self.kind, *(f"{key}={value}" for key, value in self.options), self.owner]
         return "-".join(part for part in parts if part)
 
 
@@ -46,7 +49,16 @@ def place_of(variant: Variant) -> Place | None:
     given = os.environ.get(f"BROKERBENCH_{system.upper()}_ADDRESS", "")
     if given and (kind == AUTO or (kind == "external" and not address)):
         kind, address = "external", given
-    return Place(system, kind, address, "" if system == variant.system else variant.id)
+    return Place(system, kind, address, "" if system == variant.system else variant.id, tuple(variant.server_options.items()))
+
+
+def options_of(variant: Variant, **more: Any) -> Options:
+    """What a variant asks of its adapter; ``more``: of the workload (batch, ack_every, payload_bytes_max)."""
+    place = place_of(variant)
+    server = {} if place is None else dict(place.options)
+    if place is not None and place.kind != "external":
+        server = servers.filled(place.system, server)
+    return Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings), server=server, **more)
 
 
 class Deployment:
@@ -95,9 +107,10 @@ class Deployment:
         folder.mkdir(parents=True)
         wiring = {} if self._links is None else links.request(place.system)
         breaks = self._links is not None
-        return servers.start(
-            place.system, Request(kind, folder, self._run_id, self._guard, address=place.address, breaks=breaks, wiring=wiring)
+        request = Request(
+            kind, folder, self._run_id, self._guard, address=place.address, options=dict(place.options), breaks=breaks, wiring=wiring
         )
+        return servers.start(place.system, request)
 
     def server(self, place: Place | None) -> Server | None:
         """Return a place's server, started anew where it has died; None for a broker-less system. Raises ServerError."""

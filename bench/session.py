@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from adapters import AdapterClass
-from adapters.base import DeadLetters, Group, HasDepth, Options, Topology, Wiring, WritesOutputs
+from adapters.base import DeadLetters, Group, HasDepth, Topology, Wiring, WritesOutputs
 from adapters.capabilities import Assignment
 from adapters.errors import AdapterError, Unreachable
 from bench import sockets
 from bench.audit import ConsumerSource
 from bench.clock import now_ns, sleep_until
 from bench.dead_letters import Letters
+from bench.deployment import options_of
 from bench.engine.local import HERE, Endpoint, EndpointFailed, Interpreter, LocalEngine, Silent
 from bench.errors import BenchError
 from bench.faults.links import Ways
@@ -113,10 +114,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.variant = variant
         self._interpreter = interpreter
-        options = Options(
-            profile=variant.profile, mode=variant.mode, batch=workload.batch, ack_every=workload.ack_every,
-            payload_bytes_max=payload_bytes_max, settings=dict(variant.settings),
-        )  # fmt: skip
+        options = options_of(variant, batch=workload.batch, ack_every=workload.ack_every, payload_bytes_max=payload_bytes_max)
         with own_errors():
             self.adapter = adapter_class(options)
         self._spec = {

@@ -1,7 +1,8 @@
 """SPEC, the one way to name what is compared: `system[,key=value...]`, the same in scenarios, commands and the gate.
 
 `kafka` · `kafka,profile=tuned` · `redis-pubsub,server=embedded` · `kafka,server=external:db1:9092,db2:9092,linger_ms=5`.
-The reserved keys are the suite's; every other key is a setting of the adapter, by the client library's own name.
+The reserved keys are the suite's; a key that the system's recipe declares is an option of its server (`kafka,nodes=3`); every other is a
+setting of the adapter, by the client library's own name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.errors import UsageError
+from bench.errors import ServerError, UsageError
 from bench.units import did_you_mean
 
 RESERVED = ("client", "server", "profile", "mode", "python", "with", "rev")
@@ -43,6 +44,8 @@ class Variant:
     server_kind: str = AUTO
     server_address: str = ""  # of "external": host:port[,host:port...] or a URL
     settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    server_options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Options of its server that are not the default; of an external server all that were given, as what it is told to be."""
 
 
 def parse(text: str, names: Iterable[str] | None = None) -> Variant:
@@ -56,7 +59,6 @@ def parse(text: str, names: Iterable[str] | None = None) -> Variant:
     known = tuple(names) if names is not None else _registered()
     system = _system(text, system, known)
     given = _pairs(text, parts)
-    settings = {key: value for key, value in given.items() if key not in RESERVED}
     for key, what in _OF_THE_GATE.items():
         if key in given:
             raise UsageError(f'"{text}": {key}= ({what}) is for one side of `brokerbench gate`')
@@ -65,9 +67,13 @@ def parse(text: str, names: Iterable[str] | None = None) -> Variant:
     profile = _one_of(text, "profile", given.get("profile", PROFILES[0]), PROFILES)
     kind, address = _server(text, given.get("server", AUTO))
     mode = given.get("mode", "")
-    spec = _canonical(system, profile=profile, mode=mode, kind=kind, address=address, settings=settings)
-    ordered = dict(sorted(settings.items()))
-    return Variant(spec, _identity(spec), system, profile, mode, kind, address, ordered)
+    settings = {key: value for key, value in sorted(given.items()) if key not in RESERVED}
+    allowed = _server_options(system, mode) if settings else {}
+    options = {key: _one_of(text, key, settings.pop(key), allowed[key]) for key in sorted(allowed) if key in settings}
+    if kind != "external":
+        options = {key: value for key, value in options.items() if value != allowed[key][0]}
+    spec = _canonical(system, profile=profile, mode=mode, kind=kind, address=address, others=options | settings)
+    return Variant(spec, _identity(spec), system, profile, mode, kind, address, settings, options)
 
 
 def parse_all(texts: Sequence[str], names: Iterable[str] | None = None) -> list[Variant]:
@@ -140,6 +146,15 @@ def _server(text: str, value: str) -> tuple[str, str]:
     return kind, address
 
 
+def _server_options(system: str, mode: str) -> Mapping[str, tuple[str, ...]]:
+    from bench import servers  # noqa: PLC0415  # reads the entry points, and imports the recipe: only where there are keys to look up
+
+    try:
+        return servers.options(servers.recipe_name(system, mode))
+    except ServerError:  # a recipe that cannot be loaded: told by whoever wants to start it; a report of old runs does not
+        return {}
+
+
 def _check_client(text: str, system: str, client: str) -> None:
     import adapters  # noqa: PLC0415  # as above
     from adapters.errors import AdapterError  # noqa: PLC0415
@@ -152,7 +167,7 @@ def _check_client(text: str, system: str, client: str) -> None:
         raise UsageError(f'"{text}": client={client} is not available yet; {system} runs through {own or "no client library"}')
 
 
-def _canonical(system: str, *, profile: str, mode: str, kind: str, address: str, settings: Mapping[str, str]) -> str:
+def _canonical(system: str, *, profile: str, mode: str, kind: str, address: str, others: Mapping[str, str]) -> str:
     parts = [system]
     if profile != PROFILES[0]:
         parts.append(f"profile={profile}")
@@ -160,7 +175,7 @@ def _canonical(system: str, *, profile: str, mode: str, kind: str, address: str,
         parts.append(f"mode={mode}")
     if kind != AUTO:
         parts.append(f"server={kind}" + (f":{address}" if address else ""))
-    return ",".join(parts + [f"{key}={value}" for key, value in sorted(settings.items())])
+    return ",".join(parts + [f"{key}={value}" for key, value in others.items()])
 
 
 def _identity(spec: str) -> str:

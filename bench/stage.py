@@ -16,11 +16,11 @@ from typing import Any
 
 import adapters
 from adapters import AdapterClass
-from adapters.base import Adapter, Options, Wiring
+from adapters.base import Adapter, Wiring
 from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
 from bench import environment, leaders, trial
 from bench.clock import now_ns, utc_now
-from bench.deployment import Deployment, Place, place_of
+from bench.deployment import Deployment, Place, options_of, place_of
 from bench.engine.local import ENDPOINT, HERE, EndpointFailed, Interpreter, LocalEngine
 from bench.errors import BenchError, Interrupted, ServerError, UsageError
 from bench.faults import trial as faulted
@@ -366,8 +366,8 @@ class Stage:
 
 
 def nodes_of(scenario: Scenario) -> int:
-    """How many server nodes are at work at a time: one where any variant has a server (recipes start one)."""
-    return int(any(place_of(variant) is not None for variant in scenario.variants()))
+    """How many server nodes are at work at a time: of the variant that has most."""
+    return max(int(variant.server_options.get("nodes", "1")) if place_of(variant) else 0 for variant in scenario.variants())
 
 
 def decided(scenario: Scenario) -> Decision:
@@ -382,7 +382,7 @@ def made(variant: Variant) -> tuple[AdapterClass, Adapter]:
     adapter_class = adapters.load(variant.system)
     try:
         with own_errors():
-            return adapter_class, adapter_class(Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings)))
+            return adapter_class, adapter_class(options_of(variant))
     except BadSetting as error:
         raise UsageError(f'"{variant.spec}": {error}') from error
 

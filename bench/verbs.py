@@ -165,9 +165,10 @@ def calibrate(args: argparse.Namespace) -> int:
 def systems(args: argparse.Namespace) -> int:
     """Say of each system what it promises, and whether it works here: by a round trip made now."""
     known = works.systems()
-    wanted = [parse(name).system for name in args.system] or known
+    wanted = [parse(text).spec for text in args.system] or known
     if args.promises:
-        found = [works.Works(name, ok=True, said="not tried", get="", capabilities=adapters.load(name).capabilities) for name in wanted]
+        loaded = {text: adapters.load(text.partition(",")[0]).capabilities for text in wanted}
+        found = [works.Works(text, ok=True, said="not tried", get="", capabilities=its) for text, its in loaded.items()]
         for one in found:
             if not args.json:
                 _say_system(one)
@@ -186,6 +187,8 @@ def _say_system(one: works.Works) -> None:
     print(f"{one.system:<13} {title}\n    {state}")
     if one.get:
         print(_lines(one.get, "    "))
+    for key, values in servers.options(one.system.partition(",")[0]).items():
+        print(f"    of its server: {key} = {' | '.join(values)}")
     if one.capabilities:
         print(_promises(one.capabilities), flush=True)
 
@@ -234,12 +237,28 @@ def scenarios(args: argparse.Namespace) -> int:
 def servers_verb(args: argparse.Namespace) -> int:
     """List, get, start or stop servers."""
     names = servers.names()
-    wanted = [adapters.canonical(name) for name in args.system] or names
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f'no server recipe for "{name}"; {did_you_mean(name, names)}')
-    action = {"list": _servers_list, "install": _servers_install, "start": _servers_start, "stop": _servers_stop}[args.action]
-    return action(wanted, args)
+    wanted = {}
+    for text in args.system or names:
+        name, _, options = text.partition(",")
+        system = adapters.canonical(name)
+        if system not in names:
+            raise UsageError(f'no server recipe for "{system}"; {did_you_mean(system, names)}')
+        wanted[system] = _server_options(args.action, system, options)
+    if args.action == "start":
+        return _servers_start(wanted, args)
+    action = {"list": _servers_list, "install": _servers_install, "stop": _servers_stop}[args.action]
+    return action(list(wanted), args)
+
+
+def _server_options(action: str, system: str, text: str) -> Mapping[str, str]:
+    """Read "nodes=3": options of a server that is to be started, and nothing else."""
+    if not text:
+        return {}
+    variant = parse(f"{system},{text}", [system])
+    if action != "start" or variant.spec != ",".join([system, *(f"{key}={value}" for key, value in variant.server_options.items())]):
+        options = ", ".join(servers.options(system)) or "none"
+        raise UsageError(f'"{system},{text}": a system belongs here; with `start`, also options of its server ({system} has: {options})')
+    return variant.server_options
 
 
 def _servers_list(wanted: Sequence[str], args: argparse.Namespace) -> int:
@@ -248,7 +267,7 @@ def _servers_list(wanted: Sequence[str], args: argparse.Namespace) -> int:
         recipe = servers.recipe(name)
         assert recipe is not None  # names() are those that have one
         kinds = {kind: recipe.missing(kind) for kind in recipe.default_kinds}
-        rows.append({"system": name, "kinds": kinds, "running": keeper.status(name)})
+        rows.append({"system": name, "kinds": kinds, "options": dict(servers.options(name)), "running": keeper.status(name)})
     if args.json:
         _json(rows)
         return 0
@@ -256,6 +275,8 @@ def _servers_list(wanted: Sequence[str], args: argparse.Namespace) -> int:
         print(row["system"])
         for kind, missing in row["kinds"].items():
             print(f"    {kind:<9} {'can be started here' if missing is None else missing}")
+        for key, values in row["options"].items():
+            print(f"    {key:<9} {' | '.join(values)}")
         if row["running"]:
             print(f"    running   {row['running']['product']} {row['running']['version']} at {', '.join(row['running']['addresses'])}")
     return 0
@@ -268,11 +289,11 @@ def _servers_install(wanted: Sequence[str], args: argparse.Namespace) -> int:
     return install.main(list(wanted))
 
 
-def _servers_start(wanted: Sequence[str], args: argparse.Namespace) -> int:
+def _servers_start(wanted: Mapping[str, Mapping[str, str]], args: argparse.Namespace) -> int:
     states, failed = [], 0
-    for name in wanted:
+    for name, options in wanted.items():
         try:
-            states.append(keeper.start(name, args.kind))
+            states.append(keeper.start(name, args.kind, options))
         except ServerError as error:
             failed += 1
             print(f"{name}: {error}", file=sys.stderr)
@@ -282,7 +303,8 @@ def _servers_start(wanted: Sequence[str], args: argparse.Namespace) -> int:
         for state in states:
             addresses = ",".join(state["addresses"])
             print(f"{state['system']}: {state['product']} {state['version']} at {addresses} (keeper pid {state['pid']})")
-            print(f"    use it:  brokerbench run SCENARIO --systems '{state['system']},server=external:{addresses}'")
+            told = "".join(f",{key}={value}" for key, value in state["options"].items())
+            print(f"    use it:  brokerbench run SCENARIO --systems '{state['system']},server=external:{addresses}{told}'")
             print(f"    stop it: brokerbench servers stop {state['system']}")
     return 3 if failed else 0
 

@@ -20,7 +20,7 @@ from bench.engine.local import LocalEngine
 from bench.errors import BenchError, ServerError
 from bench.guard import Guard
 from bench.session import Session
-from bench.spec import parse
+from bench.spec import Variant, parse
 
 _TINY = """
 name: works
@@ -35,9 +35,9 @@ rounds: 1
 
 @dataclass(frozen=True)
 class Works:
-    """What one call found out about one system."""
+    """What one call found out about one variant."""
 
-    system: str
+    system: str  # a SPEC: with nothing else in it, the system
     ok: bool
     said: str  # what answered and how fast, or what is missing
     get: str  # how to get what is missing
@@ -49,21 +49,22 @@ def systems() -> list[str]:
     return [name for name in adapters.names() if name != "memory"]
 
 
-def check(system: str) -> Works:
-    """Start the system's server, send 110 messages through it, audit them, stop it."""
+def check(text: str) -> Works:
+    """Of a variant by SPEC: start its server, send 110 messages through it, audit them, stop it."""
+    variant = parse(text)
     try:
-        capabilities = adapters.load(system).capabilities
+        capabilities = adapters.load(variant.system).capabilities
     except NotInstalled as error:
-        return Works(system, ok=False, said="the client library is not installed", get=str(error), capabilities=None)
+        return Works(variant.spec, ok=False, said="the client library is not installed", get=str(error), capabilities=None)
     try:
         with tempfile.TemporaryDirectory(prefix="brokerbench-works-") as name:
-            said = _round_trip(system, Path(name))
+            said = _round_trip(variant, Path(name))
     except ServerError as error:
         first, _, rest = str(error).partition("\n")
-        return Works(system, ok=False, said=first, get=rest, capabilities=capabilities)
+        return Works(variant.spec, ok=False, said=first, get=rest, capabilities=capabilities)
     except (BenchError, AdapterError, OSError) as error:
-        return Works(system, ok=False, said=str(error), get="", capabilities=capabilities)
-    return Works(system, ok=True, said=said, get="", capabilities=capabilities)
+        return Works(variant.spec, ok=False, said=str(error), get="", capabilities=capabilities)
+    return Works(variant.spec, ok=True, said=said, get="", capabilities=capabilities)
 
 
 @contextlib.contextmanager
@@ -77,16 +78,22 @@ def _stage(folder: Path) -> Iterator[tuple[str, Deployment, LocalEngine]]:
             deployment.stop()
 
 
-def _round_trip(system: str, folder: Path) -> str:
-    variant = parse(system)
-    planned = plan.make(scenario.parse(_TINY.format(system=system), where="works").points(), [variant], rounds=1)[0]
+def _round_trip(variant: Variant, folder: Path) -> str:
+    planned = plan.make(scenario.parse(_TINY.format(system=variant.spec), where="works").points(), [variant], rounds=1)[0]
     load = planned.point.workload
     evidence = folder / "evidence"
     evidence.mkdir()
     with _stage(folder) as (run_id, deployment, engine):
         place = place_of(variant)
         session = Session(
-            adapters.load(system), variant, load, run_id=run_id, engine=engine, evidence=evidence, number=1, payload_bytes_max=load.size_b
+            adapters.load(variant.system),
+            variant,
+            load,
+            run_id=run_id,
+            engine=engine,
+            evidence=evidence,
+            number=1,
+            payload_bytes_max=load.size_b,
         )
         try:
             session.wire()
@@ -113,10 +120,10 @@ def _told(record: dict[str, Any], up_s: float) -> str:
     return f"{audit['processed']} messages there and audited, p50 {p50:.1f} ms · {what}"
 
 
-def check_all(names: list[str], told: Callable[[Works], None]) -> list[Works]:
-    """Check systems one after another (side by side they would slow one another); ``told`` hears of each at once."""
+def check_all(texts: list[str], told: Callable[[Works], None]) -> list[Works]:
+    """Check variants, by SPEC, one after another (side by side they would slow one another); ``told`` hears of each at once."""
     found = []
-    for name in names:
-        found.append(check(name))
+    for text in texts:
+        found.append(check(text))
         told(found[-1])
     return found

@@ -61,12 +61,13 @@ def session_guard() -> Iterator[Guard]:
 @pytest.fixture(scope="session")
 def servers(
     session_guard: Guard, tmp_path_factory: pytest.TempPathFactory, absent: Callable[[str], None]
-) -> Iterator[Callable[[str], Server]]:
-    """``servers(system)``: a server that answers, shared by all tests; one that has died is started anew."""
-    started: dict[str, Server] = {}
+) -> Iterator[Callable[..., Server]]:
+    """``servers(system, **options)``: a server that answers, shared by all tests; one that has died is started anew."""
+    started: dict[tuple[str, ...], Server] = {}
 
-    def get(system: str) -> Server:
-        server = started.get(system)
+    def get(system: str, **options: str) -> Server:
+        key = (system, *(f"{name}={value}" for name, value in sorted(options.items())))
+        server = started.get(key)
         if server is not None and server.dead() is None:
             return server
         if server is not None:
@@ -78,8 +79,8 @@ def servers(
             raise
         folder = tmp_path_factory.mktemp(f"server-{system}")
         wiring = links.request(system)  # a proxy may be put before it: tests/integration/test_links.py
-        started[system] = start(system, Request(kind, folder, session_guard.run_id, session_guard, wiring=wiring))
-        return started[system]
+        started[key] = start(system, Request(kind, folder, session_guard.run_id, session_guard, options=options, wiring=wiring))
+        return started[key]
 
     yield get
     for server in started.values():

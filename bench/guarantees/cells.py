@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import adapters
-from adapters.base import Options
 from adapters.capabilities import Capabilities, Mode, Support
 from adapters.errors import AdapterError, BadSetting
 from bench import spec
-from bench.deployment import place_of
+from bench.deployment import options_of, place_of
 from bench.errors import UsageError
 from bench.guarantees import shape, timers
 from bench.guarantees.expectations import expected
@@ -172,7 +171,7 @@ def _described(variant: Variant) -> tuple[Capabilities, Mode]:
     """What an adapter of this variant declares: of its instance, as modes differ."""
     adapter_class = adapters.load(variant.system)
     try:
-        adapter = adapter_class(Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings)))
+        adapter = adapter_class(options_of(variant))
     except BadSetting as error:
         raise UsageError(f'"{variant.spec}": {error}') from error
     return adapter.capabilities, adapter.mode

@@ -22,11 +22,11 @@ from typing import Any
 import psutil
 
 import adapters
-from adapters.base import Adapter, Group, Options, Topology
+from adapters.base import Adapter, Group, Topology
 from adapters.errors import AdapterError
 from bench import environment, plan, scenario, spec, trial, units
 from bench.clock import utc_now
-from bench.deployment import Deployment, Place, place_of
+from bench.deployment import Deployment, Place, options_of, place_of
 from bench.engine.local import LocalEngine
 from bench.errors import BenchError, EnvironmentProblem, Interrupted, UsageError
 from bench.guard import Guard
@@ -179,11 +179,8 @@ class Case:
         return sample | {"send_peak_b": sent["peak_b"], "receive_peak_b": received["peak_b"], "audit": None, "reasons": [], "start_up": {}}
 
     def _adapter(self, profile: str, load: Workload) -> Adapter:
-        options = Options(
-            profile=profile, mode=self.variant.mode, batch=load.batch, ack_every=load.ack_every,
-            payload_bytes_max=self._load.payload_bytes_max, settings=dict(self.variant.settings),
-        )  # fmt: skip
-        return adapters.load(self.variant.system)(options)
+        options = options_of(self.variant, batch=load.batch, ack_every=load.ack_every, payload_bytes_max=self._load.payload_bytes_max)
+        return adapters.load(self.variant.system)(replace(options, profile=profile))
 
 
 def _sample(

@@ -147,8 +147,8 @@ def _named(text: Any, system: Any) -> spec.Variant | None:
         return None
 
 
-def _kind(variant: spec.Variant) -> tuple[str, str]:
-    return variant.server_kind, variant.server_address
+def _kind(variant: spec.Variant) -> tuple[str, str, Mapping[str, str]]:
+    return variant.server_kind, variant.server_address, variant.server_options
 
 
 def _without(settings: Mapping[str, str], aside: Mapping[str, str]) -> dict[str, str]:

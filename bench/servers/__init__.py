@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 
@@ -56,6 +57,17 @@ def recipe(system: str) -> Recipe | None:
     return None
 
 
+def options(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Keys of a SPEC that are the server's, with the values that they can have, the default first. Raises ServerError as recipe() does."""
+    found: Mapping[str, tuple[str, ...]] = getattr(recipe(name), "options", {})
+    return found
+
+
+def filled(name: str, given: Mapping[str, str]) -> dict[str, str]:
+    """All options of a server, those that are not given with their defaults."""
+    return {key: values[0] for key, values in options(name).items()} | dict(given)
+
+
 def choose(system: str, kind: str = "auto") -> str:
     """The kind of server to use: the one that is asked for, or the first that can be had here for "auto".
 
@@ -88,7 +100,16 @@ def start(system: str, request: Request) -> Server:
         kind = choose(system, kind)
     request.folder.mkdir(parents=True, exist_ok=True)
     # Absolute: the servers run in folders of their own.
-    return _needed(system).start(replace(request, kind=kind, address=address, folder=request.folder.resolve()))
+    made = replace(request, kind=kind, address=address, folder=request.folder.resolve())
+    if kind == "external":
+        server = _needed(system).start(made)
+        server.settings = {**server.settings, **{f"{key} (as told)": value for key, value in request.options.items()}}
+        return server
+    made = replace(made, options=filled(system, request.options))
+    changed = [f"{key}={value}" for key, value in made.options.items() if value != options(system).get(key, (value,))[0]]
+    if kind == "compose" and changed:
+        raise ServerError(f"{system}: a compose server is what docker-compose.yml says, without {', '.join(changed)}; use server=native")
+    return _needed(system).start(made)
 
 
 def _needed(system: str) -> Recipe:

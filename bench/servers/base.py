@@ -50,11 +50,20 @@ class Request:
     run_id: str
     guard: Guard  # every child is started through it, so that nothing outlives the run
     address: str = ""  # external: host:port[,host:port...]
-    nodes: int = 1
-    version: str = ""  # "" = the recipe's own choice
+    options: Mapping[str, str] = field(default_factory=dict)  # of the recipe's `options`; servers.start() fills in its defaults
     port: int = 0  # 0 = any free one
     breaks: bool = False  # nodes will be killed: what they wait for each other is set short, and shown among the settings
     wiring: Mapping[str, Any] = field(default_factory=dict)  # "advertise", "proxied": an address by node, see common.advertised
+
+    @property
+    def nodes(self) -> int:
+        """How many brokers: the option "nodes"."""
+        return int(self.options.get("nodes", "1"))
+
+    @property
+    def version(self) -> str:
+        """Which version: the option of that name; "" = the recipe's own choice."""
+        return self.options.get("version", "")
 
 
 class Server(Protocol):
@@ -79,7 +88,11 @@ class Server(Protocol):
 
 
 class Recipe(Protocol):
-    """How one system's server is obtained and started: one module of bench/servers each, as RECIPE."""
+    """How one system's server is obtained and started: one module of bench/servers each, as RECIPE.
+
+    It may have ``options``: Mapping[str, tuple[str, ...]], the keys of a SPEC that are its server's with their values, the first being
+    the default. Ask servers.options(), not the recipe: most have none.
+    """
 
     system: str
     default_kinds: tuple[str, ...]  # tried in this order for "auto"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.errors import ServerError
 from bench.servers.base import Node, Request, Server
@@ -49,6 +50,7 @@ class KafkaRecipe:
     system = "kafka"
     tells_addresses = True
     default_kinds = ("external", "native", "compose")
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({"nodes": ("1", "3")})
 
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""

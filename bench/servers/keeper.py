@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,18 @@ def status(system: str) -> dict[str, Any] | None:
     return None
 
 
-def start(system: str, kind: str) -> dict[str, Any]:
-    """Start a server that stays; return its state. Raises ServerError with the server's own last words."""
+def start(system: str, kind: str, options: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Start a server that stays; return its state. Raises ServerError with the server's own last words.
+
+    One that runs is left as it is; ServerError where it has other ``options`` (those that are not their defaults).
+    """
+    asked = [f"{key}={value}" for key, value in (options or {}).items()]
     running = status(system)
     if running is not None:
+        have = [f"{key}={value}" for key, value in running["options"].items()]
+        if have != asked:
+            as_it_is = ", ".join(have) or "its defaults"
+            raise ServerError(f"{system} runs already, with {as_it_is}; stop it first: brokerbench servers stop {system}")
         return running
     servers.choose(system, kind)
     folder = _folder(system)
@@ -54,7 +63,7 @@ def start(system: str, kind: str) -> dict[str, Any]:
     log = folder / "keeper.log"
     with log.open("wb") as out:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "bench.servers.keeper", system, kind],
+            [sys.executable, "-m", "bench.servers.keeper", system, kind, *asked],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=child_env(), cwd="/",
         )  # fmt: skip
     deadline = now_ns() + int(_START_S * 1e9)
@@ -83,7 +92,7 @@ def stop(system: str) -> bool:
     return True
 
 
-def _keep(system: str, kind: str) -> None:
+def _keep(system: str, kind: str, options: Mapping[str, str]) -> None:
     """Hold a server until somebody asks this process to end."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -91,11 +100,12 @@ def _keep(system: str, kind: str) -> None:
     folder = _folder(system)
     run_id = f"kept-{system}-{uuid.uuid4().hex[:8]}"
     with Guard(run_id) as guard:
-        server = servers.start(system, Request(kind, folder / run_id, run_id, guard))
+        server = servers.start(system, Request(kind, folder / run_id, run_id, guard, options=options))
         try:
             state = {
                 "pid": os.getpid(), "born": start_time(os.getpid()), "system": system, "kind": server.kind, "product": server.product.name,
                 "version": server.product.version, "addresses": list(server.bootstrap), "folder": str(folder / run_id),
+                "options": dict(options),
                 "nodes": [{"name": node.name, "role": node.role, "pid": node.pid, "address": node.address} for node in server.nodes],
             }  # fmt: skip
             beside = folder / "state.json.new"
@@ -111,9 +121,9 @@ def _keep(system: str, kind: str) -> None:
 
 
 def main() -> int:
-    """Entry of ``python -m bench.servers.keeper SYSTEM KIND``."""
+    """Entry of ``python -m bench.servers.keeper SYSTEM KIND [OPTION=VALUE...]``."""
     try:
-        _keep(sys.argv[1], sys.argv[2])
+        _keep(sys.argv[1], sys.argv[2], dict(option.split("=", 1) for option in sys.argv[3:]))
     except BenchError as error:
         print(error, flush=True)
         return error.exit_code

@@ -39,6 +39,6 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
         server = recipes.recipe_name(system, mode)
         if recipes.recipe(server) is not None:
             bootstrap = list(request.getfixturevalue("servers")(server).bootstrap)
-        return Case(system, adapter, bootstrap, witness_of(system), profile, mode)
+        return Case(system, adapter, bootstrap, witness_of(system), profile, mode, recipes.filled(server, {}))
 
     return make

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -175,9 +175,10 @@ class Case:
     witness: Callable[[Wiring, str], Any] | None = None
     profile: str = "defaults"
     mode: str = ""
+    server: Mapping[str, str] = field(default_factory=dict)  # options of the servers, as Options.server has them
 
     def adapter(self, **options: Any) -> Adapter:
-        return self.adapter_class(Options(**{"profile": self.profile, "mode": self.mode, **options}))
+        return self.adapter_class(Options(**{"profile": self.profile, "mode": self.mode, "server": self.server, **options}))
 
     @contextmanager
     def stand(self, topology: Topology, **options: Any) -> Iterator[Stand]:

@@ -283,11 +283,11 @@ def test_a_version_or_a_number_of_nodes_that_cannot_be_had(guard, tmp_path, need
     needs("kafka")
     needs("redis_pubsub")
     with pytest.raises(ServerError, match=r"kafka: native gives version 4\.4\.0, not 3\.9"):
-        start("kafka", Request("native", tmp_path, guard.run_id, guard, version="3.9"))
+        start("kafka", Request("native", tmp_path, guard.run_id, guard, options={"version": "3.9"}))
     with pytest.raises(ServerError, match="redis_pubsub: native gives one node, not 3"):
-        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, nodes=3))
+        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, options={"nodes": "3"}))
     with pytest.raises(ServerError, match=r"redis_pubsub: native gives version [\d.]+, not 1"):
-        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, version="1"))
+        start("redis_pubsub", Request("native", tmp_path, guard.run_id, guard, options={"version": "1"}))
     assert command_lines(str(tmp_path)) == []
 
 
@@ -364,7 +364,7 @@ def test_two_starts_at_once(guard, tmp_path, needs):
 @pytest.mark.slow
 def test_three_kafka_nodes_are_one_cluster(guard, tmp_path, needs):
     needs("kafka")
-    server = start("kafka", Request("native", tmp_path, guard.run_id, guard, nodes=3))
+    server = start("kafka", Request("native", tmp_path, guard.run_id, guard, options={"nodes": "3"}))
     try:
         assert [node.name for node in server.nodes] == ["kafka.1", "kafka.2", "kafka.3"]
         seen = [probe.kafka_metadata(*host_port(address)) for address in server.bootstrap]

@@ -122,3 +122,34 @@ def test_the_canonical_form_parses_back_and_the_id_is_safe_in_a_path(system, pro
 def test_different_settings_have_different_ids(one, other):
     ids = {spec.parse(f"kafka,a={value}", NAMES).id for value in (one, other)}
     assert len(ids) == len({one, other})
+
+
+def test_options_of_the_server_are_no_settings():
+    variant = spec.parse("kafka,linger_ms=5,nodes=3,mode=acks-all")
+    assert (variant.server_options, variant.settings) == ({"nodes": "3"}, {"linger_ms": "5"})
+    assert variant.spec == "kafka,mode=acks-all,nodes=3,linger_ms=5"
+    assert variant.id == "kafka+mode=acks-all+nodes=3+linger_ms=5"
+    assert spec.parse(variant.spec) == variant
+
+
+def test_a_default_option_is_the_plain_variant():
+    assert spec.parse("kafka,nodes=1") == spec.parse("kafka")
+    with pytest.raises(UsageError, match='"kafka,nodes=1" is named twice'):
+        spec.parse_all(["kafka", "kafka,nodes=1"])
+
+
+def test_an_external_server_is_told_what_it_is_also_where_that_is_the_default():
+    variant = spec.parse("kafka,server=external:a:1,b:2,nodes=1")
+    assert (variant.server_address, variant.server_options) == ("a:1,b:2", {"nodes": "1"})
+    assert spec.parse(variant.spec) == variant
+
+
+def test_an_unknown_value_of_an_option_says_what_is_allowed():
+    with pytest.raises(UsageError, match='"kafka,nodes=2": unknown nodes "2"; known: 1, 3'):
+        spec.parse("kafka,nodes=2")
+
+
+def test_what_is_no_option_of_that_server_stays_a_setting():
+    for text in ("redis_pubsub,nodes=3", "zeromq,nodes=3", "zeromq,mode=proxy,nodes=3"):
+        variant = spec.parse(text)
+        assert (variant.server_options, variant.settings) == ({}, {"nodes": "3"})

@@ -1,0 +1,68 @@
+"""Options of servers in a SPEC: which variants share a server, what its recipe and its adapter are told."""
+
+import pytest
+
+from adapters.kafka import ADAPTER as KAFKA
+from bench import servers, spec
+from bench.deployment import options_of, place_of
+from bench.errors import ServerError
+from bench.guard import Guard
+from bench.servers.base import Request
+
+
+@pytest.fixture(autouse=True)
+def _no_addresses(monkeypatch):
+    monkeypatch.delenv("BROKERBENCH_KAFKA_ADDRESS", raising=False)
+
+
+def places(*texts):
+    return [place_of(spec.parse(text)) for text in texts]
+
+
+def test_variants_that_agree_in_them_share_a_server():
+    one, three, again = places("kafka", "kafka,nodes=3", "kafka,profile=tuned,mode=acks-1,nodes=3")
+    assert one != three
+    assert three == again
+    assert (one.name, three.name) == ("kafka", "kafka-nodes=3")
+
+
+def test_an_adapter_hears_of_all_options_of_a_server_that_is_started_for_it():
+    assert options_of(spec.parse("kafka")).server == {"nodes": "1"}
+    assert options_of(spec.parse("kafka,nodes=3"), batch=7).server == {"nodes": "3"}
+    assert options_of(spec.parse("kafka,nodes=3"), batch=7).batch == 7
+    assert options_of(spec.parse("zeromq,sndhwm=5")).server == {}
+
+
+def test_of_an_external_server_it_hears_what_was_told(monkeypatch):
+    assert options_of(spec.parse("kafka,server=external:a:1")).server == {}
+    assert options_of(spec.parse("kafka,server=external:a:1,nodes=3")).server == {"nodes": "3"}
+    monkeypatch.setenv("BROKERBENCH_KAFKA_ADDRESS", "a:1")
+    assert options_of(spec.parse("kafka")).server == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "copies"),
+    [("kafka", 1), ("kafka,nodes=3", 3), ("kafka,nodes=3,mode=acks-1", 1), ("kafka,nodes=3,replication_factor=1", 1)],
+)
+def test_a_promise_of_copies_follows_the_number_of_nodes(text, copies):
+    adapter = KAFKA(options_of(spec.parse(text)))
+    assert adapter.mode.copies == copies
+
+
+def test_a_request_says_by_its_options_how_many_nodes_and_which_version(tmp_path):
+    with Guard("server-options") as guard:
+        plain = Request("native", tmp_path, "run", guard)
+        asked = Request("native", tmp_path, "run", guard, options={"nodes": "3", "version": "4.0"})
+        assert [(one.nodes, one.version) for one in (plain, asked)] == [(1, ""), (3, "4.0")]
+        with pytest.raises(
+            ServerError, match=r"kafka: a compose server is what docker-compose\.yml says, without nodes=3; use server=native"
+        ):
+            servers.start("kafka", Request("compose", tmp_path, "run", guard, options={"nodes": "3"}))
+
+
+def test_the_first_value_is_the_default_and_no_option_has_a_reserved_name():
+    for system in servers.names():
+        for key, values in servers.options(system).items():
+            assert key not in spec.RESERVED
+            assert len(set(values)) == len(values) > 1
+            assert servers.filled(system, {})[key] == values[0]
