@@ -14,9 +14,10 @@ A stopped consumer that wakes after others took its entries may still XACK them:
 
 Mode ``noack`` (XREADGROUP NOACK) has no such list: what was handed out and not processed is lost.
 
-Entries live in the server's memory. A server that comes back without them (no append-only file, no snapshot) has neither
-streams nor groups: both are made anew, which is told as an "error" event. Nothing is trimmed unless ``maxlen`` says so, and
-then what nobody has read goes too.
+Entries live in the server's memory, and with an append-only file on its disk: what a reply to an XADD then means is said by
+``options.server["appendfsync"]``. A server that comes back without them (no append-only file, no snapshot) has neither streams
+nor groups: both are made anew, which is told as an "error" event. Nothing is trimmed unless ``maxlen`` says so, and then what
+nobody has read goes too.
 
 Sources: https://redis.io/docs/latest/develop/data-types/streams/ , https://redis.io/docs/latest/commands/xreadgroup/ ,
 https://redis.io/docs/latest/commands/xautoclaim/ , https://redis.io/docs/latest/commands/xinfo-groups/ ,
@@ -87,6 +88,14 @@ CAPABILITIES = Capabilities(
     poll_resolution_s=0.001,  # BLOCK counts in milliseconds
     quotas="an entry of at most 512 MB (proto-max-bulk-len); a stream lives in the server's memory, whole, until it is trimmed",
 )
+_REACHED = {
+    "off": Persistence.MEMORY,
+    "no": Persistence.PAGE_CACHE,  # written in the same turn of the event loop, before the replies, and never synced by Redis
+    "everysec": Persistence.MEMORY,  # the same, but while a sync is under way the write itself waits, up to 2 s
+    "always": Persistence.FSYNC,  # "a single write and a single fsync (before sending the replies)"
+}
+"""How far an entry got before the reply, by ``appendfsync`` ("off": no append-only file). Source: the page on persistence above, and
+flushAppendOnlyFile() in aof.c, which beforeSleep() in server.c calls before replies are written."""
 _SETTINGS: dict[str, Value] = {**CLIENT, "min_idle_time": 30_000, "maxlen": 0}
 _BOUNDS = {**CLIENT_BOUNDS, "min_idle_time": (10, 86_400_000), "maxlen": (0, 1 << 40)}
 
@@ -98,7 +107,8 @@ class RedisStreams:
 
     def __init__(self, options: Options) -> None:
         check_profile("redis_streams", options, ("defaults",))
-        self.mode = choose_mode(CAPABILITIES, options)
+        synced = options.server.get("appendfsync", "off")
+        self.mode = dataclasses.replace(choose_mode(CAPABILITIES, options), persistence=_REACHED[synced])
         if self.mode.name == "noack":
             self.capabilities = dataclasses.replace(CAPABILITIES, acks=False)
         self._options = options

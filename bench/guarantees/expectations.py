@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from adapters.capabilities import Delivery, Mode
+from adapters.capabilities import Delivery, Mode, Persistence
 from bench.errors import UsageError
 from bench.guarantees.named import FAULTS
 from bench.guarantees.verdicts import ANOMALIES, Expectation
@@ -36,16 +36,18 @@ class Row:
     modes: tuple[str, ...]
     faults: tuple[str, ...]
     expectation: Expectation
+    persistence: tuple[str, ...] = ()  # only of modes that declare one of these; () = of all
 
-    def fits(self, system: str, mode: str, fault: str) -> bool:
+    def fits(self, system: str, mode: Mode, fault: str) -> bool:
         """Whether it speaks of this cell."""
-        return _fits(self.systems, system) and _fits(self.modes, mode) and _fits(self.faults, fault)
+        kept = not self.persistence or mode.persistence.value in self.persistence
+        return kept and _fits(self.systems, system) and _fits(self.modes, mode.name) and _fits(self.faults, fault)
 
 
 def expected(system: str, mode: Mode, fault: str) -> Expectation:
     """What the documentation predicts; of a system that is not in the table, what its mode promises."""
     for row in table():
-        if row.fits(system, mode.name, fault):
+        if row.fits(system, mode, fault):
             return row.expectation
     return Expectation(may_show=_BY_PROMISE[mode.delivery], source=mode.source, why=f"the mode promises: {mode.delivery.value}")
 
@@ -66,7 +68,7 @@ def read(path: Path) -> tuple[Row, ...]:
 
 
 def _row(where: str, row: Mapping[str, Any]) -> Row:
-    known = (*_PATTERNS, *_LISTS, *_TEXTS)
+    known = (*_PATTERNS, "persistence", *_LISTS, *_TEXTS)
     for key in row:
         if key not in known:
             raise UsageError(f'{where}: unknown key "{key}"; {did_you_mean(key, known)}')
@@ -78,11 +80,14 @@ def _row(where: str, row: Mapping[str, Any]) -> Row:
     for pattern in patterns["faults"]:
         if not any(fnmatchcase(fault, pattern.removeprefix("!")) for fault in FAULTS):
             raise UsageError(f'{where}: no fault is called "{pattern}"; {did_you_mean(pattern, FAULTS)}')
+    persistence = _words(where, "persistence", row.get("persistence", ()))
+    for name in set(persistence) - {one.value for one in Persistence}:
+        raise UsageError(f'{where}: persistence: "{name}" is none of {", ".join(one.value for one in Persistence)}')
     texts = {key: str(row.get(key, "")) for key in _TEXTS}
     if not texts["source"] or not (texts["why"] or texts["unsupported"]):
         raise UsageError(f"{where}: source (a page) and why (or unsupported) have to be there")
     expectation = Expectation(found["may"] | found["must"], found["must"], **texts)
-    return Row(patterns["systems"], patterns["modes"], patterns["faults"], expectation)
+    return Row(patterns["systems"], patterns["modes"], patterns["faults"], expectation, persistence)
 
 
 def _words(where: str, key: str, value: object) -> tuple[str, ...]:

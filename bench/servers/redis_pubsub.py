@@ -1,10 +1,11 @@
-"""Redis, or its fork Valkey from a wheel: one recipe for all systems that need such a server. In memory only, no disk."""
+"""Redis, or its fork Valkey from a wheel: one recipe for all systems that need such a server. In memory, but for `appendfsync`."""
 
 from __future__ import annotations
 
 import importlib.util
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from adapters.ports import LOOPBACK
@@ -70,8 +71,9 @@ class RedisRecipe:
 
     default_kinds = ("external", "native", "embedded", "compose")
 
-    def __init__(self, system: str) -> None:
+    def __init__(self, system: str, options: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.system = system
+        self.options = options or {}
 
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""
@@ -115,8 +117,10 @@ class RedisRecipe:
         folder = node_folder(request, name)
         log = request.folder / f"{name}.log"
         # --set-proc-title no: else it writes its title over its environment, and the run's mark is gone.
-        options = f"--bind {LOOPBACK} --port {port} --appendonly no --daemonize no --protected-mode no --set-proc-title no".split()
-        command = [binary, *options, "--save", "", "--logfile", "", "--dir", str(folder)]
+        options = f"--bind {LOOPBACK} --port {port} --daemonize no --protected-mode no --set-proc-title no".split()
+        synced = request.options.get("appendfsync", "off")
+        kept = ["--appendonly", "no"] if synced == "off" else ["--appendonly", "yes", "--appendfsync", synced]
+        command = [binary, *options, *kept, "--save", "", "--logfile", "", "--dir", str(folder)]
         launch = Launch(
             lambda: request.guard.spawn(command, cwd=folder, stdout=log, name=name),
             lambda popen: wait_ready(name, popen, log, lambda: _own(port, popen.pid), READY_TIMEOUT_S),

@@ -1,6 +1,7 @@
 """Redis Streams: who gets what was not acknowledged, on a real redis-server. tests/contract has what all systems share."""
 
 import time
+from threading import Thread
 
 import pytest
 from adapter_parts import Ledger, TestBlock, id_of, send_all
@@ -9,6 +10,8 @@ from redis_own import started
 from adapters.base import Group, Options, Status, Topology
 from adapters.errors import BadSetting, Refused
 from adapters.redis_streams import RedisStreams
+from bench.servers import choose, start
+from bench.servers.base import Request
 
 pytestmark = pytest.mark.server
 TWO_MEMBERS = Topology(1, (Group("inventory", 2),))
@@ -130,6 +133,43 @@ def test_a_server_that_comes_back_empty_gets_its_groups_anew(own, opened):
     told = [event for event in consumer.events() if event.kind == "error"]
     assert told
     assert told[0].detail.startswith("NOGROUP")
+
+
+@pytest.mark.parametrize(("synced", "promised"), [("off", "server memory"), ("always", "fsync")])
+def test_what_was_acknowledged_is_there_after_a_kill_where_it_was_promised(synced, promised, tmp_path, session_guard, opened):
+    folder = tmp_path / "server"
+    server = start("redis_streams", Request(choose("redis_streams"), folder, "run-1", session_guard, options={"appendfsync": synced}))
+    try:
+        assert server.settings["appendonly"] == ("no" if synced == "off" else "yes")
+        assert server.settings["appendfsync"] == ("everysec" if synced == "off" else synced)
+        adapter = RedisStreams(Options(server={"appendfsync": synced}))
+        assert (adapter.mode.persistence.value, adapter.mode.copies) == (promised, 1)
+        wiring = adapter.prepare({**adapter.wire(TWO_MEMBERS, "run-1"), "servers": list(server.bootstrap)})
+        ledger = Ledger()
+        producer, consumer = opened(adapter.producer(wiring, 0, ledger)), opened(adapter.consumer(wiring, "inventory", 0))
+        send_all(producer, TestBlock(0, [0] * 100))
+        held = taken(consumer, 40, most=40)
+        consumer.ack(held[-1], 10)  # 10 are done, 30 pending, 60 nobody has seen
+        killed = Thread(target=server.kill, args=("redis_streams.1",))
+        killed.start()  # somewhere between these sends
+        for first in range(100, 20_000, 100):
+            if producer.room() > 0:
+                producer.send(TestBlock(first, [0] * 100), 0, 100, 0.0)
+        killed.join()
+        server.restart("redis_streams.1")
+        another = opened(adapter.consumer(wiring, "inventory", 0))
+        confirmed = {ident for ident, status in ledger.of.items() if status is Status.CONFIRMED}
+        assert len(confirmed) >= 100
+        if promised != "fsync":
+            nothing(another)
+            return
+        wanted = confirmed - set(range(10))
+        found = ids(taken(another, len(wanted)))
+        assert wanted <= set(found)
+        assert set(found) <= set(ledger.of) - set(range(10))
+        assert found[:30] == list(range(10, 40))  # its own pending ones come first
+    finally:
+        server.stop()
 
 
 def test_a_late_group_gets_all_and_noack_leaves_nothing_pending(own, opened):

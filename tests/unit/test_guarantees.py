@@ -196,6 +196,10 @@ def test_a_system_of_a_third_party_is_judged_by_its_promise():
             'row 1: no fault is called "consumer-kil"',
         ),
         ('[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["*"]\nmay=["loss"]\nsource="x"\nwhy="y"', 'row 1: may: "loss" is none of lost'),
+        (
+            '[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["*"]\npersistence=["disk"]\nsource="x"\nwhy="y"',
+            'row 1: persistence: "disk" is none of client library only',
+        ),
         ('[[row]]\nsystems=["kafka"]\nmodes=[]\nfaults=["*"]\nsource="x"\nwhy="y"', "row 1: modes is a list of names"),
         ('[[row]]\nsystems=["kafka"]\nmodes=["*"]\nfaults=["*"]\nwhy="y"', r"row 1: source \(a page\) and why"),
         ('[[row]]\nsystem="kafka"', 'row 1: unknown key "system"; did you mean "systems"'),

@@ -6,6 +6,7 @@ from adapters.kafka import ADAPTER as KAFKA
 from bench import servers, spec
 from bench.deployment import options_of, place_of
 from bench.errors import ServerError
+from bench.guarantees import cells
 from bench.guard import Guard
 from bench.servers.base import Request
 
@@ -66,3 +67,17 @@ def test_the_first_value_is_the_default_and_no_option_has_a_reserved_name():
             assert key not in spec.RESERVED
             assert len(set(values)) == len(values) > 1
             assert servers.filled(system, {})[key] == values[0]
+
+
+def test_what_redis_promises_follows_from_its_append_only_file():
+    found = {}
+    for synced in servers.options("redis_streams")["appendfsync"]:
+        (cell,) = cells.of([f"redis_streams,mode=group,appendfsync={synced}"], ["server-kill"])
+        found[synced] = (cell.mode.persistence.value, "lost" in cell.expected.may_show)
+    assert found == {
+        "off": ("server memory", True),
+        "no": ("page cache", False),
+        "everysec": ("server memory", True),
+        "always": ("fsync", False),
+    }
+    assert spec.parse("redis_pubsub,appendfsync=always").server_options == {}
