@@ -37,7 +37,7 @@ guarantees: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test; evidence-guarantees takes systems: EVIDENCE="kafka sqs".
-.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate evidence-ladders
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -64,6 +64,9 @@ evidence-overhead: setup ## the harness against bare loops: every adapter and pr
 
 evidence-audit: setup-dev ## the accountant on 100,000 schedules, each accounted in three ways: about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.audit $(EVIDENCE)
+
+evidence-ladders: setup ## what each step of the ladders costs and buys: latency, CPU, capacity, kills; about 35 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.ladders $(EVIDENCE)
 
 evidence-calibration: setup ## live figures against a fake server's own times, and what a stall looks like: 12 minutes
 	$(LOCK) .venv/bin/brokerbench calibrate --live $(EVIDENCE)

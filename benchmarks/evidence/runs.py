@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench import environment, runner, scenario, store
 from bench.clock import now_ns, utc_now
 from bench.errors import EnvironmentProblem
 from bench.progress import Progress
+from bench.store import Run
 
 Json = dict[str, Any]
 Trial = Mapping[str, Any]
@@ -29,6 +31,11 @@ def _rate(trial: Trial) -> float | None:
 
 def _cpu(trial: Trial) -> float | None:
     return trial["cost"]["total_ns"]  # type: ignore[no-any-return]
+
+
+def _clients(trial: Trial) -> float | None:
+    parts = [trial["cost"][name] for name in ("producers_ns", "consumers_ns")]
+    return None if None in parts else float(sum(parts))
 
 
 def _memory(trial: Trial) -> float | None:
@@ -50,6 +57,8 @@ FIGURES: Mapping[str, tuple[bool, Callable[[Trial], float | None]]] = {
     "p50": (False, _latency("p50_ns")),
     "p99": (False, _latency("p99_ns")),
     "cpu at a rate": (False, _cpu),
+    "cpu of clients": (False, _clients),
+    "cpu of servers": (False, lambda trial: trial["cost"]["intermediary_ns"]),
 }
 """Metric -> whether it is taken of the point at full speed (else of the one at a set rate), and how from a trial.json.
 Messages a second of the slowest group; ns of CPU a delivered message; bytes resident of all endpoints; ns from intended time."""
@@ -60,26 +69,34 @@ def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants
 
     ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run.
     """
-    started, begun_ns, before = utc_now(), now_ns(), psutil.cpu_times()
     trials: list[Trial] = []
     spacing = []
-    for text in texts:
-        chosen = scenario.parse(text, where="benchmarks/evidence")
-        writer = runner.create(chosen, folder, command=command)
-        runner.Runner(chosen, writer, Progress(quiet=True)).run()
-        run = store.open_run(writer.folder)
-        if run.run["not_run"] or not run.trials:
-            raise EnvironmentProblem(f"{chosen.name}: not run: {run.run['not_run'] or 'no trial'}")
-        trials += run.trials
-        spacing.append(_trial_s(run.trials))
-    stolen = environment.stolen(before, psutil.cpu_times())
-    return {
-        "started": started,
-        "seconds": round((now_ns() - begun_ns) / 1e9, 2),
-        "trial_s": spacing,
-        "steal": round(stolen, 5),
-        "revision": run.environment["brokerbench"],
-    } | kept(trials, metrics, variants, chosen.rounds)
+    with clocked() as when:
+        for text in texts:
+            chosen = scenario.parse(text, where="benchmarks/evidence")
+            writer = runner.create(chosen, folder, command=command)
+            runner.Runner(chosen, writer, Progress(quiet=True)).run()
+            run = opened(writer.folder)
+            trials += run.trials
+            spacing.append(_trial_s(run.trials))
+    return when | {"trial_s": spacing, "revision": run.environment["brokerbench"]} | kept(trials, metrics, variants, chosen.rounds)
+
+
+@contextlib.contextmanager
+def clocked() -> Iterator[Json]:
+    """When a run was measured, how long it took, and what share of it the hypervisor took: filled in as the block ends."""
+    when: Json = {"started": utc_now()}
+    begun_ns, before = now_ns(), psutil.cpu_times()
+    yield when
+    when |= {"seconds": round((now_ns() - begun_ns) / 1e9, 2), "steal": round(environment.stolen(before, psutil.cpu_times()), 5)}
+
+
+def opened(folder: Path) -> Run:
+    """A run that ended; raises EnvironmentProblem where something of it could not be run."""
+    run = store.open_run(folder)
+    if run.run["not_run"] or not run.trials:
+        raise EnvironmentProblem(f"{run.run['scenario']}: not run: {run.run['not_run'] or 'no trial'}")
+    return run
 
 
 def kept(trials: Sequence[Trial], metrics: Sequence[str], variants: Sequence[str], rounds: int) -> Json:

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 import adapters
-from adapters.base import Options
 from bench import scenario, spec
+from bench.deployment import options_of
 from bench.differences import ASPECTS, between, undeclared, unseen
 from bench.errors import UsageError
 from bench.trial import described_variant
@@ -106,10 +106,10 @@ def test_explain_lists_it():
 def side(text):
     """A step as its trials would describe it, without starting a server."""
     variant = spec.parse(text)
-    options = Options(profile=variant.profile, mode=variant.mode, settings=dict(variant.settings))
+    options = options_of(variant)
     described = described_variant(variant, adapters.load(variant.system)(options), None)
     product = SERVERS.get("zeromq_proxy" if variant.mode == "proxy" else variant.system)
-    return {"variant": described, "server": {"product": product, "version": "1", "settings": {}} if product else None}
+    return {"variant": described, "server": {"product": product, "version": "1", "settings": dict(options.server)} if product else None}
 
 
 @pytest.mark.parametrize("name", [name for name in scenario.names() if name.startswith("ladder-")])
