@@ -271,8 +271,8 @@ def _add_scenarios(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _add_servers(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    verb = _add(verbs, common, "servers", "list, get, start or stop servers", "brokerbench servers start kafka")
-    verb.add_argument("action", nargs="?", default="list", choices=("list", "install", "start", "stop"), help="default: list")
+    verb = _add(verbs, common, "servers", "list, get, start, look at or stop servers", "brokerbench servers start kafka")
+    verb.add_argument("action", nargs="?", default="list", choices=("list", "install", "start", "status", "stop"), help="default: list")
     verb.add_argument("system", nargs="*", help="only these (default: all); with start, also with options of the server: kafka,nodes=3")
     verb.add_argument("--kind", default="auto", choices=("auto", "native", "embedded", "compose"), help="what to start it as")
 

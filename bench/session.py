@@ -103,6 +103,7 @@ class Raw:
     depth: Mapping[str, Depth] = field(default_factory=dict)  # of groups that miss something
     outputs: Sequence[ConsumerSource] = ()  # what consumers wrote, where that is what counts: bench.outputs
     leaders: Sequence[dict[str, Any]] = ()  # "leaders" of trial.json: bench.leaders
+    health: Sequence[dict[str, Any]] = ()  # "health" of trial.json: bench.health
 
 
 class Session:

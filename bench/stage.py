@@ -18,7 +18,7 @@ import adapters
 from adapters import AdapterClass
 from adapters.base import Adapter, Wiring
 from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
-from bench import environment, leaders, trial
+from bench import environment, health, leaders, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, options_of, place_of
 from bench.engine.local import ENDPOINT, HERE, EndpointFailed, Interpreter, LocalEngine
@@ -271,9 +271,10 @@ class Stage:
             session = self._open(entry, planned.point.workload)
             server = self._server(entry, planned.point.workload)
             record = self._frame(planned, entry, started)
-            with leaders.recorded(server, session.wiring) as seen:
+            with leaders.recorded(server, session.wiring) as seen, health.recorded(server) as told:
                 raw = self._raw(planned, entry, session, server)
             raw.leaders = seen.rows(raw.go_ns) if seen is not None else ()
+            raw.health = told.rows() if told is not None else ()
             histograms, rows = trial.complete(record, raw, session, planned.point.workload, self._evidence)
             slices = trial.over_time(raw, planned.point.workload)
             measured = record

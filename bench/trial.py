@@ -100,7 +100,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "latency": dict.fromkeys(("end_to_end_intended", "end_to_end_sent", "publish", *_LATENESS)),
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "faults": [],
-        "leaders": [],
+        "leaders": [], "health": [],
         "phases": None, "redelivery_s": None, "depth": None, "evidence": [],
     }  # fmt: skip
 
@@ -134,7 +134,7 @@ def complete(
     trial["events"] = [
         {"t_s": (event["t_ns"] - raw.go_ns) / 1e9, **{key: event[key] for key in ("who", "kind", "detail")}} for event in raw.events
     ]
-    trial["leaders"] = list(raw.leaders)
+    trial["leaders"], trial["health"] = list(raw.leaders), list(raw.health)
     trial["steady"] = _steady(raw, workload)
     sources = _evidence(raw, workload, evidence)
     trial["audit"] = _audits(trial, raw, session, workload, sources)

@@ -18,7 +18,7 @@ from adapters.capabilities import Capabilities, Mode
 from bench import environment, scenario, servers, store, works
 from bench.errors import Interrupted, ServerError, UsageError
 from bench.progress import Progress
-from bench.servers import keeper
+from bench.servers import keeper, status
 from bench.spec import parse
 from bench.units import did_you_mean
 
@@ -235,7 +235,7 @@ def scenarios(args: argparse.Namespace) -> int:
 
 
 def servers_verb(args: argparse.Namespace) -> int:
-    """List, get, start or stop servers."""
+    """List, get, start, look at or stop servers."""
     names = servers.names()
     wanted = {}
     for text in args.system or names:
@@ -246,7 +246,7 @@ def servers_verb(args: argparse.Namespace) -> int:
         wanted[system] = _server_options(args.action, system, options)
     if args.action == "start":
         return _servers_start(wanted, args)
-    action = {"list": _servers_list, "install": _servers_install, "stop": _servers_stop}[args.action]
+    action = {"list": _servers_list, "install": _servers_install, "status": _servers_status, "stop": _servers_stop}[args.action]
     return action(list(wanted), args)
 
 
@@ -307,6 +307,15 @@ def _servers_start(wanted: Mapping[str, Mapping[str, str]], args: argparse.Names
             print(f"    use it:  brokerbench run SCENARIO --systems '{state['system']},server=external:{addresses}{told}'")
             print(f"    stop it: brokerbench servers stop {state['system']}")
     return 3 if failed else 0
+
+
+def _servers_status(wanted: Sequence[str], args: argparse.Namespace) -> int:
+    kept = [state for name in wanted if (state := status.now(name)) is not None]
+    if args.json:
+        _json(kept)
+    else:
+        print("\n".join(line for state in kept for line in status.lines(state)) or "none is running: brokerbench servers start SYSTEM")
+    return 3 if any("error" in state for state in kept) else 0
 
 
 def _servers_stop(wanted: Sequence[str], args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from adapters.errors import Unsupported
 from bench import servers
 from bench.faults.proxy import Proxies, Toxic
 from bench.guard import Guard
-from bench.servers.base import Node, Server
+from bench.servers.base import INNER, Node, Server
 from bench.servers.common import local
 from bench.servers.ports import free_ports
 
@@ -135,6 +135,8 @@ class Links:
         links: dict[str, list[str]] = {}
         where: dict[str, str] = {}
         for node in server.nodes:
+            if node.role in INNER:
+                continue
             if tells and not node.behind:
                 raise Unsupported(f"{node.name} itself tells clients where to go, and not through a proxy; use server=native")
             links[node.name] = [self._open(node.name, node.proxied, node.behind or node.address)]

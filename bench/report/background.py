@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint
-from bench.report import text
+from bench.report import health, text
 from bench.report.figures import name
 from bench.report.headline import STANDING
 from bench.report.table import Builder, Cell, Table, link
@@ -91,6 +91,7 @@ def settled(behind: Sequence[tuple[RunLike, Mapping[str, Any]]]) -> View | None:
             versions_[-1],
             fold("Effective settings, differences first", *(table(made) for made in one["settings"])),
             fold("Order of execution", table(execution(run)) if kind == "run" else None),
+            fold("Servers, by what they said of themselves", table(one["health"])),
             fold("Environment", table(one["environment"]) or Block("text", "Not recorded.")),
             fold("Scenario", Block("pre", run.scenario_text) if run.scenario_text else None),
             fold("What was run", Block("facts", facts(run))),
@@ -243,6 +244,7 @@ def behind(run: RunLike, points: Sequence[PointSummary]) -> dict[str, Any]:
         "settings": settings(points),
         "versions": versions(points, str(run.run.get("started") or "")),
         "environment": environment(run),
+        "health": health.told(points),
         "command": reproduce(run),
     }
 

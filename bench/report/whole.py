@@ -59,6 +59,7 @@ TRIAL: Shape = {
         "in_flight": _COUNTS, "counts": {"*!": _NUMBERS}, "node": TEXT, "*": ANY,
     }],
     "leaders": [{"t_s!": NUMBER, "what!": TEXT, "node!": TEXT, "*": ANY}],
+    "health": [{"node!": TEXT, "looks!": COUNT, "answered!": COUNT, "last!": {"*": ANY}, "most!": _NUMBERS, "*": ANY}],
     "phases": {
         "injected_s!": NUMBER, "healed_s!": NUMBER, "caught_up_s": NUMBER, "spans": {"*": [NUMBER]},
         "groups!": {"*!": {

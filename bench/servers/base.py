@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,14 @@ from bench.guard import Guard
 Leaders = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Of a server whose nodes share out what they lead, optional, as ``Server.leaders(wiring)``: what is led (of the adapter's wiring) -> the
 node's name, "" while nobody leads it. The first is what a fault's target `server.leader` means. OSError, ValueError: nobody answers."""
+Health = Callable[[bool], Mapping[str, Mapping[str, str | float]]]
+"""What nodes say of themselves, optional, as ``Server.health(anew)``: figures by name, by the node's name; those that do not answer are
+left out. With ``anew`` counts begin again from now on."""
+INNER = ("controller", "zookeeper")
+"""Roles of nodes that no client connects to."""
+Status = Callable[[Sequence[Mapping[str, Any]], Path], Mapping[str, Any]]
+"""Of a recipe, optional, as ``status(nodes, folder)``: what a server that runs here says of itself now, texts and figures by name;
+``nodes``: name, role, address of each, ``folder``: of their data. OSError, ValueError: nobody answers."""
 KINDS = ("external", "native", "embedded", "compose")
 
 
@@ -20,7 +28,7 @@ class Node:
     """One process of a server. ``pid`` is None where it runs elsewhere (external, compose)."""
 
     name: str  # "kafka.1": faults and figures name nodes so
-    role: str  # "broker", "controller", "emulator"
+    role: str  # "broker", "emulator", or one of INNER
     pid: int | None
     address: str  # host:port that it listens on
     advertised: str  # host:port that clients are told

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from adapters.ports import LOOPBACK
 from bench.errors import ServerError, UsageError
 from bench.guard import Guard
-from bench.servers.base import Leaders, Node, Product, Request
+from bench.servers.base import Health, Leaders, Node, Product, Request
 from bench.watchdog import start_time
 
 LOG_LINES = 15
@@ -167,6 +167,7 @@ class Launch:
 
     spawn: Callable[[], subprocess.Popen[bytes]]  # through the guard
     wait: Callable[[subprocess.Popen[bytes]], Any]  # until its protocol answers; raises ServerError
+    before: Callable[[], object] = lambda: None  # before it is started again: waits until it may be; raises ServerError
 
 
 @contextlib.contextmanager
@@ -197,6 +198,7 @@ class ProcessServer:
     stop_timeout_s: float = STOP_TIMEOUT_S
     launches: Sequence[Launch] = ()  # one a node; none: a node that is down stays down
     leaders: Leaders | None = None  # as base.Leaders says
+    health: Health | None = None  # as base.Health says
     outlive: Sequence[str] = ()  # names of nodes that the others need until they have stopped
     _born: dict[int, int | None] = field(init=False)
     _down: set[str] = field(init=False, default_factory=set)  # names of nodes taken down on purpose
@@ -264,6 +266,7 @@ class ProcessServer:
             raise ServerError(f"{node} cannot be started again: its recipe does not say how (ProcessServer.launches)")
         if self.processes[index].poll() is None:
             self.stop_node(node)
+        self.launches[index].before()
         with self._lock:
             if self._stopped:
                 raise ServerError(f"{node} is not started again: {self.system} was stopped")

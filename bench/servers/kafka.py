@@ -1,4 +1,4 @@
-"""Apache Kafka: KRaft nodes that are broker and controller at once, from Maven's jars on the machine's Java."""
+"""Apache Kafka from Maven's jars on the machine's Java: KRaft nodes that are broker and controller at once, or 3.9 with ZooKeeper."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from bench.errors import ServerError
+from bench.servers import kafka_status, kafka_zookeeper
 from bench.servers.base import Node, Request, Server
-from bench.servers.common import ProcessServer, RemoteServer, answer_of, external_address, host_ports, local, node_folder, refuse_version
+from bench.servers.common import ProcessServer, RemoteServer, answer_of, external_address, host_ports, local, node_folder
 from bench.servers.compose import missing_common, start_service
 from bench.servers.kafka_archive import install
 from bench.servers.kafka_leaders import Leaders, raft_leader
 from bench.servers.kafka_node import MAIN, back_probe, launch, listeners, node_of, ready_probe, replication, template, wait
 from bench.servers.kafka_release import HEAP, NAME, Release, random_id, write_properties
+from bench.servers.kafka_status import first_answer
 from bench.servers.ports import choose_port, free_ports
-from bench.servers.probe import KafkaCluster, kafka_metadata
+from bench.servers.probe import KafkaCluster
 from bench.servers.products import product
 from bench.servers.starting import Starting
 
 VERSION = "4.4.0"
-RELEASE = Release(VERSION)
+RELEASES = {"4.4": Release(VERSION), "3.9": Release("3.9.2")}
+LAST = RELEASES["3.9"]
+"""The last series that runs with ZooKeeper: 4.0 took that out."""
 TIMERS = {
     # Kafka's defaults, written down so that they are printed. A broker that was killed is fenced, and let in again, when its old
     # registration has timed out; what it led has another leader from then on.
@@ -45,17 +50,19 @@ FAILOVER = {
 
 
 class KafkaRecipe:
-    """External, native (KRaft, one node or several), compose."""
+    """External, native, compose. ``options``: of native; metadata=zookeeper is always of 3.9, the last series that has it."""
 
     system = "kafka"
     tells_addresses = True
     default_kinds = ("external", "native", "compose")
-    options: Mapping[str, tuple[str, ...]] = MappingProxyType({"nodes": ("1", "3")})
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {"nodes": ("1", "3"), "metadata": ("kraft", "zookeeper"), "version": ("4.4", "3.9"), "zookeepers": ("1", "3")}
+    )
 
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""
         if kind == "native":
-            return RELEASE.missing()
+            return RELEASES["4.4"].missing()
         return missing_common(self.system, kind, self.default_kinds)
 
     def start(self, request: Request) -> Server:
@@ -64,25 +71,37 @@ class KafkaRecipe:
             return self._external(request, external_address(self.system, request))
         if request.kind == "compose":
             return start_service(self.system, request, self._external)
-        reason = self.missing(request.kind)
+        keeps, keepers = request.options["metadata"], int(request.options["zookeepers"])
+        if request.version not in RELEASES:
+            raise ServerError(f"kafka: native gives version {' or '.join(RELEASES)}, not {request.version}")
+        release = LAST if keeps == "zookeeper" else RELEASES[request.version]
+        reason = release.missing()
         if reason is not None:
             raise ServerError(f"kafka: {reason}")
-        refuse_version(request, "kafka", VERSION)
-        return start_kraft(RELEASE, request, RELEASE.archived())
+        if keeps == "zookeeper":
+            return kafka_zookeeper.start(release, request, release.archived())
+        if keepers > 1:
+            raise ServerError(f"kafka: zookeepers={keepers} belongs to metadata=zookeeper")
+        return start_kraft(release, request, release.archived())
 
     def install(self) -> None:
-        """Jars, the formatted folder and the class archive, each once."""
-        install(RELEASE, partial(start_kraft, RELEASE))
+        """Jars and class archives of both releases, each once."""
+        install(RELEASES["4.4"], partial(start_kraft, RELEASES["4.4"]))
+        install(LAST, partial(kafka_zookeeper.start, LAST))
+
+    def status(self, nodes: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+        """What a server that runs here says of itself now; raises OSError where nobody answers."""
+        return kafka_status.status(nodes, folder)
 
     def _external(self, request: Request, address: str) -> Server:
         pairs = host_ports(self.system, address)
-        found: KafkaCluster = answer_of(self.system, address, lambda: _first_answer(pairs))
+        found: KafkaCluster = answer_of(self.system, address, lambda: first_answer(pairs))
         # The protocol names no release of the broker; what is not known is not printed as a version.
         nodes = tuple(Node(f"kafka.{i}", "broker", None, where, where) for i, where in sorted(found.brokers.items()))
         settings = {"cluster id": found.cluster_id, "brokers": len(found.brokers)}
         bootstrap = tuple(part.strip() for part in address.split(","))
         return RemoteServer(
-            self.system, request.kind, product(NAME, ""), nodes, bootstrap, settings, lambda: _first_answer(pairs),
+            self.system, request.kind, product(NAME, ""), nodes, bootstrap, settings, lambda: first_answer(pairs),
             leaders=Leaders(bootstrap),
         )  # fmt: skip
 
@@ -122,16 +141,6 @@ def _copy_formatted(release: Release, target: Path, cluster_id: str, node_id: in
     shutil.copytree(release.formatted(template() | replication(1)), target)
     meta = {"version": "1", "cluster.id": cluster_id, "node.id": str(node_id), "directory.id": random_id()}
     write_properties(target / "meta.properties", meta)
-
-
-def _first_answer(pairs: list[tuple[str, int]]) -> KafkaCluster:
-    errors = []
-    for host, port in pairs:
-        try:
-            return kafka_metadata(host, port)
-        except (OSError, ValueError) as error:
-            errors.append(f"{host}:{port}: {error}")
-    raise OSError("; ".join(errors))
 
 
 RECIPE = KafkaRecipe()

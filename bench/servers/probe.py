@@ -17,7 +17,8 @@ TIMEOUT_S = 2.0
 FRAME_MAX_BYTES = 1 << 20  # what answers with more is not the protocol that was asked for
 
 
-def _read(sock: socket.socket, count: int) -> bytes:
+def read_exactly(sock: socket.socket, count: int) -> bytes:
+    """So many bytes; OSError where the other side ends before."""
     data = bytearray()
     while len(data) < count:
         part = sock.recv(count - len(data))
@@ -27,14 +28,15 @@ def _read(sock: socket.socket, count: int) -> bytes:
     return bytes(data)
 
 
-class _Fields:
-    """Big-endian fields, one after the other; struct.error (a ValueError for callers) where they end early."""
+class Fields:
+    """Big-endian fields, one after the other; ValueError where they end early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def number(self, form: str) -> int:
+        """The next number, as struct names its form."""
         try:
             (value,) = struct.unpack_from(">" + form, self._data, self._at)
         except struct.error as error:
@@ -43,6 +45,7 @@ class _Fields:
         return int(value)
 
     def take(self, count: int) -> bytes:
+        """The next bytes."""
         if count < 0 or self._at + count > len(self._data):
             raise ValueError("the answer is too short")
         value = self._data[self._at : self._at + count]
@@ -50,6 +53,7 @@ class _Fields:
         return value
 
     def more(self) -> bool:
+        """Whether anything is left."""
         return self._at < len(self._data)
 
 
@@ -83,10 +87,10 @@ def kafka_metadata(host: str, port: int, timeout_s: float = TIMEOUT_S, topics: S
     with socket.create_connection((host, port), timeout_s) as sock:
         sock.settimeout(timeout_s)
         sock.sendall(struct.pack(">i", len(body)) + body)
-        (size,) = struct.unpack(">i", _read(sock, 4))
+        (size,) = struct.unpack(">i", read_exactly(sock, 4))
         if not 0 < size < FRAME_MAX_BYTES:
             raise ValueError(f"{host}:{port} does not speak Kafka's protocol")
-        answer = _Fields(_read(sock, size))
+        answer = Fields(read_exactly(sock, size))
     if answer.number("i") != 1:
         raise ValueError(f"{host}:{port} does not speak Kafka's protocol")
     answer.number("i")  # for how long it throttles
@@ -100,13 +104,13 @@ def kafka_metadata(host: str, port: int, timeout_s: float = TIMEOUT_S, topics: S
     return KafkaCluster(cluster_id, controller, brokers, dict(_kafka_partitions(answer)))
 
 
-def _kafka_text(answer: _Fields) -> str:
+def _kafka_text(answer: Fields) -> str:
     """A text, "" where it is null."""
     length = answer.number("h")
     return answer.take(length).decode() if length > 0 else ""
 
 
-def _kafka_partitions(answer: _Fields) -> Iterator[tuple[tuple[str, int], KafkaPartition]]:
+def _kafka_partitions(answer: Fields) -> Iterator[tuple[tuple[str, int], KafkaPartition]]:
     for _ in range(answer.number("i")):
         answer.number("h")  # why there is no such topic: then it has no partitions
         topic = _kafka_text(answer)
@@ -126,20 +130,20 @@ def amqp_start(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, 
     with socket.create_connection((host, port), timeout_s) as sock:
         sock.settimeout(timeout_s)
         sock.sendall(b"AMQP\0\0\x09\x01")
-        kind, _, size = struct.unpack(">BHI", _read(sock, 7))
+        kind, _, size = struct.unpack(">BHI", read_exactly(sock, 7))
         if kind != 1 or not 0 < size < FRAME_MAX_BYTES:
             raise ValueError(f"{host}:{port} does not speak AMQP 0-9-1")
-        frame = _Fields(_read(sock, size))
+        frame = Fields(read_exactly(sock, size))
     if (frame.number("H"), frame.number("H")) != (10, 10):
         raise ValueError(f"{host}:{port} does not speak AMQP 0-9-1: no Connection.Start")
     frame.take(2)  # the protocol's version
-    return _amqp_texts(_Fields(frame.take(frame.number("I"))))
+    return _amqp_texts(Fields(frame.take(frame.number("I"))))
 
 
 _AMQP_SIZES = {"t": 1, "b": 1, "B": 1, "s": 2, "u": 2, "I": 4, "i": 4, "l": 8, "f": 4, "d": 8, "D": 5, "T": 8, "V": 0}
 
 
-def _amqp_texts(table: _Fields) -> dict[str, str]:
+def _amqp_texts(table: Fields) -> dict[str, str]:
     texts: dict[str, str] = {}
     while table.more():
         name = table.take(table.number("B")).decode()

@@ -26,6 +26,7 @@ class Dates:
 # 9.1.1 (2026-07-21, its release notes), before 9.1.3 (in use by 2026-10-27).
 DATES: dict[tuple[str, str], Dates] = {
     ("Apache Kafka", "4.4.0"): Dates("2026"),
+    ("Apache Kafka", "3.9.2"): Dates("2026"),
     ("RabbitMQ", "3.10.8"): Dates("2022-09-23", "2023-07-31"),
     ("Redis", "7.0.15"): Dates("2024-01-09", "2024-07-29"),
     ("Valkey", "9.1.2"): Dates("2026"),

@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.servers.base import Leaders, Node, Product, Request
+from bench.servers.base import INNER, Health, Leaders, Node, Product, Request
 from bench.servers.common import Launch, ProcessServer, stop_all
 
-BROKER = "broker"
 _GIVE_UP_S = 2.0
 
 
@@ -42,9 +41,11 @@ class Starting:
         self.folders.append(folder)
         return popen
 
-    def server(self, system: str, what: Product, settings: Mapping[str, Any], leaders: Leaders | None = None) -> ProcessServer:
-        """All that was started, as a server. Clients connect to its brokers, which come first; the others are stopped after them."""
-        order = sorted(range(len(self.nodes)), key=lambda i: self.nodes[i].role != BROKER)
+    def server(
+        self, system: str, what: Product, settings: Mapping[str, Any], *, leaders: Leaders | None = None, health: Health | None = None
+    ) -> ProcessServer:
+        """All that was started, as a server. Nodes that clients connect to come first; those that are there for them are stopped last."""
+        order = sorted(range(len(self.nodes)), key=lambda i: self.nodes[i].role in INNER)
         nodes = tuple(self.nodes[i] for i in order)
         return ProcessServer(
             system,
@@ -52,11 +53,12 @@ class Starting:
             self._request.guard,
             what,
             nodes,
-            tuple(node.advertised for node in nodes if node.role == BROKER),
+            tuple(node.advertised for node in nodes if node.role not in INNER),
             settings,
             [self.processes[i] for i in order],
             scratch=self.folders,
             launches=[self._launches[i] for i in order],
             leaders=leaders,
-            outlive=tuple(node.name for node in nodes if node.role != BROKER),
+            health=health,
+            outlive=tuple(node.name for node in nodes if node.role in INNER),
         )

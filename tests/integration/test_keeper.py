@@ -68,8 +68,12 @@ def test_the_command_says_how_to_use_and_stop_it(kept, capsys):
     said = capsys.readouterr().out
     assert f"server=external:{state['addresses'][0]}" in said
     assert "servers stop redis_pubsub" in said
+    assert cli.main(["servers", "status", "redis-pubsub"]) == 0
+    assert f"redis_pubsub.1  broker at {state['addresses'][0]} (pid {state['nodes'][0]['pid']})" in capsys.readouterr().out
     assert cli.main(["servers", "stop", "redis-pubsub"]) == 0
     assert "stopped: redis_pubsub" in capsys.readouterr().out
+    assert cli.main(["servers", "status", "redis-pubsub"]) == 0
+    assert capsys.readouterr().out.startswith("none is running")
 
 
 def test_an_unknown_system_is_told(capsys):
