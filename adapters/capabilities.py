@@ -46,7 +46,7 @@ class Mode:
     """One way to run a system, with what its documentation promises for it.
 
     ``persistence`` and ``copies`` are the two axes of what "acknowledged" means: how far a message got before the
-    reply, and on how many nodes. ``source`` is the page of the documentation that the promise comes from.
+    reply, and on how many nodes at least. ``source`` is the page of the documentation that the promise comes from.
     """
 
     name: str

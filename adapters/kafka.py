@@ -33,6 +33,7 @@ from adapters.base import Options, Outcomes, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Support
 from adapters.errors import BadSetting
 from adapters.kafka_client import BOOTSTRAP_MS, translated
+from adapters.kafka_copies import copies
 from adapters.kafka_depth import held_for
 from adapters.kafka_modes import MODES, way_of
 from adapters.kafka_processor import COMMIT_S, READ_MAX, OutputReader, Processor
@@ -47,7 +48,7 @@ _SWEEP_S = 10.0
 COPIES = 3  # of a partition, where the server is known to have as many brokers and the SPEC says nothing else
 
 # Ours, beside the client's own names.
-_OURS: dict[str, int] = {"window": 10_000, "replication_factor": 1}
+_OURS: dict[str, int] = {"window": 10_000, "replication_factor": 1, "min_insync_replicas": 1}
 # What the harness or the mode decides.
 _FIXED: dict[str, str] = {
     "bootstrap_servers": "the server is named by server=",
@@ -99,13 +100,13 @@ class KafkaAdapter:
         self._explicit = tuned
         ours, producer, consumer = _settings(options)
         self._window: int = ours["window"]
-        self._copies: int = ours["replication_factor"]
+        self._copies = copies(ours["replication_factor"], ours.get("min_insync_replicas"))
         mode = choose_mode(self.capabilities, options)
         self._way = way_of(mode)
         self._producer = _BASE_PRODUCER | dict(self._way.producer) | (_TUNED_PRODUCER if tuned else {}) | producer
         self._stage = _STAGE | self._producer
         self._consumer = _BASE_CONSUMER | dict(self._way.consumer) | {"max_poll_records": options.batch} | consumer
-        self.mode = replace(mode, copies=self._copies if self._producer["acks"] == "all" else 1)
+        self.mode = replace(mode, copies=self._copies.acknowledged(self._producer["acks"]))
         self.capabilities = replace(self.capabilities, **self._way.capabilities)
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
@@ -118,7 +119,7 @@ class KafkaAdapter:
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Creates the topics and waits until each partition has a leader; one that is there already is left as it is."""
-        about = {"num_partitions": wiring["partitions"], "replication_factor": self._copies}
+        about = {"num_partitions": wiring["partitions"], **self._copies.of_topic()}
         with self._admin(wiring) as admin:
             for topic in _topics(wiring):
                 try:
@@ -199,7 +200,10 @@ class KafkaAdapter:
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """Every setting in force that is a plain value (null = the library's or the system's choice)."""
-        producer = {"send": "partition=" if self._explicit else "key= (partition= where there is no key)", "window": self._window}
+        producer: dict[str, Any] = {
+            "send": "partition=" if self._explicit else "key= (partition= where there is no key)",
+            "window": self._window,
+        }
         if self._way.transactional:
             producer |= {"transactional_id": "one a producer", "transaction": "what one send() takes"}
         consumer = {"commit": "commit_async after processing, one under way"}
@@ -210,7 +214,7 @@ class KafkaAdapter:
             consumer |= {"transactional_id": "one a member", "transaction": "what one ack() takes"}
             stage = _plain(KafkaProducer.DEFAULT_CONFIG | self._stage)
             consumer |= {f"output_{name}": stage[name] for name in ("acks", "enable_idempotence", "transaction_timeout_ms", *_STAGE)}
-        common = {"replication_factor": self._copies}
+        common = {"replication_factor": self._copies.factor, "min_insync_replicas": self._copies.synced}
         return {
             "producer": _plain(KafkaProducer.DEFAULT_CONFIG | self._producer) | producer | common,
             "consumer": _plain(KafkaConsumer.DEFAULT_CONFIG | self._consumer) | consumer | common,
@@ -251,6 +255,7 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(options: Options) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The variant's settings, typed: ours, the producer's, the consumer's (a name that both know goes to both)."""
     ours: dict[str, Any] = dict(_OURS)
+    del ours["min_insync_replicas"]  # unless the SPEC says it, by the number of copies
     if "nodes" in options.server:
         ours["replication_factor"] = min(COPIES, int(options.server["nodes"]))
     producer: dict[str, Any] = {}

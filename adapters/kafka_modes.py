@@ -38,7 +38,7 @@ def _mode(
     name: str, source: str, *, delivery: Delivery = Delivery.AT_LEAST_ONCE, ordering: str = "partition",
     persistence: Persistence = Persistence.PAGE_CACHE,
 ) -> Mode:  # fmt: skip
-    """copies: where acks=all, those in sync, which replication_factor sets; the adapter puts it in."""
+    """copies: where acks=all, those that have to be in sync (adapters/kafka_copies.py); the adapter puts it in."""
     return Mode(
         name=name, delivery=delivery, ordering=ordering, persistence=persistence, copies=1,
         late_subscriber=_LATE, slow_consumer=_SLOW, source=source,

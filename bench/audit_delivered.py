@@ -80,7 +80,7 @@ class Deliveries:
         return self.seen[ident] | self.dead_lettered[ident] | self.expired[ident] | self.refused[ident]
 
     def _take(self, sources: Sequence[ConsumerSource], journals: Sequence[Records], chosen: Sequence[npt.NDArray[np.int64]]) -> None:
-        rows, consumer, place = _ordered([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen)
+        rows, consumer, place = in_order([records.rows[i] for records, i in zip(journals, chosen, strict=True)], chosen)
         for source, records, places in zip(sources, journals, chosen, strict=True):
             self._compare_lanes(source.name, records.rows, places)
         for who, lane, first, size, dense, row in _joined(rows, consumer, place, self._cuts, lanes_known=self._lane_of is not None):
@@ -196,7 +196,7 @@ def _among(sequences: npt.NDArray[np.uint64], bitmap: BitMap64) -> npt.NDArray[n
     return np.isin(sequences, np.asarray(bitmap.to_array(), dtype=np.uint64))
 
 
-def _ordered(
+def in_order(
     parts: Sequence[npt.NDArray[np.void]], places: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The members' deliveries in one order, by time, and each member's as it wrote them: records, whose they are, their places there."""

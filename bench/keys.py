@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,12 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+def drawn_keys(count: int, zipf: float, seed: int, producer: int) -> NDArray[np.int64]:
+    """Return which of ``count`` keys each message of a producer is about, by its place in the cycle; shape (PERIOD,)."""
+    weights = np.arange(1, count + 1, dtype=np.float64) ** -zipf
+    return np.random.default_rng((seed, producer)).choice(count, size=PERIOD, p=weights / weights.sum())
+
+
 class Router:
     """Lanes and keys by sequence for one producer.
 
@@ -53,8 +59,7 @@ class Router:
             return
         names = [b"customer-%06d" % i for i in range(count)]
         lane_of_key = np.array([(murmur2(name) & 0x7FFFFFFF) % partitions for name in names], dtype=np.uint32)
-        weights = np.arange(1, count + 1, dtype=np.float64) ** -zipf
-        drawn = np.random.default_rng((seed, producer)).choice(count, size=PERIOD, p=weights / weights.sum())
+        drawn = drawn_keys(count, zipf, seed, producer)
         self._lanes: NDArray[np.uint32] = lane_of_key[drawn]
         self._lane_list: list[int] = self._lanes.tolist()
         self._keys = [names[i] for i in drawn]
@@ -153,8 +158,20 @@ def router_of(load: Workload, producer: int, origin: int) -> Router:
 
     Recorded ones are shared out among producers as the times are.
     """
-    if load.key_table:
+    if load.key_table and load.routing == "key":
         names, lane_of_key, index = _recorded(load.key_table, load.partitions)
         mine = index[producer :: load.producers]
         return RecordedRouter(names, lane_of_key, mine if len(mine) else index[:1], origin=origin)
     return Router(load.routing, load.partitions, count=load.key_count, zipf=load.key_zipf, seed=load.seed, producer=producer)
+
+
+def keys_of(load: Workload, producer: int, origin: int) -> Callable[[NDArray[np.uint64]], NDArray[np.int64]]:
+    """Return what tells the key of a producer's sequences, as a number from 0, in a trial whose first message is ``origin``.
+
+    Of a load that is sent in turn over the partitions too: what its messages are about is the same as if they were sent by key.
+    """
+    if load.key_table:
+        index = _recorded(load.key_table, load.partitions)[2][producer :: load.producers]
+        return lambda sequences: index[(sequences.astype(np.int64) - origin) % len(index)]
+    drawn = drawn_keys(load.key_count, load.key_zipf, load.seed, producer)
+    return lambda sequences: drawn[sequences.astype(np.int64) & (PERIOD - 1)]

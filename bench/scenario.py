@@ -231,7 +231,7 @@ class Scenario(Part):
         for name, axis in AXES.items():
             if axis.field and getattr(self.sweep, name) is not None:
                 data[axis.field[0]].pop(axis.field[1], None)  # the axis has the values
-        if self.topology.routing != "key":
+        if not self._keyed(self.topology.routing):
             del data["keys"]
         elif self.keys.distribution != "zipf":
             del data["keys"]["exponent"]
@@ -242,6 +242,10 @@ class Scenario(Part):
         if self.processing is not None:
             data["processing"] = scenario_faults.show_work(self.processing)
         return {name: value for name, value in data.items() if value not in ({}, [], "", None)}
+
+    def _keyed(self, routing: str) -> bool:
+        """Whether messages are about keys: what is sent by key is, what goes in turn beside that, or where the scenario says which."""
+        return "key" in (routing, *(self.sweep.routing or ())) or "keys" in self.model_fields_set
 
     def kept(self, folder: Path) -> Scenario:
         """This scenario with the files that it names copied to ``folder``, a run's, from where endpoints read them."""
@@ -263,7 +267,8 @@ class Scenario(Part):
     def _point(self, at: dict[str, Any]) -> Point:
         names = [f"g{i + 1}" for i in range(at["groups"])] if "groups" in at else list(self.topology.groups or {})
         members = {name: at.get("members", (self.topology.groups or {}).get(name, 1)) for name in names}
-        keyed = self.topology.routing == "key"
+        routing = at.get("routing", self.topology.routing)
+        keyed = self._keyed(routing)
         recorded = scenario_load.keys(self.load) if keyed and self.keys.distribution == "replay" else None
         batch = at.get("batch", self.batch.send)
         bodies = scenario_payload.bodies(self.payload, at.get("size"), self.seed, self.recorded_sizes())
@@ -283,7 +288,7 @@ class Scenario(Part):
             producers=at.get("producers", self.topology.producers),
             groups=tuple(members.items()),
             partitions=at.get("partitions", self.topology.partitions),
-            routing=self.topology.routing,
+            routing=routing,
             key_count=recorded[0] if recorded else self.keys.count if keyed else 0,
             key_table=recorded[1] if recorded else "",
             key_zipf=self.keys.exponent if keyed and self.keys.distribution == "zipf" else 0.0,
@@ -426,8 +431,6 @@ def _spanning(scenario: Scenario) -> list[scenario_errors.Problem]:
         problems.append((("sweep", "distance"), "a network fault is healed by taking all delays off its link; leave one of the two out"))
     if not topology.groups and sweep.groups is None:
         problems.append((("topology",), 'the consumer groups are missing: write "groups: {inventory: 1}" (or sweep.groups)'))
-    if topology.routing != "key" and "keys" in scenario.model_fields_set:
-        problems.append((("keys",), f"no keys are sent with routing: {topology.routing}; remove this part, or write routing: key"))
     return problems + scenario_ladder.problems(scenario.ladder, scenario.systems) + _of_keys(scenario)
 
 

@@ -58,6 +58,14 @@ class _Tick(Quantity):
         return 0.0 if value == self.SPIN else super().read(value)
 
 
+class _Routing(Quantity):
+    """No number: how a message finds its partition, as an axis."""
+
+    def read(self, value: object) -> Any:
+        """One of ROUTINGS."""
+        return one_of(value, ROUTINGS)
+
+
 def _count(lowest: int, highest: int, low_reason: str = "", high_reason: str = "") -> Quantity:
     return Quantity(units.count, lambda n: f"{n:,}", lowest, highest, low_reason, high_reason)
 
@@ -79,6 +87,7 @@ SIZE = Quantity(
 )
 PROCESSES = _count(1, 64, high_reason="each is a process of its own on this machine")
 PARTITIONS = _count(1, 4096, high_reason="each is a topic partition or a queue that the server has to open")
+ROUTING = _Routing(units.count, str, 0, 0)
 GROUP_COUNT = _count(1, 32, high_reason="each group has processes of its own on this machine")
 BATCH = _count(1, 65_536, high_reason="a batch is one buffer in memory")
 WINDOW = _count(1, 10_000_000, high_reason="every unresolved message is held in memory")
@@ -163,13 +172,14 @@ def _path(value: object) -> str:
 
 def choice(*known: str) -> BeforeValidator:
     """One of the words, else "did you mean"."""
+    return BeforeValidator(lambda value: one_of(value, known))
 
-    def check(value: object) -> str:
-        if value not in known:
-            raise ValueError(f'unknown value "{value}"; {units.did_you_mean(str(value), known)}')
-        return str(value)
 
-    return BeforeValidator(check)
+def one_of(value: object, known: Sequence[str]) -> str:
+    """The word; ValueError where it is none of those."""
+    if value not in known:
+        raise ValueError(f'unknown value "{value}"; {units.did_you_mean(str(value), known)}')
+    return str(value)
 
 
 def a_list(value: object) -> object:
@@ -208,7 +218,7 @@ class Topology(Part):
 
 
 class Keys(Part):
-    """The keys of messages (customers of a shop), used with routing: key."""
+    """The keys of messages (customers of a shop): sent with routing: key, and what order is audited by wherever this part is given."""
 
     count: Annotated[int, KEYS] = Field(10_000, description="how many different keys there are")
     distribution: Annotated[str, choice("uniform", "zipf", "replay")] = Field(
@@ -308,7 +318,7 @@ class Asks(Part):
 def _values(quantity: Quantity) -> BeforeValidator:
     """The values of one axis: at least one, none twice."""
 
-    def read(value: object) -> tuple[float, ...]:
+    def read(value: object) -> tuple[Any, ...]:
         listed = a_list(value)
         assert isinstance(listed, Sequence)
         if not listed:
@@ -329,6 +339,7 @@ class Sweep(Part):
     members: Annotated[tuple[int, ...] | None, _values(PROCESSES)] = Field(None, description="members of every group")
     partitions: Annotated[tuple[int, ...] | None, _values(PARTITIONS)] = Field(None, description="values of topology.partitions")
     producers: Annotated[tuple[int, ...] | None, _values(PROCESSES)] = Field(None, description="values of topology.producers")
+    routing: Annotated[tuple[str, ...] | None, _values(ROUTING)] = Field(None, description="values of topology.routing")
     distance: Annotated[tuple[float, ...] | None, _values(DISTANCE)] = Field(
         None, description="added to every connection, each way, by the suite's own proxy; 0 s = through the proxy, nothing added"
     )
@@ -350,6 +361,7 @@ AXES: Mapping[str, Axis] = {
     "members": Axis(None, PROCESSES),
     "partitions": Axis(("topology", "partitions"), PARTITIONS),
     "producers": Axis(("topology", "producers"), PROCESSES),
+    "routing": Axis(("topology", "routing"), ROUTING),
     "distance": Axis(None, DISTANCE),
     "batch": Axis(("batch", "send"), BATCH),
     "size": Axis(("payload", "size"), SIZE),

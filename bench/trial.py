@@ -14,12 +14,13 @@ from bench import curves, pacing
 from bench.account import SLICES
 from bench.analysis import findings, phases
 from bench.audit import ConsumerSource, GroupAudit, LaneOf, Source, audit, verdict
+from bench.audit_keys import by_key
 from bench.faults.account import injections, one_each
 from bench.faults.depth import Depth
 from bench.faults.drain import redelivery_s
 from bench.faults.proxy import PROXY
 from bench.histogram import Histogram, Slice, add_packed, unpack
-from bench.keys import router_of
+from bench.keys import keys_of, router_of
 from bench.plan import Planned
 from bench.servers.base import Server
 from bench.session import Raw, Session
@@ -138,6 +139,8 @@ def complete(
     trial["steady"] = _steady(raw, workload)
     sources = _evidence(raw, workload, evidence)
     trial["audit"] = _audits(trial, raw, session, workload, sources)
+    for group, row in _by_key(trial, raw, workload, sources).items():
+        trial["audit"][group] |= row
     if raw.faults:
         trial["redelivery_s"] = redelivery_s(session.adapter)
         trial["depth"] = {group: [asked.first, asked.second] for group, asked in raw.depth.items()} or None
@@ -294,6 +297,16 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
                        ordered=ordered)
         for name, one in found.items()
     }  # fmt: skip
+
+
+def _by_key(trial: Mapping[str, Any], raw: Raw, workload: Workload, evidence: _Evidence) -> dict[str, dict[str, int]]:
+    """What is out of order by key, by group; nothing where messages are about no keys."""
+    if not workload.key_count:
+        return {}
+    keys = {report["index"]: keys_of(workload, report["index"], report["first_id"]) for report in raw.producers}
+    names = [name for name, _ in workload.groups]
+    found = by_key(evidence.receivers, trial=trial["trial"], groups=names, key_of=lambda producer, sequences: keys[producer](sequences))
+    return {name: {"key_reordered": one.reordered, "key_reordered_max": one.reordered_max} for name, one in found.items()}
 
 
 def broken(trial: Mapping[str, Any]) -> list[str]:

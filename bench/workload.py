@@ -61,7 +61,7 @@ class Workload:
     groups: tuple[tuple[str, int], ...]  # (name, members): each group gets every message
     partitions: int
     routing: str  # one of ROUTINGS
-    key_count: int  # 0 where routing is not by key
+    key_count: int  # how many keys its messages are about; 0 = none. They are sent where routing is by key
     key_zipf: float  # exponent of the keys' popularity; 0 = uniform
     seed: int
     arrivals: str = ""  # one of SCHEDULES; "" = by the rate: "constant", or "max" where there is none

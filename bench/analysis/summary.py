@@ -39,6 +39,7 @@ LATENCIES |= {"lateness-woken": "lateness_woken", "lateness-blocked": "lateness_
 AUDIT_COUNTS = (
     "sent", "acknowledged", "processed", "lost", "duplicated", "redelivered", "reordered", "corrupted", "unexpected",
     "unknown", "recovered", "failed_delivered", "late", "dead_lettered", "expired", "refused", "received_only", "undelivered",
+    "key_reordered",
 )  # fmt: skip
 VERDICTS = ("clean", "as promised", "undetermined", "violated")
 """The audit's verdicts from best to worst."""

@@ -95,13 +95,14 @@ class Cell:
 def of(specs: Sequence[str], faults: Sequence[str], *, core: int = CORE_INJECTIONS, others: int = INJECTIONS) -> list[Cell]:
     """The cells of SPECs (a system without mode= stands for all of its modes) and faults by name (patterns; none = all).
 
-    Raises UsageError for what is unknown.
+    A fault that needs another server than a SPEC has (a leader's death: several nodes) makes no cell with it. Raises UsageError for
+    what is unknown.
     """
     variants = [variant for text in specs for variant in _variants(text)]
     for text in (one.spec for i, one in enumerate(variants) if one.spec in {other.spec for other in variants[:i]}):
         raise UsageError(f'"{text}" is named twice')
-    wanted = _faults(faults)
-    return [_cell(variant, fault, core, others) for variant in variants for fault in wanted]
+    wanted = faults_named(faults)
+    return [_cell(variant, fault, core, others) for variant in variants for fault in wanted if _there(variant, fault)]
 
 
 def picked(picks: Picks, wanted: int, systems: Sequence[str] = (), faults: Sequence[str] = ()) -> list[Cell]:
@@ -111,7 +112,7 @@ def picked(picks: Picks, wanted: int, systems: Sequence[str] = (), faults: Seque
         if (systems and system not in systems) or system not in adapters.names():
             continue
         there = {mode.name for mode in adapters.load(system).capabilities.modes}
-        chosen = [fault for fault in listed if not faults or fault in _faults(faults)]
+        chosen = [fault for fault in listed if not faults or fault in faults_named(faults)]
         specs = [f"{system},mode={mode}" for mode in modes if mode in there]
         cells += of(specs, chosen, core=wanted, others=wanted) if chosen and specs else []
     return cells
@@ -148,11 +149,17 @@ def _timers(variant: Variant, mode: str) -> Timers:
         raise UsageError(f'"{variant.spec}": {error}') from error
 
 
-def _faults(patterns: Sequence[str]) -> list[str]:
+def faults_named(patterns: Sequence[str]) -> list[str]:
+    """The names that fit the patterns, () = all; UsageError where one fits nothing."""
     for pattern in patterns:
         if not any(fnmatchcase(fault, pattern) for fault in FAULTS):
             raise UsageError(f'unknown fault "{pattern}"; {did_you_mean(pattern, FAULTS)}')
     return [fault for fault in FAULTS if not patterns or any(fnmatchcase(fault, pattern) for pattern in patterns)]
+
+
+def _there(variant: Variant, fault: str) -> bool:
+    """Whether the variant's server has what the fault is done to."""
+    return FAULTS[fault].where.items() <= variant.server_options.items()
 
 
 def _cell(variant: Variant, fault: str, core: int, others: int) -> Cell:

@@ -27,6 +27,8 @@ class Named:
     more: Mapping[str, str] = field(default_factory=dict)
     at_start: bool = False  # once a load, as it begins
     members: int = 1  # of a group, where members can share its work
+    target: str = ""  # of "server", where it is not the first node
+    where: Mapping[str, str] = field(default_factory=dict)  # options of the server without which there is nothing to try it on
 
 
 FAULTS: Mapping[str, Named] = {
@@ -38,6 +40,10 @@ FAULTS: Mapping[str, Named] = {
         "the producer is killed (SIGKILL) and started again", "kill", "producer", lambda _: 0.3, lambda t: t.endpoint_s + 1
     ),
     "server-kill": Named("the server is killed (SIGKILL) and started again", "kill", "server", lambda _: 0.3, lambda t: t.restart_s),
+    "leader-kill": Named(
+        "the node that leads is killed (SIGKILL), another leads in its place, and it is started again", "kill", "server",
+        lambda t: t.failover_s + 1, lambda t: t.restart_s + 2, target="server.leader", where={"nodes": "3"},
+    ),
     "server-stop": Named("the server is stopped in order and started again", "stop", "server", lambda _: 0.5, lambda t: t.restart_s + 1),
     "server-pause": Named(
         "the server stands still (SIGSTOP) past the time-outs", "pause", "server", lambda t: t.silence_s + 2, lambda t: t.restart_s / 2 + 1

@@ -45,8 +45,13 @@ class Asked:
             made = cells.picked(cells.QUICK, self.injections, self.specs, self.faults)
         else:
             made = cells.of(self.specs or cells.systems(), self.faults, core=self.core, others=self.injections)
-        if not made:
+        if not made and self.quick:
             raise UsageError(f"nothing to try: --quick has no cell of {', '.join((*self.specs, *self.faults))}")
+        if not made:
+            needs = {f"{key}={value}" for fault in cells.faults_named(self.faults) for key, value in FAULTS[fault].where.items()}
+            raise UsageError(
+                f"nothing to try: {', '.join(self.faults)} needs {', '.join(sorted(needs))} in the SPEC, as kafka,nodes=3 has it"
+            )
         return made
 
     @classmethod

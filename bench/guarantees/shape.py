@@ -136,7 +136,12 @@ class Shape:
         on = self.named.on
         if on == "link":
             return "server.1" if self.server else "peer.1"
-        return {"server": "server.1", "producer": "producer.0", "consumer": f"consumer.{group}.0", "group": f"consumer.{group}"}[on]
+        return {
+            "server": self.named.target or "server.1",
+            "producer": "producer.0",
+            "consumer": f"consumer.{group}.0",
+            "group": f"consumer.{group}",
+        }[on]
 
 
 def times(fault: str, wanted: int) -> int:

@@ -13,6 +13,7 @@ class Timers:
     handover_s: float = 0.0  # from a consumer's death until what it held is handed on; 0 = as soon as its connection closes
     silence_s: float = 0.0  # until a peer that says nothing is given up; 0 = never
     restart_s: float = 1.0  # until a server that is started again answers and its clients are back
+    failover_s: float = 4.0  # until another node leads in place of one that was killed, and clients have found it
     endpoint_s: float = 1.0  # until a new endpoint is at work
     around_s: float = 4.0  # of a trial beside its load: start of its endpoints, drain, audit
     rate_per_s: int = 200  # what this system takes with ease

@@ -260,6 +260,8 @@ _WHERE_ANY = {
     "expired": "Expired: no longer kept by the broker; not lost.",
     "refused": "Refused: given back on purpose by consumers, and never processed; no loss by the system.",
     "received_only": "Received only: received and never processed; those that were acknowledged are among the lost.",
+    "key_reordered": "Key reordered: processed after a later one of the same key, by any member of the group; no promise covers it where "
+    "messages are not sent by key.",
     "undelivered": "Undelivered: acknowledged and not processed when the drain ended, perhaps late, or held by the broker still.",
 }
 """Columns of the audit that stand there only where some group has a number in them, with what they mean."""

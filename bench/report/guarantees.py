@@ -294,7 +294,7 @@ def _verdict(judged: Json) -> str:
 
 def _acknowledged(mode: Json) -> str:
     """Both axes of what a loss is a loss of."""
-    return f"{mode['persistence']}, {mode['copies']} {'copy' if mode['copies'] == 1 else 'copies'}"
+    return text.held(mode["persistence"], mode["copies"])
 
 
 def _of(share: Json | None) -> str:

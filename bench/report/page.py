@@ -134,7 +134,7 @@ def _views(collection: Collection, parts: Sequence[_Part], named: Sequence[Shown
     made: list[View | None] = [points.drawn(named, colours, where)]
     made += [ladder.section(collection, every), choose.section(collection)]
     made += [guarantees.section(run, number, collection.label(run)) for number, run in enumerate(collection.guarantees)]
-    made.append(points.disturbed(named))
+    made += [points.disturbed(named), points.led(named)]
     made += [capacity.section(run, number, collection.label(run)) for number, run in enumerate(collection.capacities)]
     made.append(points.explained(named, colours))
     made += points.behind(named, colours)

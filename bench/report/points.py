@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.summary import PointSummary, VariantPoint
-from bench.report import figures, gallery, phases
+from bench.report import figures, gallery, leaders, phases
 from bench.report.gallery import Shown
 from bench.report.table import Table
 from bench.report.view import Block, View, charts, section, table
@@ -37,6 +37,12 @@ def disturbed(points: Sequence[Shown]) -> View | None:
     emulators = [table(phases.table(one.point, one.point.emulators), note=False) for one in points]
     shown = (*_every(points, phases.table, measured=False), *emulators)
     return section("phases", "What the faults did over time", *shown, brief=shown)
+
+
+def led(points: Sequence[Shown]) -> View | None:
+    """Who led what in clusters; None where every server has one node, or does not say."""
+    shown = _every(points, leaders.table, measured=False)
+    return section("leaders", "Which node led what, when", *shown, brief=shown)
 
 
 def behind(points: Sequence[Shown], colours: Mapping[str, int]) -> list[View | None]:

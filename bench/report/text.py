@@ -179,7 +179,12 @@ def acknowledged(variant: Mapping[str, Any]) -> str:
     where, copies = mode.get("persistence") or "unknown", mode.get("copies")
     if not variant.get("confirms"):
         return f"none (a send returns at: {where})"
-    return f"{where}, {copies} {'copy' if copies == 1 else 'copies'}"
+    return held(str(where), copies)
+
+
+def held(where: str, copies: int | None) -> str:
+    """Both axes of what "acknowledged" means: "page cache, 1 copy", "fsync, at least 2 copies"."""
+    return f"{where}, {'1 copy' if copies == 1 else f'at least {copies} copies'}"
 
 
 def promise(delivery: str) -> str:

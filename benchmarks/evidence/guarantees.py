@@ -44,17 +44,26 @@ def unfinished(work: Path, asked: Asked) -> Path | None:
     return None
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Try what is missing, then copy the result; the exit code of `brokerbench guarantees`."""
-    args = common.of_verb("guarantees", (__doc__ or "").split("\n\n")[0], "one injection", words, systems=True)
-    asked = QUICK if args.quick else replace(FULL, specs=tuple(args.systems))
+def tried(name: str, what: str, full: Asked, quick: Asked, words: Sequence[str] | None) -> int:
+    """The command of an evidence that is a run of the verb: ``full`` or ``quick`` is asked, of the systems or SPECs that are named.
+
+    Its first paragraph of ``what`` says what it is about; results go to folders called ``name``. Returns the verb's exit code.
+    """
+    args = common.of_verb(name, what.split("\n\n", maxsplit=1)[0], "one injection of each cell", words, systems=True)
+    asked = quick if args.quick else full
+    asked = replace(asked, specs=tuple(args.systems) or asked.specs)
     out = args.out / "-".join(args.systems) if args.systems else args.out
     progress = Progress()
     before = unfinished(args.work, asked)
-    record, writer, plan = run.resumed(before) if before else (*run.begin(asked, args.work, command="make evidence-guarantees"), [])
+    record, writer, plan = run.resumed(before) if before else (*run.begin(asked, args.work, command=f"make evidence-{name}"), [])
     code = command.tried(Guarantees(record, writer, progress, plan, time_s=LIMIT_S), progress, as_json=False)
     common.keep(writer.folder, KEPT, out)
     return code
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Try what is missing, then copy the result; the exit code of `brokerbench guarantees`."""
+    return tried("guarantees", __doc__ or "", FULL, QUICK, words)
 
 
 if __name__ == "__main__":

@@ -251,10 +251,18 @@ def test_a_topic_that_is_missing_is_never_ready_and_never_blocks(bootstrap):
 @pytest.mark.server
 def test_more_copies_than_brokers_are_a_bad_setting(bootstrap):
     adapter = kafka.ADAPTER(Options(settings={"replication_factor": "3"}))
-    assert adapter.mode.copies == 3
+    assert adapter.mode.copies == 2
     wiring = {**adapter.wire(Topology(1, (Group("g"),)), "copies"), "servers": bootstrap}
     with pytest.raises(BadSetting, match="too few brokers"):
         adapter.prepare(wiring)
+
+
+def test_more_copies_in_sync_than_there_are_would_take_no_message():
+    assert kafka.ADAPTER(Options(settings={"replication_factor": "3", "min_insync_replicas": "1"})).mode.copies == 1
+    assert kafka.ADAPTER(Options(server={"nodes": "3"})).mode.copies == 2
+    assert kafka.ADAPTER(Options(server={"nodes": "3"}, settings={"replication_factor": "1"})).mode.copies == 1
+    with pytest.raises(BadSetting, match="min_insync_replicas = 2 is more than replication_factor = 1"):
+        kafka.ADAPTER(Options(settings={"min_insync_replicas": "2"}))
 
 
 @pytest.mark.server

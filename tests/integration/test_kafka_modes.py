@@ -39,7 +39,13 @@ def test_a_mode_is_what_it_sets(mode, sets, declares):
     assert (producer["acks"], producer["enable_idempotence"], consumer["isolation_level"]) == sets
     assert (adapter.capabilities.confirms, adapter.capabilities.ack_first) == declares
     assert adapter.capabilities.acks
-    assert adapter.mode.copies == (3 if producer["acks"] == "all" else 1)
+    assert adapter.mode.copies == (2 if producer["acks"] == "all" else 1), (
+        "min.insync.replicas of three copies: the fewest that a reply means"
+    )
+    assert (
+        producer["acknowledged"]
+        == {"all": "on every replica in sync, at least 2 of 3", 1: "on the leader, of 3", 0: "nobody answers"}[sets[0]]
+    )
     assert ("transaction" in producer) == (mode == "transactional")
     assert ("before processing" in consumer["commit"]) == (mode == "commit-before")
     assert adapter.capabilities.judged_on_outputs == (mode == "consume-process-produce")

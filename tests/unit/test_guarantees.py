@@ -20,8 +20,9 @@ from bench.guarantees.shape import PER_TRIAL
 from bench.guarantees.verdicts import ANOMALIES, Expectation, Injection
 from bench.report import guarantees as pages
 from bench.report import write
+from benchmarks.evidence import cluster
 
-CELLS = cells.of([*cells.systems(), "redis_streams,appendfsync=always"], ())
+CELLS = [*cells.of([*cells.systems(), "redis_streams,appendfsync=always"], ()), *cells.of(cluster.SPECS, cluster.FAULTS)]
 counts = st.dictionaries(st.sampled_from([*ANOMALIES, "unknown", "recovered"]), st.integers(0, 3))
 injections = st.lists(
     st.builds(
@@ -213,6 +214,19 @@ def test_a_wrong_table_is_told_by_row(tmp_path, text, told):
 
 
 # ---- cells and their scenarios
+
+
+def test_a_leader_dies_only_where_there_are_several_nodes():
+    (cell,) = cells.of(["kafka,nodes=3,mode=acks-all"], ["leader-kill"])
+    (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
+    assert (fault.kind, fault.target, fault.times) == ("kill", "server.leader", PER_TRIAL)
+    assert cell.mode.copies == 2, "of acks=all on three nodes: min.insync.replicas"
+    assert {cell.fault for cell in cells.of(["kafka,nodes=3,mode=acks-all"], [])} == set(FAULTS)
+    assert "leader-kill" not in {cell.fault for cell in cells.of(["kafka"], [])}
+    with pytest.raises(UsageError, match="nothing to try: leader-kill needs nodes=3 in the SPEC"):
+        Asked(("kafka",), ("leader-kill",), 1, 1).cells()
+    assert [cell.mode.name for cell in cluster.FULL.cells()][:2] == ["acks-all", "acks-1"]
+    assert {cell.wanted for cell in cluster.FULL.cells()} == {20}
 
 
 def test_every_cell_makes_a_scenario_that_reads():

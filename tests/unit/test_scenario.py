@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import bench.scenario
 from bench import pacing, replay_file, scenario, sizes
 from bench.errors import UsageError
-from bench.keys import Router, murmur2, router_of
+from bench.keys import Router, keys_of, murmur2, router_of
 from bench.mixed import block_of, pool_of
 from bench.workload import Workload
 
@@ -58,7 +58,7 @@ def test_every_shipped_scenario_loads_and_teaches(name):
     assert scenario.path_of(name).read_text().startswith("#"), "begins with what it is for"
     if loaded.ladder:
         assert list(loaded.systems) == [step.system for step in loaded.ladder]
-    elif name not in ("poison", "zookeeper-restart"):  # which are for some: that take a single message back, that have it
+    elif name not in ("poison", "copies", "leader-kill", "rebalance", "zookeeper-restart"):  # which are for some
         assert [v.system for v in loaded.variants()] == list(scenario.FIVE)
 
 
@@ -114,7 +114,7 @@ def test_found_in_a_wheel(tmp_path, monkeypatch):
     ("asked", "says"),
     [
         ("order-event", 'no scenario "order-event"; did you mean "order-events"?'),
-        ("xyzzy", "known: backlog, bursts, distance, fan-out, isolation"),
+        ("xyzzy", "known: backlog, bursts, copies, distance, fan-out, isolation"),
         ("nowhere/latency.yaml", 'nowhere/latency.yaml: no such file; did you mean the shipped scenario "latency"?'),
         ("nowhere/x.yaml", "no such file; shipped ones need no path"),
         ("/tmp", "/tmp is a folder; give a scenario file"),
@@ -231,7 +231,8 @@ def changed(old, new):
             "keys.distribution: replay needs load: {schedule: replay,",
         ),
         (GOOD + "keys: {distribution: replay, count: 5}\n", "keys.count: the file has the keys; remove it"),
-        (changed("groups:", "routing: round-robin\n  groups:") + "keys: {count: 5}\n", "keys: no keys are sent with routing: round-robin"),
+        (GOOD + "sweep: {routing: [key, random]}\n", 'sweep.routing: unknown value "random"; known: key, round-robin'),
+        (GOOD + "sweep: {routing: [key, key]}\n", "sweep.routing: key is given twice"),
         (GOOD + "window: 50\n", "window: 50 is less than a batch of 100"),
         (
             changed("256 B", "1 MiB"),
@@ -707,8 +708,27 @@ def test_recorded_keys_are_sent_where_keys_say_so(tmp_path):
             sequences = np.arange(first, first + made_block.count)
             assert router.lanes_of(sequences).tolist() == made_block.partitions
     path.write_text(path.read_text().replace("partitions: 8", "partitions: 8\n  routing: round-robin"))
-    with pytest.raises(UsageError, match="no keys are sent with routing: round-robin"):
-        scenario.load(path)
+    (point,) = scenario.load(path).kept(run).points()
+    in_turn = dataclasses.replace(point.workload, producers=2)  # and about the same keys
+    for index in range(2):
+        assert router_of(in_turn, index, 40).lanes(40, 9).tolist() == [i % 8 for i in range(40, 49)]
+        numbers = keys_of(in_turn, index, 40)(np.arange(40, 70, dtype=np.uint64)).tolist()
+        by_key = router_of(two, index, 40).keys(40, 30)
+        assert [numbers.index(number) for number in numbers] == [by_key.index(name) for name in by_key]
+
+
+def test_routing_is_an_axis_whose_points_are_about_the_same_keys():
+    made = scenario.parse(GOOD + "keys: {count: 50}\nsweep: {routing: [key, round-robin]}\n", where="here")
+    by_key, in_turn = (point.workload for point in made.points())
+    assert [point.values()["routing"] for point in made.points()] == ["key", "round-robin"]
+    assert (by_key.routing, in_turn.routing, by_key.key_count, in_turn.key_count) == ("key", "round-robin", 50, 50)
+    sequences = np.arange(100, 400, dtype=np.uint64)
+    numbers = keys_of(by_key, 1, 0)(sequences)
+    assert numbers.tolist() == keys_of(in_turn, 1, 0)(sequences).tolist()
+    assert router_of(by_key, 1, 0).keys(100, 300) == [b"customer-%06d" % i for i in numbers]
+    assert router_of(in_turn, 1, 0).keys(100, 300) is None
+    assert scenario.parse(made.to_yaml(), where="again").points() == made.points()
+    assert scenario.parse(GOOD, where="here").override(axes={"routing": ["round-robin"]}).points()[0].workload.routing == "round-robin"
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
