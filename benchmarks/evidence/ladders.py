@@ -33,6 +33,7 @@ from benchmarks.evidence.common import Json
 LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-kafka-replicas", "ladder-rabbitmq")
 OBJECTIVE = "p99 <= 50 ms"
 SPEED, CAPACITY, KILL = "speed", "capacity", "kill"
+WARMUP = "300 ms"  # of a probe
 FIGURES = ("p50", "p99", "cpu at a rate", "cpu of clients", "cpu of servers")
 DOC = Path(__file__).resolve().parents[2] / "docs" / "broker-or-not.md"
 BEGIN, END = "<!-- made by benchmarks/evidence/ladders.py: -->", "<!-- end of what was made -->"
@@ -57,13 +58,14 @@ class Extent:
     ladders: tuple[str, ...]
     rounds: int  # of the steps side by side
     measure: str  # window of a trial of those
+    probe: str  # window of a probe of a search
     probes: int  # of a search, at most
     search_s: float  # of a search: no probe is begun after it
     kills: int  # of a step
 
 
-FULL = Extent(LADDERS, 6, "3 s", 14, 25.0, 5)
-QUICK = Extent(("ladder-redis",), 1, "200 ms", 5, 3.0, 1)
+FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 45.0, 5)
+QUICK = Extent(("ladder-redis",), 1, "200 ms", "200 ms", 5, 5.0, 1)
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,7 @@ def _speed(much: Extent, task: Task, folder: Path, command: str) -> Json:
 
 
 def _capacity(much: Extent, task: Task, folder: Path, command: str) -> Json:
-    chosen = scenario.load(task.ladder).override(
-        systems=[task.spec], lanes=False, warmup=capacity.WARMUP, measure=capacity.MEASURE, drain=capacity.DRAIN
-    )
+    chosen = scenario.load(task.ladder).override(systems=[task.spec], lanes=False, warmup=WARMUP, measure=much.probe, drain=capacity.DRAIN)
     options = Options(objective.parse(OBJECTIVE), much.probes, PRECISION_MAX, rounds=0, time_s=much.search_s)
     writer = runner.create(chosen, folder, command=command, kind=capacity.KIND)
     with runs.clocked() as when:
@@ -244,7 +244,7 @@ def _searched(search: Json | None) -> str | None:
     answer = search["answer"]
     if answer["kind"] == "below":
         return f"below {result.rate(answer['high_per_s'])}/s"
-    if answer["rate_per_s"] is None:
+    if answer["kind"] == "inconclusive":
         return f"no answer after {answer['probes']} probes"
     ends = f" ({result.rate(answer['low_per_s'])}-{result.rate(answer['high_per_s'])})" if answer["high_per_s"] else ""
     return f"{result.bound(search)}{result.rate(answer['rate_per_s'])}/s{ends}"

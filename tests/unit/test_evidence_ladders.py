@@ -89,6 +89,8 @@ def test_a_row_has_medians_ratios_capacity_and_what_a_kill_left(recorded):
     assert "| >= 20,000/s (19,000-21,000) | server: lost in 2 of 5 (2,400 messages) |" in page
     ratio = text.ratio(2, 2, 2)
     assert f"| step 1 (`redis_streams,mode=group`) | delivery | 0.700 | 0.700 | 700 | step 0 | {ratio} | {ratio} |" in page
+    search = {"reason": None, "answer": ANSWER | {"kind": "inconclusive", "low_per_s": None}}
+    assert ladders._searched(search) == "no answer after 9 probes"
     assert "| it broke | server: no server |" in page
 
 
@@ -130,6 +132,6 @@ def test_the_page_in_docs_has_the_committed_table():
 
 
 def test_settings_name_every_run_so_that_another_ladder_is_another_evidence():
-    small = Extent(("ladder-zeromq",), 1, "1 s", 5, 1.0, 1)
-    assert ladders.settings_of(small) != ladders.settings_of(Extent(("ladder-redis",), 1, "1 s", 5, 1.0, 1))
+    small = Extent(("ladder-zeromq",), 1, "1 s", "1 s", 5, 1.0, 1)
+    assert ladders.settings_of(small) != ladders.settings_of(Extent(("ladder-redis",), 1, "1 s", "1 s", 5, 1.0, 1))
     assert json.loads(json.dumps(ladders.settings_of(FULL))) == ladders.settings_of(FULL)
