@@ -28,8 +28,8 @@ def test_variants_that_agree_in_them_share_a_server():
 
 
 def test_an_adapter_hears_of_all_options_of_a_server_that_is_started_for_it():
-    assert options_of(spec.parse("kafka")).server == {"nodes": "1"}
-    assert options_of(spec.parse("kafka,nodes=3"), batch=7).server == {"nodes": "3"}
+    assert options_of(spec.parse("kafka")).server == servers.filled("kafka", {})
+    assert options_of(spec.parse("kafka,nodes=3"), batch=7).server == {**servers.filled("kafka", {}), "nodes": "3"}
     assert options_of(spec.parse("kafka,nodes=3"), batch=7).batch == 7
     assert options_of(spec.parse("zeromq,sndhwm=5")).server == {}
 
