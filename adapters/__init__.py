@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "brokerbench.adapters"
-BUILT_IN = ("memory", "tcp", "zeromq", "kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs")
+BUILT_IN = ("memory", "tcp", "zeromq", "kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs", "kinesis")
 
 _registered: dict[str, AdapterClass] = {}
 

@@ -162,6 +162,34 @@ class HasDepth(Protocol):
     def depth(self, wiring: Wiring, group: str) -> int | None: ...  # asks anew at each call; raises adapters.errors
 
 
+@runtime_checkable
+class HasRequests(Protocol):
+    """What a producer and a consumer may have besides, where a service bills or limits requests; the harness looks whether it is there."""
+
+    # Requests sent since the last call, each try of one, by the service's name of the action: {"PutRecords": 12}.
+    def requests(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a point of a scenario asks of a system, where it is busiest."""
+
+    rate_per_s: float | None  # messages of all producers together; None = as fast as it goes
+    message_b: float  # on average
+    partitions: int
+    busiest: float  # the share of the messages that goes to the busiest partition, 0 to 1
+    groups: int
+    batch: int
+
+
+@runtime_checkable
+class HasQuotas(Protocol):
+    """What an adapter may have besides, where its service has quotas on what scenarios ask: told before a run starts."""
+
+    # A sentence (no full stop) for each quota that the demand is over, with the figures; asks nobody.
+    def over_quota(self, demand: Demand) -> Sequence[str]: ...
+
+
 class Output(NamedTuple):
     """A message that a group's consumers wrote."""
 

@@ -18,13 +18,8 @@ Threads, as boto3 has no other way to keep several calls under way (its clients 
   carries out the acks in batches of 10, and gives back what was requeued. What waits in the buffer is already invisible to
   others: close() gives back, with a visibility of 0, all that was not acknowledged.
 
-Departures from boto3's defaults, all printed in effective(): no retries (the default of four may write a batch twice
-and hides the first outcome); time-outs of 5 s to connect and 10 s to read (60) so that a lost call is known within a
-trial; ``tuned`` leaves out the signature where the server is an emulator, which checks none (a third of the
-CPU of a call).
-
-SQS keeps no connection, so what the events call "closed" is the first call that nobody answered, "reconnected" the first that
-somebody did.
+Departures from boto3's defaults, all printed in effective(): those of adapters/aws.py (no retries, shorter time-outs); ``tuned``
+leaves out the signature where the server is an emulator, which checks none (a third of the CPU of a call).
 
 Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues.html ,
 .../FIFO-queues-exactly-once-processing.html , .../sqs-dead-letter-queues.html , .../sqs-visibility-timeout.html ,
@@ -36,34 +31,24 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
+import math
 import queue
 import re
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
-import botocore
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from adapters.base import Batch, Block, Consumer, Event, Options, Outcomes, Producer, Status, Topology, Wiring
+from adapters import aws, aws_quotas
+from adapters.base import Batch, Block, Consumer, Demand, Event, Options, Outcomes, Producer, Status, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import BadSetting, Refused, Unreachable
 from adapters.options import Value, check_profile, choose_mode, typed_settings
@@ -136,12 +121,8 @@ _SETTINGS: dict[str, Value] = {
     "WaitTimeSeconds": 1,  # also how long close() may wait for calls under way
     "VisibilityTimeout": 30,
     "maxReceiveCount": 5,  # in mode dead-letter
-    "connect_timeout": 5.0,
-    "read_timeout": 10.0,
-    "total_max_attempts": 1,
-    "retry_mode": "standard",
-    "region_name": "",
     "signature_version": "",
+    **aws.CALLS,
 }
 _BOUNDS: dict[str, tuple[float, float]] = {
     "threads": (1, 64),
@@ -153,9 +134,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "WaitTimeSeconds": (0, 20),
     "VisibilityTimeout": (1, 43_200),
     "maxReceiveCount": (1, 1000),
-    "connect_timeout": (0.1, 3600),
-    "read_timeout": (0.1, 3600),
-    "total_max_attempts": (1, 20),
+    **aws.CALLS_BOUNDS,
 }
 _DEPTH = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 _JOIN_S = 5.0  # longest that close() waits for calls under way beyond their own long poll
@@ -177,8 +156,7 @@ class Sqs:
         elif "maxReceiveCount" in options.settings:
             raise BadSetting("sqs: maxReceiveCount belongs to mode dead-letter")
         self._settings: dict[str, Any] = dict(typed_settings("sqs", options, _SETTINGS, _BOUNDS))
-        if self._settings["retry_mode"] not in ("legacy", "standard", "adaptive"):
-            raise BadSetting(f"sqs: retry_mode = {self._settings['retry_mode']!r} is not one of legacy, standard, adaptive")
+        aws.check_calls("sqs", self._settings)
         if self._settings["signature_version"] not in ("", "v4", "unsigned"):
             raise BadSetting(f"sqs: signature_version = {self._settings['signature_version']!r} is not one of v4, unsigned")
         self._signature = "unsigned where the emulator takes it" if self._tuned else "v4"  # known for sure with the wiring
@@ -197,7 +175,7 @@ class Sqs:
     def prepare(self, wiring: Wiring) -> Wiring:
         """Makes the queues that are missing and adds their URLs. Raises Unreachable, Refused, BadSetting."""
         attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if self._fifo else {}
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             client = self._client(wiring, threads=1)
             urls = {group: _made(client, name, attributes) for group, name in wiring["queues"].items()}
             for group, name in wiring["dead"].items():
@@ -210,7 +188,7 @@ class Sqs:
     def dead_letters(self, wiring: Wiring, group: str) -> list[bytes]:
         """Takes what lies in a group's dead-letter queue now. Raises Unreachable, Refused."""
         taken: list[bytes] = []
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             client = self._client(wiring, threads=1)
             url = client.get_queue_url(QueueName=wiring["dead"][group])["QueueUrl"]
             while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=CALL_MESSAGES, WaitTimeSeconds=0).get("Messages"):
@@ -224,7 +202,7 @@ class Sqs:
 
         Raises Unreachable, Refused.
         """
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             client = self._client(wiring, threads=1)
             url = client.get_queue_url(QueueName=wiring["queues"][group])["QueueUrl"]
             found = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_DEPTH))["Attributes"]
@@ -234,12 +212,19 @@ class Sqs:
         """How long a message stays with a consumer that has died."""
         return float(self._settings["VisibilityTimeout"])
 
+    def over_quota(self, demand: Demand) -> Sequence[str]:
+        """Calls of a FIFO queue; a standard one takes as many as it gets."""
+        if not self._fifo:
+            return []
+        most = min(self._settings["MaxNumberOfMessages"], demand.batch, max(1, int(CALL_BYTES // _encoded(math.ceil(demand.message_b)))))
+        return aws_quotas.sqs_fifo(demand, most)
+
     def _may_be_unsigned(self, wiring: Wiring) -> bool:
         """Whether calls go without a signature: asked for (or `tuned`), an emulator, and it takes them."""
         wanted = self._settings["signature_version"] or ("unsigned" if self._tuned else "v4")
         if wanted != "unsigned":
             return False
-        if not _emulated(wiring):
+        if not aws.emulated(wiring):
             if self._settings["signature_version"] == "unsigned":
                 raise BadSetting("sqs: signature_version = unsigned is for emulators; AWS refuses unsigned calls")
             return False
@@ -252,24 +237,24 @@ class Sqs:
 
     def cleanup(self, wiring: Wiring) -> None:
         """Deletes this wiring's queues, by name; others stay. Raises Unreachable, Refused."""
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             client = self._client(wiring, threads=1)
             for name in (*wiring["queues"].values(), *wiring["dead"].values()):
                 try:
                     client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
                 except ClientError as error:
-                    if "NonExistentQueue" not in _code(error) and "QueueDoesNotExist" not in _code(error):
+                    if "NonExistentQueue" not in aws.code(error) and "QueueDoesNotExist" not in aws.code(error):
                         raise
 
     def producer(self, wiring: Wiring, index: int, outcomes: Outcomes) -> Producer:
         """A pool of sending threads over all groups' queues. Raises BadSetting."""
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             client = self._client(wiring, threads=self._settings["threads"], unsigned=self._is_unsigned(wiring))
             return SqsProducer(client, [_url(wiring, group) for group in wiring["groups"]], self._settings, outcomes, fifo=self._fifo)
 
     def consumer(self, wiring: Wiring, group: str, member: int) -> Consumer:
         """A member of a group: it shares the group's queue. Raises Unreachable, Refused, BadSetting."""
-        with _translated(wiring):
+        with aws.translated("SQS", wiring):
             url = _url(wiring, group)
             threads = self._settings["receivers"] + self._settings["deleters"] + 1
             client = self._client(wiring, threads=threads, unsigned=self._is_unsigned(wiring))
@@ -285,7 +270,7 @@ class Sqs:
         own = self._settings
         both: dict[str, Any] = {
             "client": f"boto3 {boto3.__version__}",
-            **{name: own[name] for name in ("connect_timeout", "read_timeout", "total_max_attempts", "retry_mode")},
+            **{name: own[name] for name in aws.SHOWN},
             "signature_version": self._signature,
             "body": "base64",
         }
@@ -306,22 +291,10 @@ class Sqs:
         }
 
     def _client(self, wiring: Wiring, *, threads: int, unsigned: bool = False) -> Any:
-        own = self._settings
-        config = Config(
-            connect_timeout=own["connect_timeout"],
-            read_timeout=max(own["read_timeout"], own["WaitTimeSeconds"] + 2.0),
-            retries={"total_max_attempts": own["total_max_attempts"], "mode": own["retry_mode"]},
-            max_pool_connections=threads,
-            signature_version=botocore.UNSIGNED if unsigned else None,
+        # Long polls are answered late on purpose.
+        return aws.client_of(
+            "sqs", wiring, self._settings, threads=threads, unsigned=unsigned, read_s=self._settings["WaitTimeSeconds"] + 2.0
         )
-        more: dict[str, Any] = {"region_name": own["region_name"]} if own["region_name"] else {}
-        if _emulated(wiring):
-            # Emulators check no credentials, but a signature needs some; the user's own must not go there.
-            more = {"region_name": "us-east-1", "aws_access_key_id": "emulator", "aws_secret_access_key": "emulator", **more}
-        if wiring["servers"][0] != "aws":
-            more["endpoint_url"] = _endpoint(wiring)
-        # A session of its own: boto3's default one is shared by the process and not safe to make clients with in threads.
-        return boto3.session.Session().client("sqs", config=config, **more)
 
 
 def _encoded(size: int) -> int:
@@ -345,76 +318,12 @@ def _made(client: Any, name: str, attributes: Mapping[str, str]) -> str:
     return str(answer["QueueUrl"])
 
 
-def _endpoint(wiring: Wiring) -> str:
-    text = str(wiring["servers"][0])
-    return text if "://" in text else f"http://{text}"
-
-
-def _emulated(wiring: Wiring) -> bool:
-    if wiring["servers"][0] == "aws":
-        return False
-    host = urlsplit(_endpoint(wiring)).hostname or ""
-    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
 def _url(wiring: Wiring, group: str) -> str:
     if group not in wiring["groups"]:
         raise Refused(f"sqs: no group {group!r} in this run; it has: {', '.join(wiring['groups'])}")
     if group not in wiring["urls"]:
         raise Unreachable(f"sqs: the queue of group {group!r} has no URL: prepare() has not run")
     return str(wiring["urls"][group])
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextlib.contextmanager
-def _translated(wiring: Wiring) -> Iterator[None]:
-    """The one place where botocore's errors become ours."""
-    where = wiring["servers"][0]
-    try:
-        yield
-    except (NoCredentialsError, PartialCredentialsError, NoRegionError) as error:
-        raise BadSetting(f"sqs: {error} Set AWS_REGION and credentials as boto3 documents, or name an emulator's host:port") from error
-    except ClientError as error:
-        raise Refused(f"SQS at {where} refused: {error}") from error
-    except (BotoCoreError, OSError) as error:
-        raise Unreachable(f"no SQS answers at {where}: {error}") from error
-    except ValueError as error:  # botocore's word for an endpoint that is no URL
-        raise BadSetting(f"sqs: server address {where!r}: {error}") from error
-
-
-class _Events:
-    """Events of several threads: equal ones are counted, for a dead server would give one a call."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._away = False
-        self._found: Counter[tuple[str, str]] = Counter()
-
-    def add(self, kind: str, detail: str = "", count: int = 1) -> None:
-        with self._lock:
-            self._found[kind, detail] += count
-
-    def lost(self, why: str) -> None:
-        """Nobody answered a call."""
-        with self._lock:
-            if not self._away:
-                self._away = True
-                self._found["closed", why] += 1
-
-    def reached(self) -> None:
-        """Somebody answered a call."""
-        if self._away:
-            with self._lock:
-                self._away = False
-                self._found["reconnected", ""] += 1
-
-    def take(self) -> list[Event]:
-        with self._lock:
-            found, self._found = self._found, Counter()
-        return [Event(kind, detail if n == 1 else f"{detail} ({n} times)") for (kind, detail), n in found.items()]
 
 
 @dataclass
@@ -437,7 +346,8 @@ class SqsProducer:
         self._window = settings["window"]
         self._retries = settings["total_max_attempts"] > 1
         self._outcomes = outcomes
-        self._events = _Events()
+        self._events = aws.Events()
+        self._requests = aws.Requests(client)
         self._fifo = fifo
         count = min(settings["threads"], len(urls)) if fifo else settings["threads"]
         # In mode fifo what goes to one queue goes through one thread, in order; else whichever thread is free takes it.
@@ -530,8 +440,7 @@ class SqsProducer:
             # Never connected, so never sent; with retries an earlier attempt may have been.
             self._fail(statuses, Status.INDETERMINATE if self._retries else Status.FAILED, str(error))
         except ClientError as error:
-            http = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
-            self._fail(statuses, Status.FAILED if 400 <= http < 500 else Status.INDETERMINATE, str(error))
+            self._fail(statuses, Status.FAILED if aws.is_refusal(error) else Status.INDETERMINATE, str(error))
         except (BotoCoreError, OSError) as error:
             self._events.lost(str(error))
             self._fail(statuses, Status.INDETERMINATE, str(error))
@@ -573,6 +482,10 @@ class SqsProducer:
         """ready; what calls and entries failed of, counted."""
         return self._events.take()
 
+    def requests(self) -> Mapping[str, int]:
+        """Requests since the last call, by action: each is billed."""
+        return self._requests.take()
+
     def close(self) -> None:
         """Drops what is queued and waits a moment for calls under way; nothing is reported after it."""
         if self._closed:
@@ -605,7 +518,8 @@ class SqsConsumer:
         self._wait_s: int = settings["WaitTimeSeconds"]
         self._call_messages: int = settings["MaxNumberOfMessages"]
         self._prefetch: int = settings["prefetch"]
-        self._events = _Events()
+        self._events = aws.Events()
+        self._requests = aws.Requests(client)
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._space = threading.Condition(self._lock)
@@ -683,6 +597,10 @@ class SqsConsumer:
     def events(self) -> Sequence[Event]:
         """ready, ack-failed (with SQS' reason), error; counted."""
         return self._events.take()
+
+    def requests(self) -> Mapping[str, int]:
+        """Requests since the last call, by action: each is billed, empty receives too."""
+        return self._requests.take()
 
     def close(self) -> None:
         """Carries out the acks, then gives back what was not acknowledged; within seconds also where the server is dead."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters.base import Adapter, Event, Options
+from adapters.base import Adapter, Consumer, Event, HasRequests, Options, Producer
 from adapters.errors import AdapterError
 from bench.account import Account
 from bench.clock import now_ns, sharpen_sleep
@@ -58,6 +58,11 @@ def _adapter(spec: dict[str, Any]) -> tuple[Adapter, int]:
 
 def _events(events: list[tuple[int, Event]]) -> list[dict[str, Any]]:
     return [{"t_ns": t, **dataclasses.asdict(event)} for t, event in events]
+
+
+def _requests(client: Producer | Consumer) -> dict[str, int] | None:
+    """What a client has sent since the last call, by action; None where its service does not bill requests."""
+    return dict(client.requests()) if isinstance(client, HasRequests) else None
 
 
 class _Role:
@@ -118,7 +123,8 @@ class ProducerRole(_Role):
             report = self.trial.report()
             self._next_id = -(-(self.trial.next_id + 2 * ALIGN) // ALIGN) * ALIGN
             self.trial = None
-            return {"is": "report", "position": self._writer.position, "events": self.taken(), **report}
+            requests = {"requests": _requests(self._producer)}
+            return {"is": "report", "position": self._writer.position, "events": self.taken(), **report, **requests}
         return None
 
     def _canary_block(self, message: Message) -> Block:
@@ -130,6 +136,7 @@ class ProducerRole(_Role):
 
     def _prepare(self, message: Message) -> None:
         self._outcomes.take()
+        _requests(self._producer)
         self._next_id = int(message.get("first_id", self._next_id))  # of one that was killed: the same trial goes on
         self.trial = ProducerTrial(
             self._producer, self._capabilities, self._outcomes, self._writer, Workload.from_json(message["workload"]),
@@ -171,7 +178,7 @@ class ConsumerRole(_Role):
     def __init__(self, spec: dict[str, Any], adapter: Adapter, writer: Writer, tap: Callable[[Account], Account] = untapped) -> None:
         super().__init__()
         self._writer = writer
-        self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
+        self._client = self._consumer = adapter.consumer(spec["wiring"], spec["group"], int(spec["member"]))
         self._active = self._leaving = self._left = False
         load, run, group = Workload.from_json(spec["workload"]), run_number(spec["run_id"]), spec["groups"].index(spec["group"])
         self._sifter: Sifter | None = None
@@ -196,6 +203,7 @@ class ConsumerRole(_Role):
             self._active = bool(message["on"])
         elif verb == "prepare":
             self._loop.prepare(Workload.from_json(message["workload"]), int(message["trial"]))
+            _requests(self._client)
             self._active = True
             return {"is": "prepared", "position": self._writer.position}
         elif verb == "rest":  # others are measured now: ten polls a second keep leases and heartbeats
@@ -218,7 +226,8 @@ class ConsumerRole(_Role):
     def _report(self, word: str) -> Message:
         self.note(self._consumer.events())
         given_back = {"poison": self._sifter.report(self._loop.account.trial)} if self._sifter else {}
-        return {"is": word, "position": self._writer.position, "events": self.taken(), **self._loop.report(), **given_back}
+        sent = {"requests": _requests(self._client)}
+        return {"is": word, "position": self._writer.position, "events": self.taken(), **self._loop.report(), **given_back, **sent}
 
     def turn(self) -> tuple[float, Message | None]:
         """Poll; an idle endpoint polls ten times a second, so that leases and heartbeats go on."""

@@ -18,7 +18,7 @@ import adapters
 from adapters import AdapterClass
 from adapters.base import Adapter, Wiring
 from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
-from bench import environment, health, leaders, trial
+from bench import environment, health, leaders, quotas, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, options_of, place_of
 from bench.engine.local import ENDPOINT, HERE, EndpointFailed, Interpreter, LocalEngine
@@ -150,6 +150,7 @@ class Stage:
                 self.failed += 1
             else:
                 ready.append(entry)
+        self._warn({entry.variant.id: entry.adapter for entry in ready})
         reasons = self._deployment.start([entry.place for entry in ready if entry.place is not None], self._progress.say)
         for entry in ready:
             if entry.place in reasons:
@@ -158,6 +159,14 @@ class Stage:
                 self.entries[entry.variant.id] = entry
         if floor is not None and self.entries:
             self.entries[floor.id] = Entry(floor, *made(floor), place_of(floor), floor=True)
+
+    def _warn(self, adapters_: Mapping[str, Adapter]) -> None:
+        """Say which quotas of its systems the scenario is over, and keep it with the run."""
+        found = list(quotas.over(adapters_, self._scenario.points()))
+        for line in quotas.lines(found):
+            self._progress.say(line)
+        if found:
+            self._writer.update_run(quotas=[one._asdict() for one in found])
 
     def _leave_out(self, variant: Variant, reason: str) -> None:
         first, _, rest = reason.removeprefix(f"{variant.system}: ").partition("\n")

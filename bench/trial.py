@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -102,7 +103,7 @@ def frame(planned: Planned, adapter: Adapter, server: Server | None, *, run_id: 
         "cost": dict.fromkeys(_COSTS), "machine": dict.fromkeys(_MACHINE),
         "steady": {"slices": {}, "p50_thirds_ns": [], "n_thirds": []}, "audit": {}, "findings": [], "events": [], "faults": [],
         "leaders": [], "health": [],
-        "phases": None, "redelivery_s": None, "depth": None, "evidence": [],
+        "phases": None, "redelivery_s": None, "depth": None, "requests": None, "evidence": [],
     }  # fmt: skip
 
 
@@ -126,6 +127,7 @@ def complete(
         **{name: histograms[name.replace("_", "-")].summary() for name in _LATENESS},
     }
     trial["cost"] = _cost(raw, trial["server"], workload.measure_s)
+    trial["requests"] = None if raw.faults else requests_of([*raw.producers, *raw.consumers])
     trial["machine"] = {name: raw.machine.get(name) for name in _MACHINE} | {"others_cores": trial["cost"]["others_cores"]}
     trial["evidence"] = [
         {"name": one.name, "of": one.who, "epoch": one.epoch, "from": raw.before[one.name], "to": raw.after[one.name]}
@@ -260,6 +262,15 @@ def _cost(raw: Raw, server: Mapping[str, Any] | None, window_s: float) -> dict[s
         "deliveries": deliveries, "producers_ns": producers, "intermediary_ns": nodes, "consumers_ns": consumers, "total_ns": total,
         "machine_busy": busy, "others_cores": others,
     }  # fmt: skip
+
+
+def requests_of(reports: Iterable[Mapping[str, Any]]) -> dict[str, int] | None:
+    """Requests of all endpoints by action, from the trial's preparation to its report; None where none of them counts any."""
+    counted = [report["requests"] for report in reports if report.get("requests") is not None]
+    total: Counter[str] = Counter()
+    for one in counted:
+        total.update(one)
+    return dict(sorted(total.items())) if counted else None
 
 
 class _Evidence(NamedTuple):

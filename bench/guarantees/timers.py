@@ -55,6 +55,14 @@ def _sqs(mode: str, own: Mapping[str, str]) -> Timers:
     return Timers(handover_s=visible_s, silence_s=silence_s, restart_s=5.0, endpoint_s=2.0, around_s=8.0, rate_per_s=100, settings=settings)
 
 
+def _kinesis(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
+    settings = {"failoverTimeMillis": "3000", "read_timeout": "3"} | dict(own)
+    failover_s, silence_s = float(settings["failoverTimeMillis"]) / 1000, float(settings["read_timeout"])
+    # A member that has died keeps its leases until they are expired, and the one in its place looks each second.
+    return Timers(handover_s=failover_s + 1, silence_s=silence_s, restart_s=3.0, endpoint_s=2.0, around_s=8.0, settings=settings)
+
+
 def _zeromq(mode: str, own: Mapping[str, str]) -> Timers:
     if mode != "acknowledged":
         return Timers(settings=own)
@@ -76,6 +84,7 @@ def _redis_streams(mode: str, own: Mapping[str, str]) -> Timers:
 
 _SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
     "kafka": _kafka,
+    "kinesis": _kinesis,
     "rabbitmq": _rabbitmq,
     "redis_pubsub": _redis_pubsub,
     "redis_streams": _redis_streams,

@@ -49,7 +49,7 @@ TRIAL: Shape = {
     "nodes": [{"name!": TEXT, "role": TEXT, "cpu_ns": NUMBER, "thread_ns": NUMBER, "rss_b": NUMBER}],
     "rates": {"groups": _NUMBERS, "*": NUMBER},
     "latency": {"*": _SUMMARY},
-    "cost": _NUMBERS, "machine": _NUMBERS, "placement": _FLAT,
+    "requests": _COUNTS, "cost": _NUMBERS, "machine": _NUMBERS, "placement": _FLAT,
     "steady": {"slices": {"*": [NUMBER]}, "p50_thirds_ns": [NUMBER], "n_thirds": [NUMBER]},
     "audit": {"*!": _AUDIT},
     "findings": [{"code!": TEXT, "evidence": TEXT, "advice": TEXT}],
@@ -119,7 +119,8 @@ ENTRY: Shape = {
 }
 RUN: Shape = {
     "format!": COUNT, "id!": TEXT, "kind!": TEXT, "scenario": TEXT, "command": TEXT, "started": TEXT, "ended": TEXT, "status": TEXT,
-    "not_run": [{"variant": TEXT, "reason": TEXT, "get": TEXT, "*": ANY}], "*": ANY,
+    "not_run": [{"variant": TEXT, "reason": TEXT, "get": TEXT, "*": ANY}],
+    "quotas": [{"variant!": TEXT, "point!": TEXT, "quota!": TEXT, "*": ANY}], "*": ANY,
 }  # fmt: skip
 ENVIRONMENT: Shape = {
     "machine": _FLAT,

@@ -17,17 +17,18 @@ from bench.servers.apt import install_packages
 from bench.servers.java import java
 
 NEEDS_JAVA = frozenset({"kafka", "sqs"})
+NEEDS_NODE = frozenset({"kinesis"})
 
 
 def tools(systems: Sequence[str]) -> None:
-    """Java and Maven by apt, where a system needs them and they are not there. Raises ServerError."""
-    if not NEEDS_JAVA.intersection(systems):
-        return
-    wanted = [] if java() is not None else ["default-jre-headless"]
-    if shutil.which("mvn") is None and any(_native_missing(system) for system in NEEDS_JAVA.intersection(systems)):
-        wanted.append("maven")
+    """Java and Maven, Node.js and npm by apt, where a system needs them and they are not there. Raises ServerError."""
+    on_java, on_node = NEEDS_JAVA.intersection(systems), NEEDS_NODE.intersection(systems)
+    wanted = ["default-jre-headless"] if on_java and java() is None else []
+    wanted += ["maven"] if shutil.which("mvn") is None and any(map(_native_missing, on_java)) else []
+    wanted += ["nodejs"] if on_node and shutil.which("node") is None else []
+    wanted += ["npm"] if shutil.which("npm") is None and any(map(_native_missing, on_node)) else []
     if wanted:
-        install_packages(" and ".join(sorted(NEEDS_JAVA.intersection(systems))), wanted)
+        install_packages(" and ".join(sorted(on_java | on_node)), wanted)
 
 
 def _native_missing(system: str) -> bool:

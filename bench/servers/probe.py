@@ -194,19 +194,30 @@ def redis_info(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, 
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
 
 
-# --- SQS: its JSON protocol over HTTP
+# --- Amazon's services: their JSON protocol over HTTP
 
 
 def sqs_list_queues(url: str, timeout_s: float = TIMEOUT_S) -> list[str]:
     """ListQueues, unsigned: emulators take it. Queue URLs."""
+    return _listed(url, "AmazonSQS.ListQueues", "1.0", "QueueUrls", timeout_s)
+
+
+def kinesis_list_streams(url: str, timeout_s: float = TIMEOUT_S) -> list[str]:
+    """ListStreams, unsigned: emulators take it. Names of streams."""
+    return _listed(url, "Kinesis_20131202.ListStreams", "1.1", "StreamNames", timeout_s)
+
+
+def _listed(url: str, target: str, json_version: str, field: str, timeout_s: float) -> list[str]:
     parts = urllib.parse.urlsplit(url)
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = make(parts.hostname or "", parts.port, timeout=timeout_s)
+    service, action = "sqs" if "SQS" in target else "kinesis", target.partition(".")[2]
     headers = {
-        "Content-Type": "application/x-amz-json-1.0",
-        "X-Amz-Target": "AmazonSQS.ListQueues",
-        # Unsigned requests are refused without it by moto; the words in it mean nothing.
-        "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=x",
+        "Content-Type": f"application/x-amz-json-{json_version}",
+        "X-Amz-Target": target,
+        "X-Amz-Date": "20260101T000000Z",
+        # Emulators refuse a request without it, and moto tells the services apart by it; the other words in it mean nothing.
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=x",
     }
     try:
         connection.request("POST", parts.path or "/", body=b"{}", headers=headers)
@@ -217,8 +228,8 @@ def sqs_list_queues(url: str, timeout_s: float = TIMEOUT_S) -> list[str]:
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"{url} answered ListQueues with status {answer.status}: {body[:200].decode(errors='replace')}")
+        raise ValueError(f"{url} answered {action} with status {answer.status}: {body[:200].decode(errors='replace')}")
     found = json.loads(body or b"{}")
     if not isinstance(found, dict):
-        raise ValueError(f"{url} answered ListQueues with something else: {body[:200].decode(errors='replace')}")  # noqa: TRY004  # callers know ValueError
-    return [str(one) for one in found.get("QueueUrls") or []]
+        raise ValueError(f"{url} answered {action} with something else: {body[:200].decode(errors='replace')}")  # noqa: TRY004  # callers know ValueError
+    return [str(one) for one in found.get(field) or []]

@@ -31,7 +31,7 @@ DATES: dict[tuple[str, str], Dates] = {
     ("Redis", "7.0.15"): Dates("2024-01-09", "2024-07-29"),
     ("Valkey", "9.1.2"): Dates("2026"),
 }
-EMULATORS = frozenset({"ElasticMQ", "moto"})
+EMULATORS = frozenset({"ElasticMQ", "kinesalite", "moto"})
 
 
 def product(name: str, version: str) -> Product:

@@ -177,6 +177,36 @@ class SqsWitness:
         self._client.close()
 
 
+class KinesisWitness:
+    """Raw boto3: every shard from its oldest record, whatever the groups have read."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        import boto3
+
+        address = wiring["servers"][0]
+        self._client = boto3.client(
+            "kinesis",
+            endpoint_url=address if "://" in address else f"http://{address}",
+            region_name="us-east-1",
+            aws_access_key_id="witness",
+            aws_secret_access_key="witness",
+        )
+        self._stream = wiring["stream"]
+
+    def collect(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        for shard in self._client.list_shards(StreamName=self._stream)["Shards"]:
+            asked = {"StreamName": self._stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = self._client.get_shard_iterator(**asked)["ShardIterator"]
+            while records := (answer := self._client.get_records(ShardIterator=iterator))["Records"]:
+                found += [record["Data"] for record in records]
+                iterator = answer["NextShardIterator"]
+        return found
+
+    def close(self) -> None:
+        self._client.close()
+
+
 class RedisPubSubWitness:
     """A subscriber that speaks RESP over a plain socket."""
 
@@ -252,6 +282,7 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "kafka": KafkaWitness,
     "rabbitmq": RabbitMqWitness,
     "sqs": SqsWitness,
+    "kinesis": KinesisWitness,
     "redis_pubsub": RedisPubSubWitness,
     "redis_streams": RedisStreamsWitness,
 }

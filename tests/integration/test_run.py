@@ -387,7 +387,7 @@ def test_doctor(tmp_path):
 
 def test_servers_list(tmp_path):
     rows = json.loads(brokerbench("servers", "list", "--json", cwd=tmp_path, BROKERBENCH_HOME=str(tmp_path)).stdout)
-    assert {row["system"] for row in rows} == {"kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"}
+    assert {row["system"] for row in rows} == {"kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"}
     assert all(row["running"] is None and row["kinds"] for row in rows)
     told = brokerbench("servers", "list", "redis_pubsub", cwd=tmp_path)
     assert told.stdout.startswith("redis_pubsub\n    ")

@@ -33,6 +33,7 @@ ASK = {
     "kafka": probe.kafka_metadata,
     "rabbitmq": probe.amqp_start,
     "sqs": lambda host, port: probe.sqs_list_queues(f"http://{host}:{port}"),
+    "kinesis": lambda host, port: probe.kinesis_list_streams(f"http://{host}:{port}"),
     "redis_pubsub": probe.redis_info,
 }
 INSTALL = [sys.executable, "-m", "bench.servers.install", "kafka"]
@@ -40,6 +41,7 @@ PROGRAMS = {
     ("kafka", "native"): "java",
     ("rabbitmq", "native"): "beam.smp",
     ("sqs", "native"): "java",
+    ("kinesis", "native"): "node",
     ("redis_pubsub", "native"): "redis-server",
 }
 
@@ -137,6 +139,7 @@ def guard():
         ("redis_pubsub", "embedded"),
         ("sqs", "native"),
         ("sqs", "embedded"),
+        ("kinesis", "native"),
         ("kafka", "native"),
         ("rabbitmq", "native"),
     ],
@@ -157,7 +160,7 @@ def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
         assert process.name() == PROGRAMS.get((system, kind), process.name())
         assert process.memory_info().rss > 4_000_000  # the process that works, not a shell before it
         assert server.product.version[0].isdigit()
-        assert server.product.emulator == (system == "sqs")
+        assert server.product.emulator == (system in {"kinesis", "sqs"})
         assert server.settings
         assert node.log == tmp_path / f"{node.name}.log"
         # All listen on the loopback interface only.
@@ -291,7 +294,7 @@ def test_a_version_or_a_number_of_nodes_that_cannot_be_had(guard, tmp_path, need
     assert command_lines(str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "sqs", "redis_pubsub"])
+@pytest.mark.parametrize("system", ["kafka", "kinesis", "rabbitmq", "sqs", "redis_pubsub"])
 def test_an_external_server_is_asked_and_never_stopped(system, servers, guard, tmp_path, monkeypatch):
     real = servers(system)
     monkeypatch.setenv(f"BROKERBENCH_{system.upper()}_ADDRESS", real.bootstrap[0])
@@ -455,7 +458,10 @@ def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
 
 def test_install_of_an_unknown_system():
     done = subprocess.run([sys.executable, "-m", "bench.servers.install", "kafak"], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "no server recipe 'kafak'; there are: kafka, rabbitmq, redis_pubsub, redis_streams, sqs\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "no server recipe 'kafak'; there are: kafka, kinesis, rabbitmq, redis_pubsub, redis_streams, sqs\n",
+    )
 
 
 @pytest.mark.server

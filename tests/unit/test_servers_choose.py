@@ -31,7 +31,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_names_and_systems_without_a_server():
-    assert names() == ["kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
+    assert names() == ["kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
     assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
     for system in names():
         found = recipe(system)
@@ -40,7 +40,7 @@ def test_names_and_systems_without_a_server():
         assert set(found.default_kinds) <= set(KINDS)
 
 
-@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
+@pytest.mark.parametrize("system", ["kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
 def test_each_kind_says_what_is_missing_and_how_to_get_it(bare, system):
     with pytest.raises(ServerError) as caught:
         choose(system)
@@ -94,14 +94,15 @@ def test_addresses(monkeypatch):
 def test_an_external_server_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.delenv("BROKERBENCH_KAFKA_ADDRESS", raising=False)
     with Guard("unit-external") as guard:
-        for system in ("kafka", "rabbitmq", "redis_pubsub", "sqs"):
+        for system in ("kafka", "kinesis", "rabbitmq", "redis_pubsub", "sqs"):
             with pytest.raises(ServerError, match=r"nothing that speaks its protocol answers at 127\.0\.0\.1:1:"):
                 start(system, Request("external:127.0.0.1:1", tmp_path, guard.run_id, guard))
         with pytest.raises(ServerError, match="BROKERBENCH_KAFKA_ADDRESS=HOST:PORT"):
             external_address("kafka", Request("external", tmp_path, guard.run_id, guard))
-        with pytest.raises(UsageError, match=r"it is http://HOST:PORT, HOST:PORT, or aws"):
-            start("sqs", Request("external:ftp://x", tmp_path, guard.run_id, guard))
-        assert start("sqs", Request("external:aws", tmp_path, guard.run_id, guard)).product.emulator is False
+        for system in ("kinesis", "sqs"):
+            with pytest.raises(UsageError, match=r"it is http://HOST:PORT, HOST:PORT, or aws"):
+                start(system, Request("external:ftp://x", tmp_path, guard.run_id, guard))
+            assert start(system, Request("external:aws", tmp_path, guard.run_id, guard)).product.emulator is False
 
 
 def test_the_last_log_lines(tmp_path):
@@ -135,5 +136,6 @@ def test_templates_ship_with_the_package():
         "elasticmq.conf",
         "kafka-log4j2.properties",
         "elasticmq-logback.xml",
+        "kinesalite.js",
     ):
         assert (data / name).is_file(), name

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bench.servers import kafka, names, recipe, sqs
+from bench.servers import kafka, kinesis, names, recipe, sqs
 from bench.servers.compose import SERVICES, port_variable
 from bench.servers.kafka_node import replication, template
 from bench.servers.products import DATES
@@ -37,6 +37,7 @@ def test_versions_are_those_of_the_recipes(services):
     assert services["kafka"]["image"] == f"apache/kafka:{kafka.VERSION}"
     assert services["rabbitmq"]["image"] == f"rabbitmq:{dated('RabbitMQ')}"
     assert services["sqs"]["image"] == f"softwaremill/elasticmq-native:{sqs.VERSION}"
+    assert f" kinesalite@{kinesis.VERSION} " in services["kinesis"]["command"]
     assert services["redis"]["image"] == f"redis:{dated('Redis')}"
 
 
