@@ -9,8 +9,10 @@ import time
 
 import pytest
 
-from bench import cli
+from bench import cli, servers
+from bench.guard import Guard
 from bench.servers import keeper
+from bench.servers.base import Request
 
 pytestmark = pytest.mark.server
 
@@ -74,6 +76,31 @@ def test_the_command_says_how_to_use_and_stop_it(kept, capsys):
     assert "stopped: redis_pubsub" in capsys.readouterr().out
     assert cli.main(["servers", "status", "redis-pubsub"]) == 0
     assert capsys.readouterr().out.startswith("none is running")
+
+
+def test_a_server_is_kept_with_options_and_a_second_start_must_ask_for_the_same(needs, monkeypatch, tmp_path, capsys):
+    needs("redis_streams", "native")
+    monkeypatch.setenv("BROKERBENCH_HOME", str(tmp_path))
+    kind = ["--kind", "native"]
+    try:
+        assert cli.main(["servers", "start", "redis_streams,appendfsync=always", *kind]) == 0
+        (address,) = keeper.status("redis_streams")["addresses"]
+        assert f"'redis_streams,server=external:{address},appendfsync=always'" in capsys.readouterr().out
+        assert cli.main(["servers", "start", "redis_streams,appendfsync=always", *kind]) == 0
+        assert cli.main(["servers", "start", "redis_streams", *kind]) == 3
+        assert "redis_streams runs already, with appendfsync=always; stop it first" in capsys.readouterr().err
+        with Guard("external-options") as guard:
+            request = Request(f"external:{address}", tmp_path, guard.run_id, guard, options={"appendfsync": "always"})
+            told = servers.start("redis_streams", request).settings
+        assert (told["appendfsync"], told["appendfsync (as told)"]) == ("always", "always")
+    finally:
+        keeper.stop("redis_streams")
+
+
+@pytest.mark.parametrize("words", [["start", "redis_streams,min_idle_time=5"], ["stop", "redis_streams,appendfsync=no"]])
+def test_what_is_no_option_of_a_server_that_is_started_is_refused(words, capsys):
+    assert cli.main(["servers", *words]) == 2
+    assert "with `start`, also options of its server (redis_streams has: appendfsync)" in capsys.readouterr().err
 
 
 def test_an_unknown_system_is_told(capsys):

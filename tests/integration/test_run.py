@@ -371,9 +371,10 @@ def test_what_systems_promise(tmp_path):
 
 
 def test_what_works_here_was_tried(tmp_path):
-    told = brokerbench("systems", "tcp", "zeromq", cwd=tmp_path)
+    told = brokerbench("systems", "tcp", "zeromq,mode=pub-sub", cwd=tmp_path)
     assert told.returncode == 0
     assert len(re.findall(r"works here: 110 messages there and audited, p50 [\d.]+ ms · no server", told.stdout)) == 2
+    assert told.stdout.count("zeromq,mode=pub-sub ") == 1
 
 
 def test_doctor(tmp_path):
@@ -389,6 +390,7 @@ def test_servers_list(tmp_path):
     rows = json.loads(brokerbench("servers", "list", "--json", cwd=tmp_path, BROKERBENCH_HOME=str(tmp_path)).stdout)
     assert {row["system"] for row in rows} == {"kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"}
     assert all(row["running"] is None and row["kinds"] for row in rows)
+    assert {row["system"]: row["options"] for row in rows}["redis_streams"] == {"appendfsync": ["off", "no", "everysec", "always"]}
     told = brokerbench("servers", "list", "redis_pubsub", cwd=tmp_path)
     assert told.stdout.startswith("redis_pubsub\n    ")
 
