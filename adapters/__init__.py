@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "brokerbench.adapters"
 BUILT_IN = ("memory", "tcp", "zeromq", "kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs", "kinesis")
+SECOND: Mapping[str, Mapping[str, str]] = {"kafka": {"confluent-kafka": "kafka_confluent"}}
+"""Further clients of a built-in system (``client=`` in a SPEC) by their distributions' names, each with its module of adapters/.
+
+The extra that installs one has its name.
+"""
 
 _registered: dict[str, AdapterClass] = {}
 
@@ -52,17 +57,38 @@ def canonical(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
-def load(name: str) -> AdapterClass:
-    """The adapter of a system; imports its client library.
+def clients(name: str) -> tuple[str, ...]:
+    """The clients that a system has beside its first adapter's."""
+    return tuple(SECOND.get(canonical(name), ()))
+
+
+def pairs() -> tuple[tuple[str, str], ...]:
+    """Every system through each of its clients: what load() takes."""
+    return tuple((name, client) for name in names() for client in ("", *clients(name)))
+
+
+def spec(name: str, client: str = "") -> str:
+    """How a SPEC names a pair: "kafka", "kafka,client=confluent-kafka"."""
+    return f"{name},client={client}" if client else name
+
+
+def module(name: str, client: str = "") -> str:
+    """The module of adapters/ of a built-in pair; a bare loop (bench/overhead/bare) has the same name."""
+    return SECOND[name][client] if client else name
+
+
+def load(name: str, client: str = "") -> AdapterClass:
+    """The adapter of a system, through its first client or another of clients(); imports that library.
 
     Raises UnknownSystem (with the nearest name) and NotInstalled (with the command that installs the library).
     """
     system = canonical(name)
+    if client:
+        return _built_in(client, module(system, client))
     if system in _registered:
         return _registered[system]
     if system in BUILT_IN:
-        module = _imported(system, f"adapters.{system}")
-        return module.ADAPTER  # type: ignore[attr-defined, no-any-return]  # each module's own; tests/contract checks it
+        return _built_in(system.replace("_", "-"), system)
     for point in _points():
         if canonical(point.name) == system:
             return _from(point)
@@ -104,17 +130,17 @@ def same_parent() -> str | None:
     )
 
 
-def _imported(system: str, module: str) -> object:
+def _built_in(extra: str, name: str) -> AdapterClass:
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(f"adapters.{name}")
     except ModuleNotFoundError as missing:
         library = (missing.name or "").partition(".")[0]
         if library in {"", "adapters"}:  # our own file, not a client library: a broken installation, shown as it is
             raise
-        extra = system.replace("_", "-")
         raise NotInstalled(
-            f"{system} needs the Python package {library!r}, which is not installed: pip install 'brokerbench[{extra}]'"
+            f"{extra} needs the Python package {library!r}, which is not installed: pip install 'brokerbench[{extra}]'"
         ) from missing
+    return found.ADAPTER  # type: ignore[no-any-return]  # each module's own; tests/contract checks it
 
 
 def _from(point: EntryPoint) -> AdapterClass:

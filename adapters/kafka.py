@@ -33,7 +33,7 @@ from adapters.base import Options, Outcomes, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Support
 from adapters.errors import BadSetting
 from adapters.kafka_client import BOOTSTRAP_MS, translated
-from adapters.kafka_copies import copies
+from adapters.kafka_copies import copies, usual_factor
 from adapters.kafka_depth import held_for
 from adapters.kafka_modes import MODES, way_of
 from adapters.kafka_processor import COMMIT_S, READ_MAX, OutputReader, Processor
@@ -44,8 +44,6 @@ from adapters.options import check_profile, choose_mode
 
 # The broker looks so often for transactions that are too old: transaction.abort.timed.out.transaction.cleanup.interval.ms.
 _SWEEP_S = 10.0
-
-COPIES = 3  # of a partition, where the server is known to have as many brokers and the SPEC says nothing else
 
 # Ours, beside the client's own names.
 _OURS: dict[str, int] = {"window": 10_000, "replication_factor": 1, "min_insync_replicas": 1}
@@ -256,8 +254,7 @@ def _settings(options: Options) -> tuple[dict[str, Any], dict[str, Any], dict[st
     """The variant's settings, typed: ours, the producer's, the consumer's (a name that both know goes to both)."""
     ours: dict[str, Any] = dict(_OURS)
     del ours["min_insync_replicas"]  # unless the SPEC says it, by the number of copies
-    if "nodes" in options.server:
-        ours["replication_factor"] = min(COPIES, int(options.server["nodes"]))
+    ours["replication_factor"] = usual_factor(options.server)
     producer: dict[str, Any] = {}
     consumer: dict[str, Any] = {}
     for name, text in options.settings.items():

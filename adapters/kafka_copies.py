@@ -7,10 +7,13 @@ is what there will be, as far as brokers live. https://kafka.apache.org/document
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.errors import BadSetting
+
+_FACTOR = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Copies:
     def of_topic(self) -> dict[str, Any]:
         """As create_topics() of kafka-python takes it."""
         return {"replication_factor": self.factor, "configs": {"min.insync.replicas": str(self.synced)}}
+
+
+def usual_factor(server: Mapping[str, str]) -> int:
+    """Of a partition where the SPEC says nothing else: three, or as many as the server is known to have brokers."""
+    return min(_FACTOR, int(server.get("nodes", "1")))
 
 
 def copies(factor: int, synced: int | None) -> Copies:

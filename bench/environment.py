@@ -147,11 +147,11 @@ def stolen(before: Sequence[float], after: Sequence[float]) -> float:
 def clients() -> dict[str, str | None]:
     """Versions of the client libraries by distribution name; None = not installed."""
     found: dict[str, str | None] = {}
-    for system in adapters.names():
+    for system, client in adapters.pairs():
         try:
-            name = adapters.load(system).capabilities.client
+            name = adapters.load(system, client).capabilities.client
         except AdapterError:
-            found[f"(of {system})"] = None
+            found[client or f"(of {system})"] = None
             continue
         if name:
             found[name] = _version(name)

@@ -46,6 +46,7 @@ class Variant:
     settings: Mapping[str, str] = field(default_factory=dict, hash=False)
     server_options: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Options of its server that are not the default; of an external server all that were given, as what it is told to be."""
+    client: str = ""  # "" = that of the system's first adapter
 
 
 def parse(text: str, names: Iterable[str] | None = None) -> Variant:
@@ -62,8 +63,7 @@ def parse(text: str, names: Iterable[str] | None = None) -> Variant:
     for key, what in _OF_THE_GATE.items():
         if key in given:
             raise UsageError(f'"{text}": {key}= ({what}) is for one side of `brokerbench gate`')
-    if "client" in given:
-        _check_client(text, system, given["client"])
+    client = _client(text, system, given["client"]) if "client" in given else ""
     profile = _one_of(text, "profile", given.get("profile", PROFILES[0]), PROFILES)
     kind, address = _server(text, given.get("server", AUTO))
     mode = given.get("mode", "")
@@ -72,8 +72,8 @@ def parse(text: str, names: Iterable[str] | None = None) -> Variant:
     options = {key: _one_of(text, key, settings.pop(key), allowed[key]) for key in sorted(allowed) if key in settings}
     if kind != "external":
         options = {key: value for key, value in options.items() if value != allowed[key][0]}
-    spec = _canonical(system, profile=profile, mode=mode, kind=kind, address=address, others=options | settings)
-    return Variant(spec, _identity(spec), system, profile, mode, kind, address, settings, options)
+    spec = _canonical(system, client=client, profile=profile, mode=mode, kind=kind, address=address, others=options | settings)
+    return Variant(spec, _identity(spec), system, profile, mode, kind, address, settings, options, client)
 
 
 def parse_all(texts: Sequence[str], names: Iterable[str] | None = None) -> list[Variant]:
@@ -155,20 +155,28 @@ def _server_options(system: str, mode: str) -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
-def _check_client(text: str, system: str, client: str) -> None:
+def _client(text: str, system: str, client: str) -> str:
+    """The client that a SPEC asks for, "" where it is the system's first: that needs no word in the canonical SPEC."""
     import adapters  # noqa: PLC0415  # as above
     from adapters.errors import AdapterError  # noqa: PLC0415
 
+    others = adapters.clients(system)
+    if client in others:
+        return client
     try:
         own = adapters.load(system).capabilities.client
     except AdapterError as error:
         raise UsageError(f'"{text}": {error}') from error
     if client != own:
-        raise UsageError(f'"{text}": client={client} is not available yet; {system} runs through {own or "no client library"}')
+        through = " or ".join([own or "no client library", *others])
+        raise UsageError(f'"{text}": there is no client={client}; {system} runs through {through}')
+    return ""
 
 
-def _canonical(system: str, *, profile: str, mode: str, kind: str, address: str, others: Mapping[str, str]) -> str:
+def _canonical(system: str, *, client: str, profile: str, mode: str, kind: str, address: str, others: Mapping[str, str]) -> str:
     parts = [system]
+    if client:
+        parts.append(f"client={client}")
     if profile != PROFILES[0]:
         parts.append(f"profile={profile}")
     if mode:
@@ -180,7 +188,7 @@ def _canonical(system: str, *, profile: str, mode: str, kind: str, address: str,
 
 def _identity(spec: str) -> str:
     """`kafka,profile=tuned,linger_ms=5` as `kafka+tuned+linger_ms=5`; what a path cannot hold becomes "-" and a digest."""
-    short = re.sub(r"(?<=,)(profile|server)=", "", spec).replace(",", "+")
+    short = re.sub(r"(?<=,)(client|profile|server)=", "", spec).replace(",", "+")
     clean = re.sub(r"[^A-Za-z0-9_.=+-]", "-", short)
     if clean == short and len(clean) <= 80:
         return clean

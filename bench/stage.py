@@ -389,7 +389,7 @@ def decided(scenario: Scenario) -> Decision:
 
 def made(variant: Variant) -> tuple[AdapterClass, Adapter]:
     """Return a variant's adapter class and an adapter of its profile, mode and settings; UsageError where it knows them not."""
-    adapter_class = adapters.load(variant.system)
+    adapter_class = adapters.load(variant.system, variant.client)
     try:
         with own_errors():
             return adapter_class, adapter_class(options_of(variant))

@@ -167,7 +167,8 @@ def systems(args: argparse.Namespace) -> int:
     known = works.systems()
     wanted = [parse(text).spec for text in args.system] or known
     if args.promises:
-        loaded = {text: adapters.load(text.partition(",")[0]).capabilities for text in wanted}
+        chosen = {text: parse(text) for text in wanted}
+        loaded = {text: adapters.load(one.system, one.client).capabilities for text, one in chosen.items()}
         found = [works.Works(text, ok=True, said="not tried", get="", capabilities=its) for text, its in loaded.items()]
         for one in found:
             if not args.json:

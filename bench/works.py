@@ -45,15 +45,15 @@ class Works:
 
 
 def systems() -> list[str]:
-    """Return the systems that a run can use: all but the in-process reference."""
-    return [name for name in adapters.names() if name != "memory"]
+    """Return the systems that a run can use, through each of their clients, as SPECs: all but the in-process reference."""
+    return [adapters.spec(*pair) for pair in adapters.pairs() if pair[0] != "memory"]
 
 
 def check(text: str) -> Works:
     """Of a variant by SPEC: start its server, send 110 messages through it, audit them, stop it."""
     variant = parse(text)
     try:
-        capabilities = adapters.load(variant.system).capabilities
+        capabilities = adapters.load(variant.system, variant.client).capabilities
     except NotInstalled as error:
         return Works(variant.spec, ok=False, said="the client library is not installed", get=str(error), capabilities=None)
     try:
@@ -86,7 +86,7 @@ def _round_trip(variant: Variant, folder: Path) -> str:
     with _stage(folder) as (run_id, deployment, engine):
         place = place_of(variant)
         session = Session(
-            adapters.load(variant.system),
+            adapters.load(variant.system, variant.client),
             variant,
             load,
             run_id=run_id,

@@ -19,11 +19,11 @@ from bench.servers.base import Request, Server
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (-n, --dist loadgroup) all of one system runs in one of them, so that its server is started once."""
     for item in items:
-        named = re.fullmatch(r"test_(.*)_(adapter|modes)", item.path.stem)
+        named = re.fullmatch(r"test_(.*?)(_confluent)?_(adapter|modes)", item.path.stem)
         params = getattr(item, "callspec", None)
         system = named[1] if named else params.params.get("system") if params else None
         if isinstance(system, str):
-            item.add_marker(pytest.mark.xdist_group(system))
+            item.add_marker(pytest.mark.xdist_group(system.partition(",")[0]))  # kafka,client=...: the same server
 
 
 @pytest.fixture(scope="session")

@@ -133,13 +133,14 @@ def test_the_command_line_answers_before_it_imports_what_is_slow():
 
 
 MEASURED = [system for system in adapters.BUILT_IN if system != "memory"]  # the reference has neither server nor client
+PAIRS = [(system, client) for system in MEASURED for client in ("", *adapters.clients(system))]
 
 
-@pytest.mark.parametrize("system", MEASURED)
-def test_a_system_has_its_extra(system):
+@pytest.mark.parametrize(("system", "second"), PAIRS)
+def test_a_system_has_its_extra(system, second):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    client = adapters.load(system).capabilities.client
-    extra = system.replace("_", "-")
+    client = adapters.load(system, second).capabilities.client
+    extra = second or system.replace("_", "-")
     if not client:
         assert extra not in extras
         return

@@ -55,7 +55,7 @@ def made(side: Side, say: Callable[[str], None]) -> Environment:
 
     Raises UsageError (unknown revision, no such Python), EnvironmentProblem with the log's last lines where it cannot be built.
     """
-    adapter = adapters.load(side.variant.system)
+    adapter = adapters.load(side.variant.system, side.variant.client)
     checkout = of_adapter(side, adapter) if side.rev else None
     python = _python(side)
     needed = _needed(side, adapter, checkout)
@@ -102,7 +102,7 @@ def _needed(side: Side, adapter: AdapterClass, checkout: Checkout | None) -> lis
     system = side.variant.system
     lines = ["numpy"]
     if system in adapters.BUILT_IN:
-        lines += _of_extra(system.replace("_", "-"), checkout)
+        lines += _of_extra(side.variant.client or system.replace("_", "-"), checkout)
     else:
         lines += _of_distribution(_distribution(system), adapter, checkout)
     found = [one for one in map(_requirement, lines) if one is not None and canonicalize_name(one.name) != SUITE]

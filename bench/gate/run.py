@@ -160,7 +160,7 @@ def _window(scenario: Scenario, point: Point, asked: Sequence[Asked], shortest_s
 def _asked(side: Side, made: Environment) -> dict[str, Any]:
     """What a side is, for gate.json; raises where its endpoints cannot be led."""
     built = made.told["built"]
-    said = compatible.asked(side, adapters.load(side.variant.system), made.interpreter, built)
+    said = compatible.asked(side, adapters.load(side.variant.system, side.variant.client), made.interpreter, built)
     kept = ("python", "client", "client_version", "packages", "suite", "adapter")
     return {"spec": side.spec, **{name: said[name] for name in kept}, **made.told}
 

@@ -127,7 +127,7 @@ def _variants(text: str) -> list[Variant]:
     """A SPEC's variants, one a mode, with the timers of its system among its settings."""
     given = spec.parse(text)
     try:
-        modes = adapters.load(given.system).capabilities.modes
+        modes = adapters.load(given.system, given.client).capabilities.modes
     except AdapterError as error:
         raise UsageError(f'"{text}": {error}') from error
     known = [mode.name for mode in modes]
@@ -176,7 +176,7 @@ def _cell(variant: Variant, fault: str, core: int, others: int) -> Cell:
 
 def _described(variant: Variant) -> tuple[Capabilities, Mode]:
     """What an adapter of this variant declares: of its instance, as modes differ."""
-    adapter_class = adapters.load(variant.system)
+    adapter_class = adapters.load(variant.system, variant.client)
     try:
         adapter = adapter_class(options_of(variant))
     except BadSetting as error:

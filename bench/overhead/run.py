@@ -41,7 +41,8 @@ from bench.usage import peak_b
 from bench.workload import Point, Workload
 
 SYSTEMS = (
-    "tcp", "zeromq", "zeromq,profile=tuned", "kafka", "kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned",
+    "tcp", "zeromq", "zeromq,profile=tuned", "kafka", "kafka,profile=tuned", "kafka,client=confluent-kafka",
+    "kafka,client=confluent-kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned",
     "sqs", "sqs,profile=tuned", "redis_pubsub", "redis_pubsub,profile=tuned", "redis_streams",
 )  # fmt: skip
 """Every adapter in every profile it has."""
@@ -76,9 +77,9 @@ Told = Callable[[str], None]
 def described(asked: Asked) -> Scenario:
     """The workload as a scenario: what is kept as scenario.yaml. Raises UsageError for what cannot be measured."""
     for text in asked.systems:
-        system = spec.parse(text).system
-        if importlib.util.find_spec(f"bench.overhead.bare.{system}") is None:
-            raise UsageError(f"{text}: there is no bare loop to compare with; bench/overhead/bare/{system}.py would be one")
+        bare = adapters.module(spec.parse(text).system, spec.parse(text).client)
+        if importlib.util.find_spec(f"bench.overhead.bare.{bare}") is None:
+            raise UsageError(f"{text}: there is no bare loop to compare with; bench/overhead/bare/{bare}.py would be one")
     given = _SCENARIO.format(
         systems=", ".join(f'"{text}"' for text in asked.systems), sizes=", ".join(units.show_size(size) for size in asked.sizes_b),
         warmup=asked.warmup_s, seconds=asked.window_s, batch=asked.batch, rounds=asked.rounds, seed=asked.seed,
@@ -136,8 +137,8 @@ class Case:
     def _harness(self, point: Point, evidence: Path) -> dict[str, Any]:
         load = point.workload
         session = Session(
-            adapters.load(self.variant.system), self.variant, load, run_id=self._guard.run_id, engine=self._engine, evidence=evidence,
-            number=self._count, payload_bytes_max=self._load.payload_bytes_max,
+            adapters.load(self.variant.system, self.variant.client), self.variant, load, run_id=self._guard.run_id, engine=self._engine,
+            evidence=evidence, number=self._count, payload_bytes_max=self._load.payload_bytes_max,
         )  # fmt: skip
         try:
             session.open(self._server.bootstrap if self._server else ())
@@ -164,8 +165,8 @@ class Case:
         wiring["servers"] = list(self._server.bootstrap) if self._server else []
         wiring = adapter.prepare(wiring)
         common = {
-            "system": self.variant.system, "profile": profile, "wiring": wiring, "size": load.size_b, "batch": load.batch,
-            "ack_every": load.ack_every, "window": load.window, "distinct": distinct,
+            "bare": adapters.module(self.variant.system, self.variant.client), "profile": profile, "wiring": wiring,
+            "size": load.size_b, "batch": load.batch, "ack_every": load.ack_every, "window": load.window, "distinct": distinct,
         }  # fmt: skip
         try:
             with Pair(self._guard, evidence, common, adapter.effective()) as pair:
@@ -180,7 +181,7 @@ class Case:
 
     def _adapter(self, profile: str, load: Workload) -> Adapter:
         options = options_of(self.variant, batch=load.batch, ack_every=load.ack_every, payload_bytes_max=self._load.payload_bytes_max)
-        return adapters.load(self.variant.system)(replace(options, profile=profile))
+        return adapters.load(self.variant.system, self.variant.client)(replace(options, profile=profile))
 
 
 def _sample(

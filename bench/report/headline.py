@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.analysis.compare import ALPHA
 from bench.analysis.summary import RATE_NOT_REACHED, VERDICTS, Board, PointSummary, RunLike, VariantPoint
-from bench.report import compared, losses, text
+from bench.report import clients, compared, losses, text
 from bench.report.joining import Evidence
 
 STANDING = {
@@ -167,6 +167,9 @@ def _lines(point: PointSummary, main: Board | None, faults: Faults) -> list[tupl
     if point.emulators:
         names = text.listed(f"{text.variant_name(r.variant)} on {(r.server or {}).get('product')}{_slow(r)}" for r in point.emulators)
         said.append(("Emulated, apart", f"{names}: a server that imitates the service says nothing about its speed"))
+    chosen = clients.sentence(point.results, lambda r: figure(r, point.by), "delivery rate" if point.by == "rate" else "p99")
+    if chosen:
+        said.append((clients.LABEL, chosen))
     if point.by == "rate" and any(p.result.at_least for board in point.boards for p in board.places):
         said.append(("Lower bounds", compared.AT_LEAST.removesuffix(".")))
     floor = compared.noise_floor(point)

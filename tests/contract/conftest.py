@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from expected import pair
 from harness import Case
 from witness import witness_of
 
@@ -28,11 +29,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
-    """Make the case of one system, profile and mode; starts the server that they need, if any."""
+    """Make the case of one system (through one client), profile and mode; starts the server that they need, if any."""
 
-    def make(system: str, profile: str = "defaults", mode: str = "") -> Case:
+    def make(text: str, profile: str = "defaults", mode: str = "") -> Case:
+        system, client = pair(text)
         try:
-            adapter: Any = adapters.load(system)
+            adapter: Any = adapters.load(system, client)
         except NotInstalled as missing:
             pytest.skip(str(missing))
         bootstrap: list[str] = []

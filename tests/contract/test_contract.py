@@ -4,20 +4,20 @@ import contextlib
 
 import pytest
 from checks import CHECKS, MODE_CHECKS, TUNED_CHECKS
-from expected import EXPECTED
+from expected import EXPECTED, SPECS, pair
 
 import adapters
 from adapters.errors import NotInstalled
 
-TUNED = [system for system in adapters.names() if "tuned" in EXPECTED.get(system, {}).get("profiles", ())]
+TUNED = [system for system in SPECS if "tuned" in EXPECTED.get(system, {}).get("profiles", ())]
 MODES: list[tuple[str, str]] = []
-for name in adapters.names():
+for name in SPECS:
     with contextlib.suppress(NotInstalled):  # its default mode is skipped, with the reason
-        MODES += [(name, mode.name) for mode in adapters.load(name).capabilities.modes[1:]]
+        MODES += [(name, mode.name) for mode in adapters.load(*pair(name)).capabilities.modes[1:]]
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("system", adapters.names())
+@pytest.mark.parametrize("system", SPECS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_defaults(check, system, case_of):
     check(case_of(system))

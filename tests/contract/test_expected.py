@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from expected import EXPECTED, LISTED_MODES
+from expected import EXPECTED, LISTED_MODES, SPECS, pair
 from witness import witness_of
 
 import adapters
@@ -25,22 +25,22 @@ def declared(capabilities):
 
 
 def test_every_system_is_listed_and_has_a_witness():
-    assert set(EXPECTED) == set(adapters.names())
+    assert set(EXPECTED) == set(SPECS)
     assert [system for system in adapters.names() if witness_of(system) is None] == []
 
 
-@pytest.mark.parametrize("system", adapters.names())
+@pytest.mark.parametrize("system", SPECS)
 def test_abilities_are_as_listed(system):
     listed = {ability: value for ability, value in EXPECTED[system].items() if ability not in {"profiles", "modes"}}
-    assert declared(adapters.load(system).capabilities) == listed
+    assert declared(adapters.load(*pair(system)).capabilities) == listed
 
 
-@pytest.mark.parametrize("system", adapters.names())
+@pytest.mark.parametrize("system", SPECS)
 def test_profiles_are_as_listed(system):
     taken = []
     for profile in ("defaults", "tuned"):
         with contextlib.suppress(BadSetting):
-            adapters.load(system)(Options(profile=profile))
+            adapters.load(*pair(system))(Options(profile=profile))
             taken.append(profile)
     assert taken == EXPECTED[system]["profiles"]
 
@@ -48,4 +48,4 @@ def test_profiles_are_as_listed(system):
 @pytest.mark.parametrize(("system", "mode"), LISTED_MODES)
 def test_abilities_by_mode_are_as_listed(system, mode):
     first = {ability: value for ability, value in EXPECTED[system].items() if ability in ABILITIES}
-    assert declared(adapters.load(system)(Options(mode=mode)).capabilities) == first | EXPECTED[system]["modes"][mode]
+    assert declared(adapters.load(*pair(system))(Options(mode=mode)).capabilities) == first | EXPECTED[system]["modes"][mode]

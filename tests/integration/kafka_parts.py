@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from adapter_parts import Ledger, id_of, prepared
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -14,8 +15,8 @@ from adapters.base import Group, Options, Topology
 PARTITIONS = 4
 
 
-def wired(servers, topology=None, **options) -> AbstractContextManager[tuple[kafka.KafkaAdapter, dict]]:
-    return prepared(kafka.ADAPTER(Options(**options)), topology or Topology(1, (Group("g"),), PARTITIONS), "kafka-test", servers)
+def wired(servers, topology=None, adapter=kafka.ADAPTER, **options) -> AbstractContextManager[tuple[Any, dict]]:
+    return prepared(adapter(Options(**options)), topology or Topology(1, (Group("g"),), PARTITIONS), "kafka-test", servers)
 
 
 @contextmanager

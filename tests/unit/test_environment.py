@@ -104,11 +104,11 @@ def test_nothing_that_identifies_its_owner(captured):
 def test_without_client_libraries(monkeypatch):
     from adapters.errors import NotInstalled
 
-    def load(name):
+    def load(name, client):
         raise NotInstalled(name)
 
     monkeypatch.setattr(environment.adapters, "load", load)
-    assert environment.clients()["(of kafka)"] is None
+    assert environment.clients()["(of kafka)"] is environment.clients()["confluent-kafka"] is None
 
 
 # --- the doctor --------------------------------------------------------------------------------------------------------

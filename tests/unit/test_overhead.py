@@ -288,16 +288,17 @@ def test_payloads_are_one_object_or_as_many_as_are_asked_for():
 
 def test_every_system_has_a_bare_loop_and_every_profile_is_measured():
     there = {path.stem for path in BARE.glob("*.py")} - {"__init__", "loop", "step"}
-    assert there == set(adapters.BUILT_IN) - {"memory"}
+    pairs = {pair for pair in adapters.pairs() if pair[0] in adapters.BUILT_IN and pair[0] != "memory"}
+    assert there == {adapters.module(*pair) for pair in pairs}
     wanted = set()
-    for system in there:
+    for pair in pairs:
         for profile in ("defaults", "tuned"):
             try:
-                adapters.load(system)(Options(profile=profile))
+                adapters.load(*pair)(Options(profile=profile))
             except adapters.errors.BadSetting:
                 continue
-            wanted.add((system, profile))
-    assert {(parse(text).system, parse(text).profile) for text in run.SYSTEMS} == wanted
+            wanted.add((*pair, profile))
+    assert {(parse(text).system, parse(text).client, parse(text).profile) for text in run.SYSTEMS} == wanted
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_names_are_those_of_the_files():
     built_in = [name for name in adapters.names() if (ROOT / "adapters" / f"{name}.py").is_file()]
     assert tuple(built_in) == adapters.BUILT_IN
     with_adapter = {path.stem for path in (ROOT / "adapters").glob("*.py") if "\nADAPTER = " in path.read_text(encoding="utf-8")}
-    assert with_adapter == set(adapters.BUILT_IN)
+    assert with_adapter == set(adapters.BUILT_IN) | {module for others in adapters.SECOND.values() for module in others.values()}
 
 
 @pytest.mark.parametrize("name", ["redis-pubsub", "redis_pubsub", " Redis-PubSub "])
@@ -75,7 +75,13 @@ def test_an_unknown_system_like_no_other_lists_them_all():
 
 @pytest.mark.parametrize(
     ("system", "library", "extra"),
-    [("zeromq", "zmq", "zeromq"), ("redis_pubsub", "redis", "redis-pubsub"), ("rabbitmq", "pika", "rabbitmq"), ("kafka", "kafka", "kafka")],
+    [
+        ("zeromq", "zmq", "zeromq"),
+        ("redis_pubsub", "redis", "redis-pubsub"),
+        ("rabbitmq", "pika", "rabbitmq"),
+        ("kafka", "kafka", "kafka"),
+        ("kafka,confluent-kafka", "confluent_kafka", "confluent-kafka"),
+    ],
 )
 def test_a_missing_client_library_says_what_to_install(system, library, extra):
     code = f"""
@@ -87,7 +93,7 @@ def test_a_missing_client_library_says_what_to_install(system, library, extra):
         sys.meta_path.insert(0, Missing())
         import adapters
         try:
-            adapters.load({system!r})
+            adapters.load(*{system!r}.split(','))
         except adapters.NotInstalled as missing:
             print(missing)
     """

@@ -75,7 +75,7 @@ def test_a_wrong_spec_says_what_would_be_right(text, says):
 
 def test_a_client_is_the_adapters_own_or_not_available_yet():
     assert spec.parse("zeromq,client=pyzmq").spec == "zeromq"
-    with pytest.raises(UsageError, match="client=czmq is not available yet; zeromq runs through pyzmq"):
+    with pytest.raises(UsageError, match="there is no client=czmq; zeromq runs through pyzmq"):
         spec.parse("zeromq,client=czmq")
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     """Connect, say so, measure one window, say what was counted; end when the other end of the control connection does."""
     faulthandler.register(signal.SIGUSR1)
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    module = importlib.import_module(f"bench.overhead.bare.{spec['system']}")
+    module = importlib.import_module(f"bench.overhead.bare.{spec['bare']}")
     keep_memory()  # as in the harness's endpoints
     with socket.create_connection(tuple(spec["control"])) as connection, connection.makefile("rw", encoding="utf-8") as control:
         print(spec["side"], file=control, flush=True)
