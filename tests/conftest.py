@@ -79,7 +79,9 @@ def servers(
             raise
         folder = tmp_path_factory.mktemp(f"server-{system}")
         wiring = links.request(system)  # a proxy may be put before it: tests/integration/test_links.py
-        started[key] = start(system, Request(kind, folder, session_guard.run_id, session_guard, options=options, wiring=wiring))
+        breaks = options.get("nodes", "1") != "1"  # a cluster's nodes are killed: tests/integration/test_kafka_cluster.py
+        request = Request(kind, folder, session_guard.run_id, session_guard, options=options, wiring=wiring, breaks=breaks)
+        started[key] = start(system, request)
         return started[key]
 
     yield get

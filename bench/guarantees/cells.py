@@ -144,7 +144,8 @@ def _variants(text: str) -> list[Variant]:
 
 def _timers(variant: Variant, mode: str) -> Timers:
     try:
-        return timers.of(variant.system, mode, dict(variant.settings))
+        nodes = int(variant.server_options.get("nodes", "1"))
+        return timers.of(variant.system, mode, dict(variant.settings), nodes=nodes)
     except ValueError as error:
         raise UsageError(f'"{variant.spec}": {error}') from error
 

@@ -152,4 +152,6 @@ def times(fault: str, wanted: int) -> int:
 
 def _time(seconds: float) -> str:
     """As a scenario has it: 1.06 s, not 1.0600000000000001 s."""
+    if 0 < seconds < 0.001:
+        return f"{round(seconds * 1e6):g} us"
     return f"{round(seconds * 1000):g} ms" if 0 < seconds < 1 else f"{round(seconds, 3):g} s"

@@ -29,9 +29,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
-    """Make the case of one system (through one client), profile and mode; starts the server that they need, if any."""
+    """Make the case of one system (through one client), profile and mode, on a server with ``options``; starts it, if there is one."""
 
-    def make(text: str, profile: str = "defaults", mode: str = "") -> Case:
+    def make(text: str, profile: str = "defaults", mode: str = "", **options: str) -> Case:
         system, client = pair(text)
         try:
             adapter: Any = adapters.load(system, client)
@@ -40,7 +40,7 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
         bootstrap: list[str] = []
         server = recipes.recipe_name(system, mode)
         if recipes.recipe(server) is not None:
-            bootstrap = list(request.getfixturevalue("servers")(server).bootstrap)
-        return Case(system, adapter, bootstrap, witness_of(system), profile, mode, recipes.filled(server, {}))
+            bootstrap = list(request.getfixturevalue("servers")(server, **options).bootstrap)
+        return Case(system, adapter, bootstrap, witness_of(system), profile, mode, recipes.filled(server, options))
 
     return make

@@ -364,21 +364,6 @@ def test_two_starts_at_once(guard, tmp_path, needs):
     assert command_lines(str(tmp_path)) == []
 
 
-@pytest.mark.slow
-def test_three_kafka_nodes_are_one_cluster(guard, tmp_path, needs):
-    needs("kafka")
-    server = start("kafka", Request("native", tmp_path, guard.run_id, guard, options={"nodes": "3"}))
-    try:
-        assert [node.name for node in server.nodes] == ["kafka.1", "kafka.2", "kafka.3"]
-        seen = [probe.kafka_metadata(*host_port(address)) for address in server.bootstrap]
-        assert len({one.cluster_id for one in seen}) == 1
-        assert [set(one.brokers.values()) for one in seen] == [set(server.bootstrap)] * 3
-        assert server.settings["min.insync.replicas"] == "2"
-    finally:
-        server.stop()
-    assert command_lines(str(tmp_path)) == []
-
-
 FAKE_DOCKER = """#!/bin/sh
 # What docker does for the recipe, with a real server behind it: up starts one on the published port, down ends it.
 echo "$@" >> "$FAKE/calls"
