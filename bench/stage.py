@@ -293,7 +293,9 @@ class Stage:
             status, reason = "failed", str(error)
             self.failed += 1
         except (BenchError, AdapterError, OSError) as error:
-            status, reason = "failed", self._deployment.dead(entry.place) or str(error)
+            # A ServerError is the reason itself (faults that cannot be healed stop the server); others may follow from a server's death.
+            died = None if isinstance(error, ServerError) else self._deployment.dead(entry.place)
+            status, reason = "failed", died or str(error)
             entry.failures += 1
             self.failed += 1
         except KeyboardInterrupt:
