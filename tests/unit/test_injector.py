@@ -77,6 +77,15 @@ def test_a_condition_is_waited_for_and_said_where_it_was_not_met(stage):
     assert injector.injections[1].row(0)["detail"] == "not injected: 150 of 200 sent by the end of the load"
 
 
+def test_topics_are_not_made_anew_for_a_node_that_no_client_knows(stage):
+    """ZooKeeper's topics are the brokers', and one of those may be down meanwhile."""
+    server, injector, _ = stage(Fault("kill", "zookeeper.1", at_s=0.0, for_s=0.01))
+    server.nodes = (*server.nodes, Node("zookeeper.1", "zookeeper", 1, "", ""))
+    turned(injector, lambda: injector.injections[0].state == "over")
+    injector.close()
+    assert server.done == [("kill", "zookeeper.1"), ("restart", "zookeeper.1")]
+
+
 def test_the_leader_is_whoever_leads_when_it_is_struck_and_that_node_is_healed(stage):
     server, injector, _ = stage(Fault("kill", "server.leader", at_s=0.0, for_s=0.01, times=2, every_s=0.02))
     injector._cast.session.wiring = {"topic": "t"}
