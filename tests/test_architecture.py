@@ -31,7 +31,8 @@ STAMPS = {
     "thread_time_ns",
 }
 STAMPS |= {"clock_gettime", "clock_gettime_ns", "now", "utcnow", "today"}
-HEAVY = {"pandas", "scipy", "matplotlib", "yaml", "pydantic", "jinja2", "psutil", "pyroaring", "zmq", "kafka", "pika", "redis", "boto3"}
+HEAVY = {"pandas", "scipy", "matplotlib", "yaml", "pydantic", "jinja2", "psutil", "pyroaring"}
+HEAVY |= {"zmq", "kafka", "pika", "redis", "boto3", "nats"}
 
 
 def tree(path):

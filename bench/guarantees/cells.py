@@ -42,6 +42,8 @@ CORE: Picks = (
     ("redis_pubsub", ("pubsub",), ("consumer-kill", "server-kill", "black-hole-long")),
     ("redis_streams", ("group", "noack"), ("consumer-kill",)),
     ("redis_streams", ("group",), ("server-kill", "black-hole-long")),
+    ("nats", ("core", "jetstream-memory", "jetstream-file"), ("consumer-kill", "server-kill")),
+    ("nats", ("jetstream-file",), ("black-hole-long",)),
 )
 """What decides between modes: tried often."""
 
@@ -53,6 +55,7 @@ QUICK: Picks = (
     ("rabbitmq", ("durable",), ("server-kill",)),
     ("kafka", ("acks-all", "commit-before"), ("consumer-kill",)),
     ("kafka", ("acks-all",), ("server-kill",)),
+    ("nats", ("jetstream-file",), ("server-kill",)),
 )
 """What --quick tries."""
 

@@ -89,9 +89,21 @@ def _redis_streams(mode: str, own: Mapping[str, str]) -> Timers:
     return Timers(silence_s=max(int(settings["min_idle_time"]) / 1000, float(settings["socket_timeout"])), settings=settings)
 
 
+def _nats(mode: str, own: Mapping[str, str]) -> Timers:
+    settings = {"ping_interval": "1", "max_outstanding_pings": "2", "reconnect_time_wait": "0.25"} | dict(own)
+    # The third PING without a PONG ends a connection; the next one's INFO is waited for connect_timeout (2 s) at most.
+    silence_s = float(settings["ping_interval"]) * (int(settings["max_outstanding_pings"]) + 1)
+    handover_s = 0.0
+    if mode != "core":
+        settings = {"ack_wait": "2"} | settings
+        handover_s = float(settings["ack_wait"])
+    return Timers(handover_s=handover_s, silence_s=silence_s, restart_s=3.0, settings=settings)
+
+
 _SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
     "kafka": _kafka,
     "kinesis": _kinesis,
+    "nats": _nats,
     "rabbitmq": _rabbitmq,
     "redis_pubsub": _redis_pubsub,
     "redis_streams": _redis_streams,

@@ -17,7 +17,7 @@ from bench.servers.base import KINDS, Request, Server
 from bench.servers.common import DATA, RemoteServer, address_variable, local, one_node
 from bench.servers.ports import choose_port
 
-SERVICES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "sqs": "sqs", "redis_pubsub": "redis", "redis_streams": "redis", "kinesis": "kinesis"}
+SERVICES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "sqs": "sqs", "redis_pubsub": "redis", "redis_streams": "redis", "kinesis": "kinesis", "nats": "nats"}
 """The service of each system in docker-compose.yml."""
 
 PROBE_TIMEOUT_S = 10.0

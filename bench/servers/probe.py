@@ -12,6 +12,7 @@ import struct
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 TIMEOUT_S = 2.0
 FRAME_MAX_BYTES = 1 << 20  # what answers with more is not the protocol that was asked for
@@ -192,6 +193,27 @@ def redis_info(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, 
     text = redis_call(host, port, "INFO", "server", timeout_s=timeout_s)
     assert isinstance(text, str)  # a bulk string; a list would be another command's answer
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
+
+
+# --- NATS: INFO, the first line that a server sends; then PING, PONG. https://docs.nats.io/reference/reference-protocols/nats-protocol
+
+
+def nats_info(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """What a NATS server tells of itself (server_name, version, max_payload, jetstream ...), once it has answered a PING.
+
+    One that wants a password is not asked further: the adapter logs in.
+    """
+    with socket.create_connection((host, port), timeout_s) as sock:
+        sock.settimeout(timeout_s)
+        sock.sendall(b'CONNECT {"verbose":false}\r\nPING\r\n')
+        with sock.makefile("rb") as file:
+            line = file.readline(FRAME_MAX_BYTES)
+            if not line.startswith(b"INFO {"):
+                raise ValueError(f"{host}:{port} does not speak NATS: {line[:200].decode(errors='replace').strip()!r}")
+            found: dict[str, Any] = json.loads(line[5:])
+            if not found.get("auth_required") and (answer := file.readline(FRAME_MAX_BYTES)) != b"PONG\r\n":
+                raise ValueError(f"{host}:{port} answered PING with {answer[:200].decode(errors='replace').strip()!r}")
+    return found
 
 
 # --- Amazon's services: their JSON protocol over HTTP

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from checks import CHECKS, tells_its_depth
 from harness import Rows, assert_delivered, assert_outcomes, id_of, length, payloads_of, topology
 
 import adapters
 from adapters.base import Options
 from adapters.capabilities import Delivery, Persistence
 
-OTHERS = [(system, mode.name) for system in ("rabbitmq", "sqs") for mode in adapters.load(system).capabilities.modes[1:]]
+OTHERS = [(system, mode.name) for system in ("rabbitmq", "sqs", "nats") for mode in adapters.load(system).capabilities.modes[1:]]
 
 
 @pytest.mark.parametrize(("system", "mode"), OTHERS)
@@ -40,6 +41,14 @@ def test_a_mode_carries(system, mode, case_of):
         stand.flush()
         assert_delivered(stand, [block])
         assert_outcomes(stand, [block])
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("system", ["nats"])
+@pytest.mark.parametrize("check", [check for check in CHECKS if check is not tells_its_depth], ids=lambda check: check.__name__)
+def test_core_nats_keeps_the_whole_contract(check, system, case_of):
+    """Another protocol than JetStream's, which is NATS' first mode; a depth it cannot tell."""
+    check(case_of(system, mode="core"))
 
 
 @pytest.mark.server

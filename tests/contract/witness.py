@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import socket
 import struct
 import time
@@ -265,6 +266,58 @@ class RedisStreamsWitness:
         self._client.close()
 
 
+class NatsWitness:
+    """The NATS protocol by hand over a plain socket: JetStream is asked for each message of the stream; core is subscribed to."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        host, _, port = wiring["servers"][0].rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
+        self._file = self._socket.makefile("rb")
+        self._stream = wiring["name"]
+        assert self._file.readline().startswith(b"INFO ")
+        self._socket.sendall(b'CONNECT {"verbose":false}\r\nSUB witness.answers 1\r\n')
+        self._core = "error" in self._ask("INFO", {})
+        if self._core:
+            self._socket.sendall(f"SUB {self._stream}.* 2\r\n".encode())
+            self._ask("INFO", {})  # answered after the subscription is in force
+
+    def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One request of JetStream's API; its answer comes as MSG subject sid size."""
+        data = json.dumps(body).encode()
+        subject = f"$JS.API.STREAM.{what}.{self._stream}".encode()
+        self._socket.sendall(b"PUB %s witness.answers %d\r\n%s\r\n" % (subject, len(data), data))
+        answer: dict[str, Any] = json.loads(self._message(b"witness.answers"))
+        return answer
+
+    def _message(self, subject: bytes) -> bytes:
+        """The next one, of that subject."""
+        while not (line := self._file.readline()).startswith(b"MSG "):
+            assert line == b"PING\r\n", line
+        assert line.startswith(b"MSG " + subject), line
+        return self._file.read(int(line.split()[-1]) + 2)[:-2]
+
+    def _published(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        while True:
+            self._socket.settimeout(WAIT_S if len(found) < count else QUIET_S)
+            try:
+                found.append(self._message(self._stream.encode()))
+            except TimeoutError:
+                return found
+
+    def collect(self, count: int) -> list[bytes]:
+        if self._core:
+            return self._published(count)
+        state = self._ask("INFO", {})["state"]
+        assert state["messages"] == state["last_seq"] == count, f"{count} were sent, the stream has {state}"
+        rows = [self._ask("MSG.GET", {"seq": seq})["message"] for seq in range(1, count + 1)]
+        return [base64.b64decode(row["data"], validate=True) for row in rows]
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
 def _exactly(connection: socket.socket, count: int) -> bytes:
     parts = bytearray()
     while len(parts) < count:
@@ -285,6 +338,7 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "kinesis": KinesisWitness,
     "redis_pubsub": RedisPubSubWitness,
     "redis_streams": RedisStreamsWitness,
+    "nats": NatsWitness,
 }
 
 

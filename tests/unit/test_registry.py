@@ -54,7 +54,8 @@ def test_hyphens_and_capitals_are_accepted(name):
 
 
 def test_importing_the_registry_imports_no_client():
-    done = python("import sys, adapters; adapters.names(); print(sorted({'zmq', 'kafka', 'pika', 'redis', 'boto3'} & set(sys.modules)))")
+    clients = {"zmq", "kafka", "pika", "redis", "boto3", "nats"}
+    done = python(f"import sys, adapters; adapters.names(); print(sorted({clients} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -171,7 +172,7 @@ def test_every_error_is_an_adapter_error():
 @pytest.mark.parametrize("system", [name for name in adapters.BUILT_IN if name not in {"memory", "tcp"}])
 def test_a_setting_that_is_nearly_right_is_suggested(system):
     known = {"zeromq": "sndhwm", "kafka": "linger_ms", "rabbitmq": "window", "redis_pubsub": "socket_timeout"}
-    known |= {"redis_streams": "min_idle_time", "sqs": "threads", "kinesis": "resends"}
+    known |= {"redis_streams": "min_idle_time", "sqs": "threads", "kinesis": "resends", "nats": "ack_wait"}
     with pytest.raises(BadSetting, match=known[system]):
         adapters.load(system)(Options(settings={known[system] + "x": "1"}))
 

@@ -24,6 +24,7 @@ GOOD = f"""{HEAD}ladder:
   - {{step: pushed, system: "zeromq,mode=push-pull", changes: [fan-out, settings], after: direct}}
 """
 SERVERS = {"redis_pubsub": "Redis", "redis_streams": "Redis", "rabbitmq": "RabbitMQ", "kafka": "Apache Kafka", "zeromq_proxy": "zmq.proxy"}
+SERVERS |= {"nats": "NATS Server"}
 
 
 def parse(text):

@@ -25,13 +25,14 @@ def bare(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr("bench.servers.rabbitmq.SCRIPT", tmp_path / "none")
     monkeypatch.setattr("bench.servers.redis_pubsub.valkey_binary", lambda: None)
+    monkeypatch.setattr("bench.servers.nats.wheel_binary", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for system in names():
         monkeypatch.delenv(address_variable(system), raising=False)
 
 
 def test_names_and_systems_without_a_server():
-    assert names() == ["kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
+    assert names() == ["kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
     assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
     for system in names():
         found = recipe(system)
@@ -40,7 +41,7 @@ def test_names_and_systems_without_a_server():
         assert set(found.default_kinds) <= set(KINDS)
 
 
-@pytest.mark.parametrize("system", ["kafka", "kinesis", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
+@pytest.mark.parametrize("system", ["kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
 def test_each_kind_says_what_is_missing_and_how_to_get_it(bare, system):
     with pytest.raises(ServerError) as caught:
         choose(system)
@@ -94,7 +95,7 @@ def test_addresses(monkeypatch):
 def test_an_external_server_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.delenv("BROKERBENCH_KAFKA_ADDRESS", raising=False)
     with Guard("unit-external") as guard:
-        for system in ("kafka", "kinesis", "rabbitmq", "redis_pubsub", "sqs"):
+        for system in ("kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "sqs"):
             with pytest.raises(ServerError, match=r"nothing that speaks its protocol answers at 127\.0\.0\.1:1:"):
                 start(system, Request("external:127.0.0.1:1", tmp_path, guard.run_id, guard))
         with pytest.raises(ServerError, match="BROKERBENCH_KAFKA_ADDRESS=HOST:PORT"):

@@ -38,6 +38,7 @@ def test_versions_are_those_of_the_recipes(services):
     assert services["rabbitmq"]["image"] == f"rabbitmq:{dated('RabbitMQ')}"
     assert services["sqs"]["image"] == f"softwaremill/elasticmq-native:{sqs.VERSION}"
     assert f" kinesalite@{kinesis.VERSION} " in services["kinesis"]["command"]
+    assert services["nats"]["image"] == f"nats:{dated('NATS Server')}-alpine"
     assert services["redis"]["image"] == f"redis:{dated('Redis')}"
 
 
