@@ -42,8 +42,8 @@ CORE: Picks = (
     ("redis_pubsub", ("pubsub",), ("consumer-kill", "server-kill", "black-hole-long")),
     ("redis_streams", ("group", "noack"), ("consumer-kill",)),
     ("redis_streams", ("group",), ("server-kill", "black-hole-long")),
-    ("nats", ("core", "jetstream-memory", "jetstream-file"), ("consumer-kill", "server-kill")),
-    ("nats", ("jetstream-file",), ("black-hole-long",)),
+    ("nats", ("core", "jetstream-file"), ("consumer-kill",)),
+    ("nats", ("jetstream-memory", "jetstream-file"), ("server-kill",)),
 )
 """What decides between modes: tried often."""
 
