@@ -17,7 +17,10 @@ from bench.servers.base import KINDS, Request, Server
 from bench.servers.common import DATA, RemoteServer, address_variable, local, one_node
 from bench.servers.ports import choose_port
 
-SERVICES = {"kafka": "kafka", "rabbitmq": "rabbitmq", "sqs": "sqs", "redis_pubsub": "redis", "redis_streams": "redis", "kinesis": "kinesis", "nats": "nats"}
+SERVICES = {
+    **{system: system for system in ("kafka", "kinesis", "nats", "rabbitmq", "sqs")},
+    **dict.fromkeys(("redis_pubsub", "redis_streams"), "redis"),
+}
 """The service of each system in docker-compose.yml."""
 
 PROBE_TIMEOUT_S = 10.0
