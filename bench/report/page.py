@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis.summary import PointSummary, RunLike, VariantPoint
 from bench.errors import EnvironmentProblem
-from bench.report import background, capacity, choose, data, figures, guarantees, hgrm, joining, ladder, method, points, svg, text
+from bench.report import background, billing, capacity, choose, data, figures, guarantees, hgrm, joining, ladder, method, points, svg, text
 from bench.report.collection import Collection
 from bench.report.gallery import Shown
 from bench.report.headline import Answer, Faults, answer, place
@@ -138,6 +138,7 @@ def _views(collection: Collection, parts: Sequence[_Part], named: Sequence[Shown
     made += [capacity.section(run, number, collection.label(run)) for number, run in enumerate(collection.capacities)]
     made.append(points.explained(named, colours))
     made += points.behind(named, colours)
+    made.append(billing.view(named))
     return [one for one in made if one]
 
 
@@ -211,7 +212,7 @@ def _warnings(collection: Collection) -> list[str]:
 
 
 def _speed_warnings(run: RunLike) -> list[str]:
-    said = background.unfinished(run)
+    said = background.unfinished(run) + billing.over_quota(run)
     planned = {entry.get("trial") for entry in run.plan}
     missing = len(planned - {t.get("trial") for t in run.trials})
     if missing:

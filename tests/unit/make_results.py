@@ -47,6 +47,7 @@ class Fake:
     settings: dict[str, Any] = field(default_factory=dict)
     mode: dict[str, Any] = field(default_factory=dict)  # what its mode declares otherwise than all others
     workload: dict[str, Any] = field(default_factory=dict)  # the same of its workload
+    requests: dict[str, int] | None = None
 
 
 def finding(code: str, evidence: str = "seen", advice: str = "do less") -> dict[str, str]:
@@ -177,6 +178,7 @@ def _trial(writer: RunWriter, fake: Fake, entry: dict[str, Any], samples: int) -
         "latency": {key: (logs[tag].summary() if tag in logs else None) for tag, key in TAGS.items()} if ok else {},
         "cost": _cost(fake, deliveries, random_) if ok else {},
         "audit": {g: _audit(fake, samples) for g in GROUPS} if ok else {},
+        "requests": fake.requests if ok else None,
         "findings": copy.deepcopy(fake.findings.get(rate, [])),
         "events": [],
         "evidence": [],
