@@ -37,7 +37,7 @@ guarantees: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test; evidence-guarantees takes systems: EVIDENCE="kafka sqs".
-.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate evidence-ladders evidence-cluster
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate evidence-ladders evidence-cluster evidence-scaling
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -55,6 +55,9 @@ evidence-guarantees: setup ## what each mode loses and repeats under each fault,
 
 evidence-cluster: setup ## twenty kills of each cluster's leader: what is lost, how long nothing is acknowledged; about 20 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.cluster $(EVIDENCE)
+
+evidence-scaling: setup ## what a broker, a copy, a message cost (scenarios/copies.yaml), and the tables of docs/scale.md: about 7 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.scaling --write docs/scale.md
 
 evidence-kills: setup ## SIGKILL of runner, endpoints, servers, watchdog: 200 at random moments, about 5 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.kills $(EVIDENCE)

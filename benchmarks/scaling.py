@@ -1,23 +1,27 @@
-"""What millions of messages a second would take, computed from a run of scenarios/copies.yaml: ``python -m benchmarks.scaling RUN``.
+"""What millions of messages a second would take, computed from a run of scenarios/copies.yaml: ``python -m benchmarks.scaling [RUN]``.
 
-Prints the tables of docs/scale.md; with --write PAGE they take the place of those between its markers. Nothing is measured, nothing
-guessed: what is not of the run is a parameter, and stands above the table.
+Prints the tables of docs/scale.md; with --write PAGE they take the place of those between its markers (`make evidence-scaling`, which
+measures first). Nothing is guessed: what is not of the run is a parameter, and stands above the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import store
+from bench import environment, runner, scenario, store
 from bench.analysis import scaling
 from bench.analysis.scaling import Costs, Measured, Wanted
 from bench.errors import UsageError
-from benchmarks.evidence.common import ended, table
+from bench.progress import Progress
+from benchmarks.evidence.common import RESULTS, ended, table
 
 BEGIN, END = "<!-- begin: python -m benchmarks.scaling -->", "<!-- end: python -m benchmarks.scaling -->"
+SCENARIO = "copies"
 RATES = (100_000.0, 1_000_000.0, 5_000_000.0)
 FACTORS = (1, 3)
 
@@ -105,13 +109,24 @@ def placed(text: str, made: str) -> str:
     return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
 
 
+def measure(out: Path) -> Path:
+    """Run the scenario here and keep it in ``out``, without evidence and logs; ``out``."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = scenario.load(SCENARIO)
+        writer = runner.create(chosen, Path(folder), command=f"brokerbench run {SCENARIO}")
+        runner.Runner(chosen, writer, Progress()).run()
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(writer.folder, out, ignore=shutil.ignore_patterns("evidence", "servers", ".lock"))
+    return out
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Print or write; 0."""
+    """Measure where no run is given, then print or write; 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder (default: measure, into results/reference)")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="a page with markers, such as docs/scale.md")
     args = parser.parse_args(words)
-    made = page(store.open_run(args.run))
+    made = page(store.open_run(args.run or measure(environment.machine_folder(RESULTS) / SCENARIO)))
     if args.write is None:
         print(made)
     else:

@@ -94,20 +94,21 @@ class Plan:
 
 
 def line(points: Iterable[tuple[float, float]]) -> Line:
-    """The least-squares line through (rate, cores), neither part below 0. UsageError where there are not two rates."""
+    """The least-squares line through (rate, cores), not below 0 at rest. UsageError where cores do not grow with the rate."""
     known = np.array(sorted(points), dtype=float).reshape(-1, 2)
     if len(np.unique(known[:, 0])) < 2:
-        raise UsageError("a line of cost needs trials at two rates at least")
+        raise UsageError("a line of cost needs trials at two rates at least that were reached")
     rates, cores = known[:, 0], known[:, 1]
     slope, standing = (float(value) for value in np.polyfit(rates, cores, 1))
-    if standing < 0:  # the best line through the origin
-        return Line(0.0, float(rates @ cores / (rates @ rates)))
-    return Line(float(np.mean(cores)), 0.0) if slope < 0 else Line(standing, slope)
+    if slope <= 0:
+        told = ", ".join(f"{used:.2f} at {rate:,.0f}/s" for rate, used in known.tolist())
+        raise UsageError(f"cores do not grow with the rate ({told}): a machine that others use, or rates too close to each other")
+    return Line(standing, slope) if standing >= 0 else Line(0.0, float(rates @ cores / (rates @ rates)))  # through the origin
 
 
 def measured(trials: Sequence[Json]) -> Measured:
     """Of the trials of one variant at several rates. UsageError where nothing can be made of them."""
-    kept = [trial for trial in trials if trial.get("status") == "ok" and trial.get("nodes") and not trial.get("lane")]
+    kept = [trial for trial in trials if trial.get("status") == "ok" and trial.get("nodes") and not trial.get("lane") and _reached(trial)]
     if not kept:
         raise UsageError("no trial of a server whose CPU is known")
     first = kept[0]
@@ -120,14 +121,24 @@ def measured(trials: Sequence[Json]) -> Measured:
             if None in used:
                 raise UsageError(f"trial {trial['trial']}: the CPU of its {part} is not known")
             at[part].append((rate, sum(used) / window_ns / count))
+    lines = {}
+    for part, points in at.items():
+        try:
+            lines[part] = line(points)
+        except UsageError as error:
+            raise UsageError(f"{first['variant']['spec']}, {part}: {error}") from error
     settings = first["variant"]["settings"]["producer"]
     partitions = int(first["workload"]["partitions"])
     rates = sorted({float(trial["rates"]["published_per_s"]) for trial in kept})
     return Measured(
         factor=int(settings["replication_factor"]), nodes=len(first["nodes"]), size_b=int(first["point"]["size_b"]), groups=groups,
-        brokers=line(at["brokers"]), producer=line(at["producer"]), consumer=line(at["consumer"]), partition_per_s=rates[-1] / partitions,
-        rates=tuple(rates),
+        **lines, partition_per_s=rates[-1] / partitions, rates=tuple(rates),
     )  # fmt: skip
+
+
+def _reached(trial: Json) -> bool:
+    """Whether the load was what was asked for: one that starves for cores says what was left over, not what it costs."""
+    return all(finding.get("code") != "rate-not-reached" for finding in trial.get("findings") or ())
 
 
 def costs(one: Measured, copied: Measured) -> Costs:

@@ -2,14 +2,19 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from committed import REFERENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis import scaling
 from bench.analysis.scaling import Costs, Line, Wanted
 from bench.errors import UsageError
+from bench.store import open_run
+from benchmarks import scaling as tables
 
 LEAD, FOLLOW, STANDING = 40e-6, 25e-6, 0.08
 KNOWN = Costs(LEAD, FOLLOW, STANDING, 20e-6, 10e-6, 1024, 2, 900.0)
@@ -47,6 +52,11 @@ def test_what_a_message_costs_is_found_in_trials_at_several_rates():
         (trials(1, 1, (500.0,)), "two rates"),
         ([trial | {"nodes": [{"cpu_ns": None}]} for trial in trials(1, 1)], "trial 0: the CPU of its brokers is not known"),
         (trials(1, 1, status="failed"), "no trial of a server"),
+        (trials(1, 1, findings=[{"code": "rate-not-reached"}]), "no trial of a server"),
+        (
+            [trial | {"nodes": [{"cpu_ns": 4e9 - trial["trial"]}]} for trial in trials(1, 1)],
+            r"nodes=1, brokers: cores do not grow .*0\.40 at 500/s",
+        ),
         (trials(1, 1, lane="aa"), "no trial of a server"),
     ],
 )
@@ -104,8 +114,32 @@ def test_a_plan_bears_its_load_without_one_broker_and_no_smaller_one_does(wanted
 
 @given(st.lists(st.tuples(st.floats(1, 1e5), st.floats(0, 64)), min_size=2, max_size=12))
 def test_a_line_of_cost_never_goes_below_nothing(points):
-    if len({rate for rate, _ in points}) < 2:
+    try:
+        line = scaling.line(points)
+    except UsageError:
         return
-    line = scaling.line(points)
     assert line.standing >= 0
-    assert line.each_s >= 0
+    assert line.each_s > 0
+
+
+def test_a_page_gets_its_tables_between_its_markers():
+    by_variant = [(1, 1, "kafka"), (1, 3, "kafka,nodes=3,replication_factor=1"), (3, 3, "kafka,nodes=3")]
+    every = [
+        trial | {"variant": trial["variant"] | {"spec": spec}} for factor, nodes, spec in by_variant for trial in trials(factor, nodes)
+    ]  # fmt: skip
+    made = tables.page(SimpleNamespace(run={"id": "made"}, trials=every))
+    assert "a message costs its leader 40.0 \u00b5s, each follower 25.0 \u00b5s, a broker 0.080 cores" in made
+    assert "| 1,000,000 | 3 | 11 | CPU | 91 | 24.6 | 32.8 | 34 | 17 |" in made
+    text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
+    assert tables.placed(tables.placed(text, "x"), made) == f"before\n{tables.BEGIN}\n\n{made}\n\n{tables.END}\nafter\n"
+    with pytest.raises(UsageError, match="the page has no"):
+        tables.placed("nothing", made)
+    with pytest.raises(UsageError, match="made: needs a variant with one copy and one with several"):
+        tables.page(SimpleNamespace(run={"id": "made"}, trials=every[:6]))
+
+
+def test_the_page_has_what_follows_from_the_committed_run_or_says_that_there_is_none():
+    said = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    kept = REFERENCE / tables.SCENARIO
+    made = tables.page(open_run(kept)) if kept.is_dir() else "Not measured yet"
+    assert made in said.partition(tables.BEGIN)[2].partition(tables.END)[0]
