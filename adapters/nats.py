@@ -8,11 +8,11 @@ is dropped over pending_msgs_limit and pending_bytes_limit (told as events); wha
 max_pending (64 MB) and write_deadline (10 s), and then cuts the connection, with everything that waited on it.
 
 **jetstream-memory, jetstream-file**: one stream, a durable pull consumer for each group, from which its members fetch. The PubAck, for
-which publishers wait, says: stored. With the file store that is the page cache: the server syncs every two minutes unless it is told
-``sync_interval: always``. No Nats-Msg-Id is sent, so the server looks for no duplicates. Acknowledgements are explicit, one a message,
-and not answered: ack_policy "all" would acknowledge what other members hold, and what was lost with a connection. What was not
-acknowledged comes again after ack_wait, or at once when close() gave it back (NAK); a consumer that works on messages for long says so
-(+WPI) each half ack_wait. What had no PubAck when a connection was lost is INDETERMINATE.
+which publishers wait, says: stored. With the file store that is the page cache, as the server syncs every two minutes, or the disk where
+``options.server["sync_interval"]`` is "always". No Nats-Msg-Id is sent, so the server looks for no duplicates. Acknowledgements are
+explicit, one a message, and not answered: ack_policy "all" would acknowledge what other members hold, and what was lost with a
+connection. What was not acknowledged comes again after ack_wait, or at once when close() gave it back (NAK); a consumer that works on
+messages for long says so (+WPI) each half ack_wait. What had no PubAck when a connection was lost is INDETERMINATE.
 
 Sources: https://docs.nats.io/nats-concepts/core-nats , https://docs.nats.io/nats-concepts/core-nats/queue ,
 https://docs.nats.io/nats-concepts/jetstream (Syncing data to disk), https://docs.nats.io/nats-concepts/jetstream/consumers ,
@@ -110,6 +110,9 @@ class Nats:
         check_profile("nats", options, ("defaults",))
         self.mode = choose_mode(CAPABILITIES, options)
         self._core = self.mode is _CORE
+        self._file = self.mode is _AT_LEAST_ONCE
+        if self._file and options.server.get("sync_interval") == "always":
+            self.mode = dataclasses.replace(self.mode, persistence=Persistence.FSYNC)
         if self._core:
             self.capabilities = dataclasses.replace(CAPABILITIES, stores=False, confirms=False, acks=False)
         known = CONNECT | (SUBSCRIBE if self._core else _JETSTREAM)
@@ -129,7 +132,7 @@ class Nats:
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Makes the stream and a consumer for each group. Raises Unreachable, Refused."""
-        storage = StorageType.FILE if self.mode is _AT_LEAST_ONCE else StorageType.MEMORY
+        storage = StorageType.FILE if self._file else StorageType.MEMORY
         stream = StreamConfig(name=wiring["name"], subjects=[f"{wiring['name']}.*"], storage=storage, num_replicas=1)
 
         async def made(manager: JetStreamManager) -> None:
@@ -202,7 +205,7 @@ class Nats:
         consumer = {"client": f"{client}: subscribe(queue=group)", **told}
         if self._core:
             return {"producer": producer, "consumer": consumer | {name: self._settings[name] for name in SUBSCRIBE}}
-        stream = {"storage": "file" if self.mode is _AT_LEAST_ONCE else "memory", "num_replicas": 1}
+        stream = {"storage": "file" if self._file else "memory", "num_replicas": 1}
         producer["client"] += " with a reply subject for the PubAck"
         consumer["client"] = f"{client}: subscribe() to the answers of CONSUMER.MSG.NEXT"
         ours = {name: self._settings[name] for name in _JETSTREAM}

@@ -1,7 +1,8 @@
 """nats-server with JetStream: from a wheel (the current release), on the path (Debian's is of 2022), elsewhere, or in a container.
 
-JetStream keeps files in the node's folder and syncs them every two minutes (sync_interval), unless the server is told otherwise:
-what it acknowledges is in the page cache. Its settings are asked of its monitoring port (/varz), which is open on the loopback interface.
+JetStream keeps files in the node's folder and syncs them every two minutes: what it acknowledges is in the page cache. With
+`nats,sync_interval=always` it syncs each message before that (not Debian's 2.9, which knows no such setting, and says so). Settings are
+asked of its monitoring port (/varz), which is open on the loopback interface.
 Source: https://docs.nats.io/running-a-nats-service/configuration , https://docs.nats.io/running-a-nats-service/nats_admin/monitoring
 """
 
@@ -12,7 +13,9 @@ import json
 import shutil
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adapters.ports import LOOPBACK
@@ -59,6 +62,7 @@ class NatsRecipe:
 
     system = "nats"
     default_kinds = ("external", "embedded", "native", "compose")
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({"sync_interval": ("2m", "always")})
 
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""
@@ -103,6 +107,9 @@ class NatsRecipe:
         log = request.folder / f"{name}.log"
         called = f"{request.run_id}-{uuid.uuid4().hex[:8]}"  # it tells this name: another server may hold the port
         command = [binary, "-a", LOOPBACK, "-p", str(port), "-n", called, "-js", "-sd", str(folder), "-m", str(monitor)]
+        if request.options.get("sync_interval") == "always":  # no option of the command line
+            (folder / "nats.conf").write_text("jetstream { sync_interval: always }\n", encoding="utf-8")
+            command += ["-c", str(folder / "nats.conf")]
         launch = Launch(
             lambda: request.guard.spawn(command, cwd=folder, stdout=log, name=name),
             lambda popen: wait_ready(name, popen, log, lambda: _own(port, called), READY_TIMEOUT_S),
@@ -135,8 +142,9 @@ def _effective(monitor: int) -> dict[str, Any]:
         told = json.load(answer)
     stored = told.get("jetstream", {}).get("config", {})
     settings = {name: told[name] for name in SHOWN if name in told}
-    # A server before 2.10 does not tell it: two minutes, and never after each message.
-    return settings | {f"jetstream.{name}": stored.get(name, "not told") for name in ("sync_interval", "sync_always")}
+    # 2.9 tells neither: two minutes, and no way to sync each message.
+    settings["jetstream.sync_interval"] = stored.get("sync_interval", "not told")
+    return settings | {"jetstream.sync_always": stored.get("sync_always", False)}
 
 
 RECIPE = NatsRecipe()

@@ -30,7 +30,7 @@ from bench.report import text
 from benchmarks.evidence import common, runs, verdicts
 from benchmarks.evidence.common import Json
 
-LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-kafka-replicas", "ladder-rabbitmq")
+LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-kafka-replicas", "ladder-rabbitmq", "ladder-nats")
 OBJECTIVE = "p99 <= 50 ms"
 SPEED, CAPACITY, KILL = "speed", "capacity", "kill"
 WARMUP = "300 ms"  # of a probe

@@ -10,6 +10,7 @@ import pytest
 from adapter_parts import Ledger, Proxy, TestBlock, drain, id_of, prepared, send_all, wait_event
 
 from adapters.base import Group, Options, Status, Topology
+from adapters.capabilities import Persistence
 from adapters.errors import BadSetting, Refused, Unreachable
 from adapters.nats import Nats
 from adapters.nats_jetstream import _numbers
@@ -198,6 +199,19 @@ def test_what_a_killed_server_still_has(own, opened, mode):
         consumer.close()
         everything(opened(adapter.consumer(wiring, "inventory", 0)), range(2000))
     assert not ledger.twice
+
+
+def test_a_server_that_syncs_each_message_says_so_and_so_does_the_mode(tmp_path, session_guard, needs):
+    needs("nats", "embedded")
+    synced = {"sync_interval": "always"}
+    server = start("nats", Request("embedded", tmp_path, session_guard.run_id, session_guard, options=synced))
+    try:
+        assert server.settings["jetstream.sync_always"] is True
+    finally:
+        server.stop()
+    assert Nats(Options(server=synced)).mode.persistence is Persistence.FSYNC
+    assert Nats(Options(mode="jetstream-memory", server=synced)).mode.persistence is Persistence.MEMORY
+    assert Nats(Options(server={"sync_interval": "2m"})).mode.persistence is Persistence.PAGE_CACHE
 
 
 def test_what_a_dead_member_held_goes_to_another_flagged_and_at_the_same_position(wired, opened):
