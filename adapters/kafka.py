@@ -201,6 +201,7 @@ class KafkaAdapter:
         producer: dict[str, Any] = {
             "send": "partition=" if self._explicit else "key= (partition= where there is no key)",
             "window": self._window,
+            "acknowledged": self._copies.words(self._producer["acks"]),
         }
         if self._way.transactional:
             producer |= {"transactional_id": "one a producer", "transaction": "what one send() takes"}

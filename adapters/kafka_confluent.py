@@ -212,6 +212,7 @@ class ConfluentAdapter:
         """What decides what is measured, by librdkafka's names, with its defaults below; and how the adapter uses the client."""
         send = "produce() with partition" if self._explicit else "produce() with key (with partition where there is no key)"
         producer: dict[str, Any] = {"send": send, "window": self._window, "outcomes": "on_delivery of each message"}
+        producer["acknowledged"] = self._copies.words(self._producer["acks"])
         consumer: dict[str, Any] = {
             "receive": "consume(n, 0), else poll()",
             "commit": "commit(asynchronous=True) after processing, one under way",
