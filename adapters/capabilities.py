@@ -76,6 +76,7 @@ class Capabilities:
     acks: bool  # the consumer acknowledges what it processed (or received: ack_first)
     assignment: Assignment
     payload_bytes_max: int
+    in_step: bool = False  # hands over nothing more until all that was polled is acknowledged: acknowledge each batch
     ack_first: bool = False  # with acks: what was received is acknowledged before it is processed
     settle: bool = False  # Consumer.settle works: one message at a time acknowledged, requeued or rejected
     judged_on_outputs: bool = False  # a consumer writes what it processed; what counts is what Adapter.outputs() finds of it

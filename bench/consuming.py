@@ -64,7 +64,7 @@ class ConsumerLoop:
         self._workload = workload
         self._chunk = max(1, CHUNK_B // workload.size_b)
         if self._capabilities.acks:
-            self._chunk = min(self._chunk, workload.ack_every)
+            self._chunk = 1 if self._capabilities.in_step else min(self._chunk, workload.ack_every)
         self._age_ns = int(workload.ack_interval_s * 1e9) if self._capabilities.acks else TURN_NS
         self.account = self._tap(account_of(workload, run=self._run, trial=trial, group=self._group, writer=self._writer))
         self._meter = Meter()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.base import Options
+from adapters.base import Options, Wiring
 from bench import servers
 from bench.errors import ServerError
 from bench.faults import links
@@ -27,7 +27,7 @@ class Place:
     system: str
     kind: str
     address: str
-    owner: str = ""  # the one variant that it is for, where what passes through cannot be told apart (zmq.proxy)
+    owner: str = ""  # the one variant that it is for: what passes through cannot be told apart (zmq.proxy), or it is made for one session
     options: tuple[tuple[str, str], ...] = ()  # Variant.server_options
 
     @property
@@ -49,7 +49,8 @@ def place_of(variant: Variant) -> Place | None:
     given = os.environ.get(f"BROKERBENCH_{system.upper()}_ADDRESS", "")
     if given and (kind == AUTO or (kind == "external" and not address)):
         kind, address = "external", given
-    return Place(system, kind, address, "" if system == variant.system else variant.id, tuple(variant.server_options.items()))
+    shared = system == variant.system and not servers.wired(system)
+    return Place(system, kind, address, "" if shared else variant.id, tuple(variant.server_options.items()))
 
 
 def options_of(variant: Variant, **more: Any) -> Options:
@@ -71,10 +72,11 @@ class Deployment:
         self._run_id = run_id
         self._links = links
         self._running: dict[Place, Server] = {}
+        self._wirings: dict[Place, Wiring] = {}  # of the session that a server was set up for, where it is for one
         self._starts = 0
 
     def start(self, places: Iterable[Place], told: Callable[[str], None]) -> dict[Place, str]:
-        """Start servers side by side; return the reason of each that cannot be had."""
+        """Start servers side by side; return the reason of each that cannot be had. One that is for a session starts with it."""
         wanted = [place for place in dict.fromkeys(places) if place not in self._running]
         failed: dict[Place, str] = {}
         if not wanted:
@@ -85,39 +87,50 @@ class Deployment:
                     self._running[place] = result.server
                     product = result.server.product
                     told(f"{place.name}: {product.name} {product.version} ({result.server.kind}) answers")
-                else:
+                elif result is not None:
                     failed[place] = result
                     told(f"{place.name}: not run: {result}")
         return failed
 
-    def _try(self, place: Place) -> Started | str:
+    def _try(self, place: Place) -> Started | str | None:
         try:
+            if servers.wired(place.system):
+                servers.choose(place.system, _kind(place))
+                return None
             return Started(self._start(place))
         except ServerError as error:
             return str(error)
 
     def _start(self, place: Place) -> Server:
         self._starts += 1
-        kind = servers.choose(place.system, f"{place.kind}:{place.address}" if place.address else place.kind)
+        kind = servers.choose(place.system, _kind(place))
         folder = self._folder / place.name
         number = self._starts
         while folder.exists():  # a restart, or a run that goes on: the first server's log is evidence
             folder = self._folder / f"{place.name}-{number}"
             number += 1
         folder.mkdir(parents=True)
-        wiring = {} if self._links is None else links.request(place.system)
+        wiring: dict[str, Any] = {} if self._links is None else links.request(place.system)
+        if place in self._wirings:
+            wiring["session"] = self._wirings[place]
         breaks = self._links is not None
         request = Request(
             kind, folder, self._run_id, self._guard, address=place.address, options=dict(place.options), breaks=breaks, wiring=wiring
         )
         return servers.start(place.system, request)
 
-    def server(self, place: Place | None) -> Server | None:
-        """Return a place's server, started anew where it has died; None for a broker-less system. Raises ServerError."""
+    def server(self, place: Place | None, session: Wiring | None = None) -> Server | None:
+        """Return a place's server, started anew where it has died; None for a broker-less system. Raises ServerError.
+
+        ``session``: the wiring of one that begins. A server that is set up for a session is started anew for it.
+        """
         if place is None:
             return None
         server = self._running.get(place)
-        if server is None or server.dead() is not None:
+        begins = session is not None and servers.wired(place.system)
+        if begins:
+            self._wirings[place] = dict(session or {})
+        if server is None or begins or server.dead() is not None:
             if server is not None:
                 server.stop()
                 del self._running[place]
@@ -158,6 +171,11 @@ class Started:
     """A server that started."""
 
     server: Server
+
+
+def _kind(place: Place) -> str:
+    """As servers.choose() takes it."""
+    return f"{place.kind}:{place.address}" if place.address else place.kind
 
 
 def _stop(server: Server) -> None:

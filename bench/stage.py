@@ -207,7 +207,7 @@ class Stage:
         try:
             self._check_asks(entry)
             session.wire()
-            server = self._server(entry, load)
+            server = self._server(entry, load, session.wiring)
             session.open(server.bootstrap if server is not None else (), self._placement(load), self._ways(server) if led else None)
         except Unsupported as error:
             if not led:  # else it may be the network alone that cannot be broken here
@@ -227,9 +227,9 @@ class Stage:
         links.heal()  # of a trial that failed
         return links.of_peers if server is None else lambda _: links.of_server(server)
 
-    def _server(self, entry: Entry, load: Workload) -> Server | None:
+    def _server(self, entry: Entry, load: Workload, session: Wiring | None = None) -> Server | None:
         """Return a variant's server, started anew where it has died, on its cores where the run is pinned."""
-        server = self._deployment.server(entry.place)
+        server = self._deployment.server(entry.place, session)
         placement = self._placement(load)
         if server is not None and placement is not None:
             for node in server.nodes:

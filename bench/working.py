@@ -127,7 +127,8 @@ class WorkingLoop(ConsumerLoop):
                 self._oldest_ns = now
             self._worked = batch, hi
             self._unacked.append(self._heads[lo:hi])
-            if sum(map(len, self._unacked)) >= self._workload.ack_every or now - self._oldest_ns >= self._every_ns:
+            due = sum(map(len, self._unacked)) >= self._workload.ack_every or now - self._oldest_ns >= self._every_ns
+            if due or (self._capabilities.in_step and hi == len(self._rows)):
                 self._acknowledge()
         self._done = hi
         if hi == len(self._rows):

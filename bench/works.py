@@ -98,7 +98,7 @@ def _round_trip(variant: Variant, folder: Path) -> str:
         try:
             session.wire()
             began = now_ns()
-            server = deployment.server(place)
+            server = deployment.server(place, session.wiring)
             up_s = (now_ns() - began) / 1e9
             session.open(server.bootstrap if server is not None else ())
             raw = session.trial(1, load, server.nodes if server is not None else (), session.check)

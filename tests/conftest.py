@@ -6,9 +6,11 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from adapters.base import Wiring
 from bench.errors import ServerError
 from bench.faults import links
 from bench.guard import Guard
@@ -87,3 +89,29 @@ def servers(
     yield get
     for server in started.values():
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def of_session(
+    session_guard: Guard, tmp_path_factory: pytest.TempPathFactory, absent: Callable[[str], None]
+) -> Callable[[str, Wiring], AbstractContextManager[list[str]]]:
+    """``of_session(system, wiring)``: the addresses of a server that is set up for one run's wiring (recipes that are ``wired``)."""
+
+    @contextmanager
+    def started(system: str, wiring: Wiring) -> Iterator[list[str]]:
+        try:
+            kind = choose(system)
+        except ServerError as error:
+            absent(str(error))
+            raise
+        folder = tmp_path_factory.mktemp(f"server-{system}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")  # short lives: compiling well is a third of their CPU
+            server = start(system, Request(kind, folder, session_guard.run_id, session_guard, wiring={"session": wiring}))
+        try:
+            yield list(server.bootstrap)
+        finally:
+            server.kill(server.nodes[0].name)  # a Flume agent takes a second to end in order, and there are many of them
+            server.stop()
+
+    return started

@@ -25,6 +25,7 @@ _ORDER: Mapping[str, tuple[int, int, int, int]] = {
     "pipe": (PRODUCER, NONE, PRODUCER, NONE),
     "producer to one member; what is sent again comes before what is new": (PRODUCER, NONE, PRODUCER, NONE),
     "channel, by one publishing connection": (PRODUCER, NONE, PRODUCER, NONE),
+    "channel, one consumer": (PRODUCER, NONE, PRODUCER, NONE),
     "best effort": (NONE, NONE, NONE, NONE),
 }
 """Declared scope -> what it comes to with one partition (a member a group; several members), and with several partitions (the same)."""
@@ -34,6 +35,7 @@ _LATE = {
     "from any id of the stream; a group here starts at its beginning": 2,
     "the queue's backlog (what came after the queue was declared)": 1,
     "the backlog of its group's queue (4 days by default)": 1,
+    "what its group's channel holds": 1,
     "misses what was published before it subscribed": 0,
     "misses what was sent before its subscription arrived": 0,
     "joins the round-robin; what went before went to others": 0,
@@ -54,6 +56,8 @@ _SLOW = {
     "its queue grows; what was received maxReceiveCount times and not deleted goes to the dead-letter queue": 1,
     "what the producer's pipe to it cannot hold (SNDHWM) is dropped, and nobody is told": 1,
     "what the proxy's pipe to it cannot hold (SNDHWM) is dropped, and nobody is told": 1,
+    "its channel grows to its capacity (1,000,000 by default); then producers are answered FAILED, and send again": 1,
+    "its channel is full at its capacity (1,000 by default); then producers are answered FAILED, and send again": 0,
     "the producer blocks at the high-water mark": 0,
     "the producer stops when the member's credit is used up": 0,
     "the producer blocks when the sockets' buffers are full": 0,

@@ -44,6 +44,7 @@ CORE: Picks = (
     ("redis_streams", ("group",), ("server-kill", "black-hole-long")),
     ("nats", ("core", "jetstream-file"), ("consumer-kill",)),
     ("nats", ("jetstream-memory", "jetstream-file"), ("server-kill",)),
+    ("flume", ("file",), ("server-kill",)),
 )
 """What decides between modes: tried often."""
 

@@ -100,7 +100,17 @@ def _nats(mode: str, own: Mapping[str, str]) -> Timers:
     return Timers(handover_s=handover_s, silence_s=silence_s, restart_s=3.0, settings=settings)
 
 
+def _flume(mode: str, own: Mapping[str, str]) -> Timers:
+    settings = {"request-timeout": "2000"} | dict(own)
+    if mode == "memory":  # what comes while a sink pauses has to fit, or the other groups get it again
+        settings = {"capacity": "10000"} | settings
+    pause_s = 5.0  # after a call that failed: SinkRunner.maxBackoffSleep, which no setting decides
+    silence_s = int(settings["request-timeout"]) / 1000
+    return Timers(handover_s=pause_s, silence_s=silence_s, restart_s=8.0, around_s=12.0, settings=settings)
+
+
 _SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
+    "flume": _flume,
     "kafka": _kafka,
     "kinesis": _kinesis,
     "nats": _nats,

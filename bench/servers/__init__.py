@@ -14,7 +14,7 @@ from bench.servers.base import KINDS, Recipe, Request, Server
 GROUP = "brokerbench.servers"
 OF_MODES = {("zeromq", "proxy"): "zeromq_proxy"}
 """Recipes of one mode of a system: what stands between its peers in that mode only."""
-OWN = ("kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs")
+OWN = ("flume", "kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs")
 
 _registered: dict[str, Recipe] = {}
 
@@ -30,12 +30,14 @@ def register(system: str, its_recipe: Recipe) -> None:
         raise UsageError(f"{system} has a server recipe already")
     _registered[system] = its_recipe
     options.cache_clear()
+    wired.cache_clear()
 
 
 def unregister(system: str) -> None:
     """Take back what register() added."""
     _registered.pop(system, None)
     options.cache_clear()
+    wired.cache_clear()
 
 
 def recipe_name(system: str, mode: str) -> str:
@@ -70,6 +72,12 @@ def options(name: str) -> Mapping[str, tuple[str, ...]]:
 def filled(name: str, given: Mapping[str, str]) -> dict[str, str]:
     """All options of a server, those that are not given with their defaults."""
     return {key: values[0] for key, values in options(name).items()} | dict(given)
+
+
+@functools.cache  # as above
+def wired(name: str) -> bool:
+    """Whether a server is set up for one session's wiring (Recipe: ``wired``), and so is started for each of them."""
+    return bool(getattr(recipe(name), "wired", False))
 
 
 def choose(system: str, kind: str = "auto") -> str:

@@ -61,7 +61,8 @@ class Request:
     options: Mapping[str, str] = field(default_factory=dict)  # of the recipe's `options`; servers.start() fills in its defaults
     port: int = 0  # 0 = any free one
     breaks: bool = False  # nodes will be killed: what they wait for each other is set short, and shown among the settings
-    wiring: Mapping[str, Any] = field(default_factory=dict)  # "advertise", "proxied": an address by node, see common.advertised
+    # "advertise", "proxied": an address by node, see common.advertised; "session": what wire() made, where the recipe is ``wired``
+    wiring: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def nodes(self) -> int:
@@ -100,6 +101,7 @@ class Recipe(Protocol):
 
     It may have ``options``: Mapping[str, tuple[str, ...]], the keys of a SPEC that are its server's with their values, the first being
     the default. Ask servers.options(), not the recipe: most have none.
+    With an attribute ``wired = True`` its server is set up for one session, whose consumers it calls, and is started anew for each.
     """
 
     system: str

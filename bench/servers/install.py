@@ -16,7 +16,7 @@ from bench.servers import names, recipe
 from bench.servers.apt import install_packages
 from bench.servers.java import java
 
-NEEDS_JAVA = frozenset({"kafka", "sqs"})
+NEEDS_JAVA = frozenset({"flume", "kafka", "sqs"})
 NEEDS_NODE = frozenset({"kinesis"})
 
 

@@ -216,6 +216,28 @@ def nats_info(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, A
     return found
 
 
+# --- Flume: Thrift's strict binary protocol in frames, ThriftSourceProtocol.appendBatch of flume-ng-sdk
+
+
+def flume_append(host: str, port: int, bodies: Sequence[bytes] = (), timeout_s: float = TIMEOUT_S) -> bool:
+    """Call a Thrift source with messages, none to ask whether it answers; whether they are in its channels (Status OK)."""
+    empty = b"\x0d\0\1\x0b\x0b\0\0\0\0" + b"\x0b\0\2"  # field 1: a map of strings without entries; field 2: a string
+    events = b"".join(empty + struct.pack(">I", len(body)) + body + b"\0" for body in bodies)
+    name = b"appendBatch"
+    head = struct.pack(">II", 0x80010001, len(name)) + name + struct.pack(">I", 0)
+    call = head + b"\x0f\0\1\x0c" + struct.pack(">I", len(bodies)) + events + b"\0"  # field 1: a list of structs
+    with socket.create_connection((host, port), timeout_s) as sock:
+        sock.settimeout(timeout_s)
+        sock.sendall(struct.pack(">I", len(call)) + call)
+        (size,) = struct.unpack(">I", read_exactly(sock, 4))
+        if not 0 < size < FRAME_MAX_BYTES:
+            raise ValueError(f"{host}:{port} does not speak Thrift in frames")
+        answer = read_exactly(sock, size)
+    if not answer.startswith(struct.pack(">II", 0x80010002, len(name)) + name):
+        raise ValueError(f"{host}:{port} is no Thrift source of Flume's")
+    return answer[len(head) :] == b"\x08\0\0\0\0\0\0\0"  # field 0, an i32: Status.OK; no field more
+
+
 # --- Amazon's services: their JSON protocol over HTTP
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from expected import pair
+from expected import EXPECTED, pair
 from harness import Case
 from witness import witness_of
 
@@ -39,8 +40,12 @@ def case_of(request: pytest.FixtureRequest) -> Callable[..., Case]:
             pytest.skip(str(missing))
         bootstrap: list[str] = []
         server = recipes.recipe_name(system, mode)
+        settings = EXPECTED[text].get("settings", {})
+        if recipes.wired(server):
+            started = partial(request.getfixturevalue("of_session"), server)
+            return Case(system, adapter, [], witness_of(system), profile, mode, settings=settings, started=started)
         if recipes.recipe(server) is not None:
             bootstrap = list(request.getfixturevalue("servers")(server, **options).bootstrap)
-        return Case(system, adapter, bootstrap, witness_of(system), profile, mode, recipes.filled(server, options))
+        return Case(system, adapter, bootstrap, witness_of(system), profile, mode, recipes.filled(server, options), settings)
 
     return make

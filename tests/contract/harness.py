@@ -5,6 +5,7 @@ It shares nothing with bench/: a mistake in the real harness must not hide a mis
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -176,19 +177,28 @@ class Case:
     profile: str = "defaults"
     mode: str = ""
     server: Mapping[str, str] = field(default_factory=dict)  # options of the servers, as Options.server has them
+    settings: Mapping[str, str] = field(default_factory=dict)  # those of a check go over them
+    started: Callable[[Wiring], AbstractContextManager[list[str]]] | None = None  # a server for each run, set up for its wiring
 
     def adapter(self, **options: Any) -> Adapter:
-        return self.adapter_class(Options(**{"profile": self.profile, "mode": self.mode, "server": self.server, **options}))
+        settings = {**self.settings, **options.pop("settings", {})}
+        mine = {"profile": self.profile, "mode": self.mode, "settings": settings, "server": self.server}
+        return self.adapter_class(Options(**{**mine, **options}))
+
+    @property
+    def broker(self) -> bool:
+        return bool(self.servers) or self.started is not None
 
     @contextmanager
     def stand(self, topology: Topology, **options: Any) -> Iterator[Stand]:
         """A wired and prepared run; closed and cleaned up at the end."""
         adapter = self.adapter(**options)
-        stand = Stand(adapter, topology, self.servers)
-        try:
+        wiring = plain(adapter.wire(topology, f"contract-{uuid.uuid4().hex[:10]}"))
+        with contextlib.ExitStack() as stack:
+            servers = self.servers if self.started is None else stack.enter_context(self.started(wiring))
+            stand = Stand(adapter, topology, {**wiring, "servers": servers})
+            stack.callback(stand.close)
             yield stand
-        finally:
-            stand.close()
 
 
 def topology(producers: int = 1, groups: int = 1, members: int = 1, partitions: int = 1) -> Topology:
@@ -198,13 +208,11 @@ def topology(producers: int = 1, groups: int = 1, members: int = 1, partitions: 
 class Stand:
     """One run: wiring, open producers and consumers."""
 
-    def __init__(self, adapter: Adapter, wanted: Topology, servers: list[str]) -> None:
+    def __init__(self, adapter: Adapter, wanted: Topology, wiring: Wiring) -> None:
         self.adapter = adapter
         self.topology = wanted
         self.capabilities = adapter.capabilities
-        self.run_id = f"contract-{uuid.uuid4().hex[:10]}"
-        self.wiring = plain({**adapter.wire(wanted, self.run_id), "servers": servers})
-        self.wiring = plain(adapter.prepare(self.wiring))
+        self.wiring = plain(adapter.prepare(plain(wiring)))
         self.readers: list[Reader] = []
         self.producers: list[Producer] = []
         self.outcomes: list[Outcomes] = []

@@ -318,6 +318,43 @@ class NatsWitness:
         self._socket.close()
 
 
+class FlumeWitness:
+    """A plain listener in the consumer's place: Thrift's strict binary protocol, taken apart by hand; every call is answered OK."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        host, port = _members(wiring, group)[0]
+        self._listener = socket.create_server((host, port))
+        self._listener.settimeout(WAIT_S)
+
+    def collect(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        connection, _ = self._listener.accept()
+        with connection:
+            while True:
+                connection.settimeout(WAIT_S if len(found) < count else QUIET_S)
+                try:
+                    (length,) = struct.unpack(">I", _exactly(connection, 4))
+                except (TimeoutError, EOFError):
+                    return found
+                frame = _exactly(connection, length)
+                name = struct.pack(">I", 11) + b"appendBatch"
+                assert frame[:19] == b"\x80\1\0\1" + name
+                assert frame[23:27] == b"\x0f\0\1\x0c", "not a list of structs"
+                events = struct.unpack(">I", frame[27:31])[0]
+                at = 31
+                for _ in range(events):
+                    assert frame[at : at + 12] == b"\x0d\0\1\x0b\x0b\0\0\0\0\x0b\0\2", "an event is no headers, and a body"
+                    end = at + 16 + struct.unpack(">I", frame[at + 12 : at + 16])[0]
+                    found.append(frame[at + 16 : end])
+                    assert frame[end] == 0
+                    at = end + 1
+                answer = b"\x80\1\0\2" + name + frame[19:23] + b"\x08\0\0\0\0\0\0\0"
+                connection.sendall(struct.pack(">I", len(answer)) + answer)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
 def _exactly(connection: socket.socket, count: int) -> bytes:
     parts = bytearray()
     while len(parts) < count:
@@ -339,6 +376,7 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "redis_pubsub": RedisPubSubWitness,
     "redis_streams": RedisStreamsWitness,
     "nats": NatsWitness,
+    "flume": FlumeWitness,
 }
 
 

@@ -114,7 +114,7 @@ def test_found_in_a_wheel(tmp_path, monkeypatch):
     ("asked", "says"),
     [
         ("order-event", 'no scenario "order-event"; did you mean "order-events"?'),
-        ("xyzzy", "known: backlog, bursts, copies, distance, fan-out, isolation"),
+        ("xyzzy", "known: backlog, bursts, copies, distance, fan-out, flume-channels"),
         ("nowhere/latency.yaml", 'nowhere/latency.yaml: no such file; did you mean the shipped scenario "latency"?'),
         ("nowhere/x.yaml", "no such file; shipped ones need no path"),
         ("/tmp", "/tmp is a folder; give a scenario file"),

@@ -32,7 +32,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_names_and_systems_without_a_server():
-    assert names() == ["kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
+    assert names() == ["flume", "kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
     assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
     for system in names():
         found = recipe(system)
@@ -64,7 +64,7 @@ def test_kinds_that_are_asked_for(bare):
         choose("kafka", "nativ")
     with pytest.raises(ServerError, match="kafka has no embedded server; it has: external, native, compose"):
         choose("kafka", "embedded")
-    with pytest.raises(ServerError, match="zeromq has no server recipe; those that have: kafka"):
+    with pytest.raises(ServerError, match="zeromq has no server recipe; those that have: flume, kafka"):
         choose("zeromq")
     with pytest.raises(ServerError, match="no external server: no address given"):
         choose("rabbitmq", "external")

@@ -15,6 +15,7 @@ ASK = {
     "amqp": lambda port: probe.amqp_start("127.0.0.1", port, 1.0),
     "redis": lambda port: probe.redis_info("127.0.0.1", port, 1.0),
     "nats": lambda port: probe.nats_info("127.0.0.1", port, 1.0),
+    "flume": lambda port: probe.flume_append("127.0.0.1", port, [b"x"], 1.0),
     "sqs": lambda port: probe.sqs_list_queues(f"http://127.0.0.1:{port}", 1.0),
     "kinesis": lambda port: probe.kinesis_list_streams(f"http://127.0.0.1:{port}", 1.0),
 }
