@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "brokerbench.adapters"
-BUILT_IN = ("memory", "tcp", "zeromq", "kafka", "rabbitmq", "redis_pubsub", "redis_streams", "sqs", "kinesis", "nats", "flume")
+BUILT_IN = (
+    "memory",
+    "tcp",
+    "zeromq",
+    "kafka",
+    "rabbitmq",
+    "rabbitmq_streams",
+    "redis_pubsub",
+    "redis_streams",
+    "sqs",
+    "kinesis",
+    "nats",
+    "flume",
+)
 SECOND: Mapping[str, Mapping[str, str]] = {"kafka": {"confluent-kafka": "kafka_confluent"}}
 """Further clients of a built-in system (``client=`` in a SPEC) by their distributions' names, each with its module of adapters/.
 

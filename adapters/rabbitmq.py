@@ -12,7 +12,7 @@ own examples do: a server that is killed within some seconds of a declaration ma
 
 Modes: ``durable``; ``transient`` (messages not written to disk, no confirms, automatic acknowledgement: whatever is in a
 buffer or an inbox when something dies is gone; its queue is durable, so that only its messages are lost in a restart);
-``quorum`` (a replicated queue: as many copies as x-quorum-initial-group-size says, one on one node); ``dead-letter`` (a quorum
+``quorum`` (a replicated queue: x-quorum-initial-group-size copies, else one on each node; a majority confirms); ``dead-letter`` (a quorum
 queue that moves what was delivered x-delivery-limit times and given back each time, or rejected once, to a queue of its own, by
 x-dead-letter-strategy at-least-once).
 
@@ -68,7 +68,7 @@ _CONNECTION: dict[str, tuple[type, Any]] = {
 _OTHERS: dict[str, tuple[type, Any]] = {
     "window": (int, 1000),  # unconfirmed messages: ours, pika has no bound
     "prefetch_count": (int, None),  # basic.qos; None = see _prefetch()
-    "x-quorum-initial-group-size": (int, 1),  # copies in the modes of _QUORUM_QUEUES
+    "x-quorum-initial-group-size": (int, None),  # copies in the modes of _QUORUM_QUEUES; None = a copy on each node of its server
     "x-delivery-limit": (int, 5),  # in mode "dead-letter": deliveries that were given back before a message is moved
 }
 _QUORUM_QUEUES = ("quorum", "dead-letter")
@@ -651,7 +651,7 @@ class RabbitAdapter:
         if self.mode.name == "dead-letter":
             self.capabilities = replace(self.capabilities, dead_letters=True)
         if self.mode.name in _QUORUM_QUEUES:
-            self.mode = replace(self.mode, copies=self._settings["x-quorum-initial-group-size"])
+            self.mode = replace(self.mode, copies=self._settings["x-quorum-initial-group-size"] // 2 + 1)  # of those that there are
         elif "x-quorum-initial-group-size" in options.settings:
             raise BadSetting("x-quorum-initial-group-size belongs to the modes quorum and dead-letter: a classic queue has one copy")
         if "x-delivery-limit" in options.settings and self.mode.name != "dead-letter":
@@ -802,6 +802,7 @@ def _settings(options: Options) -> dict[str, Any]:
     """Our defaults, the profile's, then what the variant asks for: by the client's own names, typed."""
     known = _CONNECTION | _OTHERS
     values = {name: default for name, (_, default) in known.items()}
+    values["x-quorum-initial-group-size"] = int(options.server.get("nodes", "1"))
     # As much as servers.md's figures were taken with, and never so little that the acks that free it cannot come due.
     values["prefetch_count"] = max(1000, 2 * (options.batch + options.ack_every))
     for name, text in options.settings.items():

@@ -16,12 +16,13 @@ from bench.faults import links
 from bench.guard import Guard
 from bench.servers import choose, recipe, start
 from bench.servers.base import Request, Server
+from bench.servers.rabbitmq import missing_version
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (-n, --dist loadgroup) all of one system runs in one of them, so that its server is started once."""
     for item in items:
-        named = re.fullmatch(r"test_(.*?)(_confluent)?_(adapter|modes)", item.path.stem)
+        named = re.fullmatch(r"test_(.*?)(_confluent|_cluster)?_(adapter|modes)", item.path.stem)
         params = getattr(item, "callspec", None)
         system = named[1] if named else params.params.get("system") if params else None
         if isinstance(system, str):
@@ -42,11 +43,13 @@ def absent() -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 def needs(absent: Callable[[str], None]) -> Callable[..., None]:
-    """``needs(system, kind="native")``: skips the test (or fails it, see absent) where that server cannot be had."""
+    """``needs(system, kind="native", version="")``: skips the test (or fails it, see absent) where that server cannot be had."""
 
-    def check(system: str, kind: str = "native") -> None:
+    def check(system: str, kind: str = "native", version: str = "") -> None:
         found = recipe(system)
         reason = "no server recipe" if found is None else found.missing(kind)
+        if reason is None and version and system.startswith("rabbitmq"):
+            reason = missing_version(version)
         if reason is not None:
             absent(f"{system}: no {kind} server: {reason}")
 

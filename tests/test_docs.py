@@ -59,7 +59,7 @@ def checked(words):
         if found is not None and args.set:
             found.override(axes=verbs._axes(args.set))
     if args.verb == "systems":
-        assert set(args.system) <= {*adapters.names(), *OWN_NAMES}
+        assert {text.partition(",")[0] for text in args.system} <= {*adapters.names(), *OWN_NAMES}
     if args.verb == "servers":
         assert {variant.system for variant in spec.parse_all(args.system)} <= set(adapters.names())
 

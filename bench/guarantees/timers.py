@@ -55,6 +55,13 @@ def _rabbitmq(mode: str, own: Mapping[str, str]) -> Timers:
     return Timers(silence_s=silence_s, restart_s=9.0, around_s=5.0, settings=settings)
 
 
+def _rabbitmq_streams(mode: str, own: Mapping[str, str]) -> Timers:
+    del mode
+    settings = {"heartbeat": "2"} | dict(own)
+    silence_s = 3 * float(settings["heartbeat"]) + 1  # given up after two that were missed, looked at twice a heartbeat
+    return Timers(silence_s=silence_s, restart_s=9.0, around_s=5.0, settings=settings)
+
+
 def _sqs(mode: str, own: Mapping[str, str]) -> Timers:
     del mode
     settings = {"VisibilityTimeout": "3", "read_timeout": "3", "WaitTimeSeconds": "1"} | dict(own)
@@ -115,6 +122,7 @@ _SYSTEMS: Mapping[str, Callable[[str, Mapping[str, str]], Timers]] = {
     "kinesis": _kinesis,
     "nats": _nats,
     "rabbitmq": _rabbitmq,
+    "rabbitmq_streams": _rabbitmq_streams,
     "redis_pubsub": _redis_pubsub,
     "redis_streams": _redis_streams,
     "sqs": _sqs,

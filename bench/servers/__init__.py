@@ -14,7 +14,7 @@ from bench.servers.base import KINDS, Recipe, Request, Server
 GROUP = "brokerbench.servers"
 OF_MODES = {("zeromq", "proxy"): "zeromq_proxy"}
 """Recipes of one mode of a system: what stands between its peers in that mode only."""
-OWN = ("flume", "kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs")
+OWN = ("flume", "kafka", "kinesis", "nats", "rabbitmq", "rabbitmq_streams", "redis_pubsub", "redis_streams", "sqs")
 
 _registered: dict[str, Recipe] = {}
 

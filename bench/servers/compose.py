@@ -18,7 +18,7 @@ from bench.servers.common import DATA, RemoteServer, address_variable, local, on
 from bench.servers.ports import choose_port
 
 SERVICES = {
-    **{system: system for system in ("kafka", "kinesis", "nats", "rabbitmq", "sqs")},
+    **{system: system for system in ("kafka", "kinesis", "nats", "rabbitmq", "rabbitmq_streams", "sqs")},
     **dict.fromkeys(("redis_pubsub", "redis_streams"), "redis"),
 }
 """The service of each system in docker-compose.yml."""

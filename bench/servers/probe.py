@@ -160,6 +160,26 @@ def _amqp_texts(table: Fields) -> dict[str, str]:
     return texts
 
 
+# --- RabbitMQ's stream protocol: PeerProperties, the first exchange of a connection
+# https://github.com/rabbitmq/rabbitmq-server/blob/main/deps/rabbitmq_stream/docs/PROTOCOL.adoc
+
+
+def stream_properties(host: str, port: int, timeout_s: float = TIMEOUT_S) -> dict[str, str]:
+    """Tell a stream listener no properties of ours; its own (product, version, ...)."""
+    with socket.create_connection((host, port), timeout_s) as sock:
+        sock.settimeout(timeout_s)
+        sock.sendall(struct.pack(">IHHII", 12, 17, 1, 1, 0))
+        (size,) = struct.unpack(">I", read_exactly(sock, 4))
+        if not 0 < size < FRAME_MAX_BYTES:
+            raise ValueError(f"{host}:{port} does not speak RabbitMQ's stream protocol")
+        answer = Fields(read_exactly(sock, size))
+    head = tuple(answer.number(form) for form in ("H", "H", "I", "H"))
+    if head != (0x8011, 1, 1, 1):
+        raise ValueError(f"{host}:{port} does not speak RabbitMQ's stream protocol: it answers PeerProperties with {head}")
+    texts = [answer.take(answer.number("H")).decode(errors="replace") for _ in range(2 * answer.number("I"))]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
 # --- Redis: RESP, https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 

@@ -22,7 +22,8 @@ class Dates:
 
 # Sources: endoflife.date (products/redis.md: 7.0.15 of 2024-01-09, cycle 7.0 ended 2024-07-29) and RabbitMQ's own release
 # notes of the 3.10 series ("end of community support on July 31st, 2023"); 3.10.8 was published on 2022-09-23 (its
-# packages at hex.pm). Kafka 4.4.0: its jar was built on 2026-10-06 and others built on it by 2026-11-07. Valkey 9.1.2: after
+# packages at hex.pm). RabbitMQ 4.0.5: uploaded to Debian on 2024-12-17; its cycle ended with 4.1 (endoflife.date).
+# Kafka 4.4.0: its jar was built on 2026-10-06 and others built on it by 2026-11-07. Valkey 9.1.2: after
 # 9.1.1 (2026-07-21, its release notes), before 9.1.3 (in use by 2026-10-27). NATS Server 2.15.1: in a wheel of 2026-10-11, after 2.14.0
 # (in one of 2026-05); 2.9.10: packaged by Debian on 2022-12-24, after 2.9.8 of the same year.
 DATES: dict[tuple[str, str], Dates] = {
@@ -31,6 +32,7 @@ DATES: dict[tuple[str, str], Dates] = {
     ("NATS Server", "2.15.1"): Dates("2026"),
     ("NATS Server", "2.9.10"): Dates("2022"),
     ("RabbitMQ", "3.10.8"): Dates("2022-09-23", "2023-07-31"),
+    ("RabbitMQ", "4.0.5"): Dates("2024-12", "2025-04-15"),
     ("Redis", "7.0.15"): Dates("2024-01-09", "2024-07-29"),
     ("Valkey", "9.1.2"): Dates("2026"),
 }

@@ -1,4 +1,4 @@
-"""RabbitMQ: the distribution's own server, started as nodes of ours beside whatever service the package has.
+"""RabbitMQ: the distribution's own server, or Debian 13's in a private folder, as nodes of ours beside whatever service the package has.
 
 /usr/lib/rabbitmq/bin/rabbitmq-server works as any user; /usr/sbin/rabbitmq-server insists on the account "rabbitmq".
 """
@@ -9,9 +9,10 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from adapters.ports import LOOPBACK
 from bench.errors import ServerError
@@ -27,7 +28,6 @@ from bench.servers.common import (
     host_ports,
     local,
     node_folder,
-    refuse_version,
     stop_all,
     wait_ready,
 )
@@ -35,10 +35,18 @@ from bench.servers.compose import missing_common, start_service
 from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import amqp_start
 from bench.servers.products import product
+from bench.servers.rabbitmq_leaders import Leaders
+from bench.servers.suite import Suite, impossible
 
 NAME = "RabbitMQ"
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-READY_TIMEOUT_S = 120.0  # 7 s on an idle machine, a cluster of three 23 s
+RELEASES = Path("/usr/lib/rabbitmq/lib")  # rabbitmq_server-3.10.8
+NEWER = Suite("rabbitmq", "trixie", ("rabbitmq-server",))
+NEWER_VERSION = "4.0"
+ANY = "any"  # the machine's own, else the newer one
+NOT_THERE = "RabbitMQ is not installed: apt-get install rabbitmq-server"
+Run = Callable[[Sequence[str | Path]], list[str]]
+READY_TIMEOUT_S = 120.0  # 3.10: 7 s on an idle machine, a cluster of three 27 s; 4.0: 3 and 7 s
 CONF = {
     "disk_free_limit.absolute": "50MB",
     "vm_memory_high_watermark.absolute": "2GB",
@@ -85,18 +93,55 @@ class _Place:
         }
 
 
+def packaged() -> str | None:
+    """The version of the machine's own package; None = it is not installed, or not whole."""
+    found = sorted(RELEASES.glob("rabbitmq_server-*"))
+    return found[-1].name.partition("-")[2] if found and SCRIPT.is_file() and shutil.which("epmd") else None
+
+
+def missing_version(version: str) -> str | None:
+    """Why a version cannot be had natively here, and how to get it; None = it can."""
+    own, reason = packaged(), NEWER.missing()
+    if own is not None and (version == ANY or own.startswith(f"{version}.")):
+        return None
+    if version in {ANY, NEWER_VERSION} and reason is None:
+        return None
+    have = NOT_THERE if own is None else f"this machine's package is {own}"
+    if version == ANY:
+        return f"{have}, or, where you are not root, version {NEWER_VERSION} of Debian 13: brokerbench servers install rabbitmq"
+    if version == NEWER_VERSION:
+        return f"{have}, and {reason}; brokerbench servers install rabbitmq gets them where that can be done"
+    return have
+
+
+def programs(version: str, folder: Path) -> Run:
+    """What makes a command use the programs of a version on data in ``folder``. Raises ServerError that says why it cannot be had."""
+    reason = missing_version(version)
+    if reason is not None:
+        raise ServerError(f"rabbitmq: version {version} cannot be had: {reason}")
+    own = packaged()
+    if own is not None and (version == ANY or own.startswith(f"{version}.")):
+        return lambda words: list(map(str, words))
+    NEWER.refuse(folder)
+    return NEWER.command
+
+
 class RabbitMQRecipe:
-    """External, native (Debian's package; one node or a cluster), compose."""
+    """External, native (Debian's package, of this or the next Debian; one node or a cluster), compose."""
 
     system = "rabbitmq"
     default_kinds = ("external", "native", "compose")
+    options: Mapping[str, tuple[str, ...]] = MappingProxyType({"nodes": ("1", "3"), "version": (ANY, "3.10", NEWER_VERSION)})
+    # What clients speak, on the one port that they are told.
+    ask: Callable[[str, int], dict[str, str]] = staticmethod(amqp_start)  # opens a connection; the server's properties
+    listener = "listeners.tcp.1"
+    conf: Mapping[str, str] = MappingProxyType({})
+    plugins: tuple[str, ...] = ()
 
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""
         if kind == "native":
-            if not SCRIPT.is_file():
-                return "RabbitMQ is not installed: apt-get install rabbitmq-server"
-            return None if shutil.which("epmd") else "no epmd on the path: apt-get install erlang-base"
+            return missing_version(ANY)
         return missing_common(self.system, kind, self.default_kinds)
 
     def start(self, request: Request) -> Server:
@@ -105,52 +150,54 @@ class RabbitMQRecipe:
             return self._external(request, external_address(self.system, request))
         if request.kind == "compose":
             return start_service(self.system, request, self._external)
-        reason = self.missing(request.kind)
-        if reason is not None:
-            raise ServerError(f"rabbitmq: {reason}")
-        return self._native(request)
+        return self._native(request, programs(request.version, request.folder))
 
     def install(self) -> None:
-        """rabbitmq-server by apt, where it is not there; its service is not started."""
-        if self.missing("native") is not None:
-            install_packages(self.system, ["rabbitmq-server"])
+        """The machine's own package by apt, its service not started, and version 4.0 beside it; where one of them can be had, that one."""
+        try:
+            if packaged() is None:
+                install_packages(self.system, ["rabbitmq-server"])
+        except ServerError:  # not root
+            if impossible() is not None:
+                raise
+        if impossible() is None and not (packaged() or "").startswith(f"{NEWER_VERSION}."):
+            NEWER.install()
 
     def _external(self, request: Request, address: str) -> Server:
         pairs = host_ports(self.system, address)
-        found = [answer_of(self.system, f"{host}:{port}", lambda host=host, port=port: amqp_start(host, port)) for host, port in pairs]  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-        nodes = tuple(Node(f"rabbitmq.{i}", "broker", None, f"{h}:{p}", f"{h}:{p}") for i, (h, p) in enumerate(pairs, 1))
+        found = [answer_of(self.system, f"{host}:{port}", lambda host=host, port=port: self.ask(host, port)) for host, port in pairs]  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+        nodes = tuple(Node(f"{self.system}.{i}", "broker", None, f"{h}:{p}", f"{h}:{p}") for i, (h, p) in enumerate(pairs, 1))
         what = product(found[0].get("product", NAME), found[0].get("version", ""))
         bootstrap = tuple(node.advertised for node in nodes)
         settings = {"platform": found[0].get("platform", ""), "nodes": len(nodes)}
         return RemoteServer(
-            self.system, request.kind, what, nodes, bootstrap, settings, lambda: [amqp_start(host, port) for host, port in pairs]
+            self.system, request.kind, what, nodes, bootstrap, settings, lambda: [self.ask(host, port) for host, port in pairs]
         )
 
-    def _native(self, request: Request) -> Server:
+    def _native(self, request: Request, run: Run) -> Server:
         places = self._places(request)
         cookie, cluster_name = secrets.token_hex(20), f"bench-{secrets.token_hex(6)}"
         cluster = [place.erlang for place in places] if len(places) > 1 else []
         processes: list[subprocess.Popen[bytes]] = []
         helpers: list[subprocess.Popen[bytes]] = []
-        launches = [_launch(request, place, cluster_name) for place in places]
+        launches = [self._launch(request, run, place, cluster_name) for place in places]
         nodes: list[Node] = []
         try:
             # Ours to start and to stop: the one that Erlang starts by itself outlives the broker.
-            epmd = ["epmd", "-port", str(places[0].epmd), "-address", LOOPBACK]
+            epmd = run(["epmd", "-port", str(places[0].epmd), "-address", LOOPBACK])
             helpers.append(request.guard.spawn(epmd, cwd=request.folder, stdout=request.folder / "epmd.log", name="epmd"))
             for place, launch in zip(places, launches, strict=True):
-                _write_settings(place, cookie, cluster_name, cluster)
+                self._write_settings(place, cookie, cluster_name, cluster)
                 processes.append(launch.spawn())
                 told = advertised(request, place.name, local(place.port))
                 nodes.append(Node(place.name, "broker", processes[-1].pid, local(place.port), told, _log(request, place)))
             answers = [launch.wait(popen) for launch, popen in zip(launches, processes, strict=True)]
             what = product(answers[0].get("product", NAME), answers[0].get("version", ""))
-            refuse_version(request, self.system, what.version)
         except BaseException:  # also Ctrl-C: half a cluster must not stay
             stop_all(request.guard, processes, 5.0)
             stop_all(request.guard, helpers, 1.0)
             raise
-        settings = {**CONF, "platform": answers[0].get("platform", ""), "plugins": [], "nodes": len(nodes)}
+        settings = {**CONF, **self.conf, "platform": answers[0].get("platform", ""), "plugins": list(self.plugins), "nodes": len(nodes)}
         return ProcessServer(
             self.system,
             request.kind,
@@ -163,6 +210,7 @@ class RabbitMQRecipe:
             helpers,
             [place.folder for place in places],
             launches=launches,
+            leaders=Leaders({place.erlang: place.name for place in places}, run(["erl_call"]), places[0].environment()),
         )
 
     def _places(self, request: Request) -> list[_Place]:
@@ -171,51 +219,46 @@ class RabbitMQRecipe:
         ports = [port for port in free_ports(2 * count + 1) if port != first]
         epmd, dist, rest = ports[0], ports[1 : count + 1], ports[count + 1 :]
         names = ["bench@localhost"] if count == 1 else [f"bench{i}@localhost" for i in range(1, count + 1)]
-        amqp = [first, *rest[: count - 1]]
+        clients = [first, *rest[: count - 1]]
         return [
-            _Place(f"rabbitmq.{i}", erlang, amqp[i - 1], dist[i - 1], epmd, node_folder(request, f"rabbitmq.{i}"))
+            _Place(f"{self.system}.{i}", erlang, clients[i - 1], dist[i - 1], epmd, node_folder(request, f"{self.system}.{i}"))
             for i, erlang in enumerate(names, 1)
         ]
+
+    def _launch(self, request: Request, run: Run, place: _Place, cluster_name: str) -> Launch:
+        """A node that finds its own data again: its name is fixed (bench@localhost, no host's name in it), and so is its Mnesia folder."""
+        log = _log(request, place)
+
+        def probe() -> dict[str, str]:
+            found = self.ask(LOOPBACK, place.port)
+            if found.get("cluster_name") != cluster_name:
+                raise ValueError(f"another broker answers on port {place.port}: {found.get('cluster_name')}")
+            return found
+
+        return Launch(
+            lambda: request.guard.spawn(run([SCRIPT]), env=place.environment(), cwd=place.folder, stdout=log, name=place.name),
+            lambda popen: wait_ready(place.name, popen, log, probe, READY_TIMEOUT_S),
+        )
+
+    def _write_settings(self, place: _Place, cookie: str, cluster_name: str, cluster: list[str]) -> None:
+        for part in ("home", "mnesia", "log", "gen"):
+            (place.folder / part).mkdir()
+        secret = place.folder / "home" / ".erlang.cookie"
+        secret.write_text(cookie, encoding="ascii")
+        secret.chmod(0o400)
+        (place.folder / "enabled_plugins").write_text(f"[{','.join(self.plugins)}].\n", encoding="ascii")
+        conf = {self.listener: local(place.port), "cluster_name": cluster_name, **CONF, **self.conf}
+        if cluster:
+            conf |= {
+                "cluster_formation.peer_discovery_backend": "classic_config",
+                "cluster_formation.target_cluster_size_hint": str(len(cluster)),
+            }
+            conf |= {f"cluster_formation.classic_config.nodes.{i}": name for i, name in enumerate(cluster, 1)}
+        (place.folder / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in conf.items()), encoding="utf-8")
 
 
 def _log(request: Request, place: _Place) -> Path:
     return request.folder / f"{place.name}.log"
-
-
-def _launch(request: Request, place: _Place, cluster_name: str) -> Launch:
-    """A node that finds its own data again: its name is fixed (bench@localhost, no host's name in it), and so is its Mnesia folder."""
-    log, probe = _log(request, place), _ready_probe(place, cluster_name)
-    return Launch(
-        lambda: request.guard.spawn([SCRIPT], env=place.environment(), cwd=place.folder, stdout=log, name=place.name),
-        lambda popen: wait_ready(place.name, popen, log, probe, READY_TIMEOUT_S),
-    )
-
-
-def _write_settings(place: _Place, cookie: str, cluster_name: str, cluster: list[str]) -> None:
-    for part in ("home", "mnesia", "log", "gen"):
-        (place.folder / part).mkdir()
-    secret = place.folder / "home" / ".erlang.cookie"
-    secret.write_text(cookie, encoding="ascii")
-    secret.chmod(0o400)
-    (place.folder / "enabled_plugins").write_text("[].\n", encoding="ascii")
-    conf = {"listeners.tcp.1": local(place.port), "cluster_name": cluster_name, **CONF}
-    if cluster:
-        conf |= {
-            "cluster_formation.peer_discovery_backend": "classic_config",
-            "cluster_formation.target_cluster_size_hint": str(len(cluster)),
-        }
-        conf |= {f"cluster_formation.classic_config.nodes.{i}": name for i, name in enumerate(cluster, 1)}
-    (place.folder / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in conf.items()), encoding="utf-8")
-
-
-def _ready_probe(place: _Place, cluster_name: str) -> Callable[[], dict[str, str]]:
-    def probe() -> dict[str, str]:
-        found = amqp_start(LOOPBACK, place.port)
-        if found.get("cluster_name") != cluster_name:
-            raise ValueError(f"another broker answers on port {place.port}: {found.get('cluster_name')}")
-        return found
-
-    return probe
 
 
 RECIPE = RabbitMQRecipe()

@@ -146,6 +146,61 @@ class RabbitMqWitness:
         self._connection.close()
 
 
+class RabbitMqStreamsWitness:
+    """A plain socket that speaks as much of the stream protocol as reading every stream from its beginning takes."""
+
+    def __init__(self, wiring: Wiring, group: str) -> None:
+        host, _, port = wiring["servers"][0].rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
+        self._ask(17, struct.pack(">I", 0))  # PeerProperties
+        self._ask(18, b"")  # SaslHandshake
+        self._ask(19, self._text("PLAIN") + struct.pack(">I", 12) + b"\0guest\0guest")  # SaslAuthenticate
+        key, tune = self._frame()
+        assert key == 20
+        self._send(20, tune)
+        self._ask(21, self._text("/"))  # Open
+        for number, stream in enumerate(wiring["streams"]):  # Subscribe: from the first (1), many chunks of credit, no properties
+            self._ask(7, struct.pack(">B", number) + self._text(stream) + struct.pack(">HHI", 1, 1000, 0))
+
+    @staticmethod
+    def _text(text: str) -> bytes:
+        return struct.pack(">H", len(text)) + text.encode()
+
+    def _send(self, key: int, body: bytes) -> None:
+        self._socket.sendall(struct.pack(">IHH", len(body) + 4, key, 1) + body)
+
+    def _frame(self) -> tuple[int, bytes]:
+        (size,) = struct.unpack(">I", _exactly(self._socket, 4))
+        frame = _exactly(self._socket, size)
+        return int.from_bytes(frame[:2], "big"), frame[4:]
+
+    def _ask(self, key: int, body: bytes) -> None:
+        self._send(key, struct.pack(">I", 1) + body)
+        answered, answer = self._frame()
+        assert (answered, answer[:6]) == (key | 0x8000, struct.pack(">IH", 1, 1)), f"request {key} was answered with {answered}: {answer!r}"
+
+    def collect(self, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        while True:
+            self._socket.settimeout(WAIT_S if len(found) < count else QUIET_S)
+            try:
+                key, frame = self._frame()
+            except TimeoutError:
+                return found
+            if key == 8:  # Deliver: subscription, then a chunk, whose entries begin after 48 bytes
+                (entries,), at = struct.unpack_from(">H", frame, 3), 49
+                for _ in range(entries):
+                    (size,) = struct.unpack_from(">I", frame, at)
+                    message = frame[at + 4 : at + 4 + size]
+                    assert message[:4] == b"\0Su\xb0", "not the data section of an AMQP 1.0 message"
+                    assert struct.unpack_from(">I", message, 4) == (size - 8,)
+                    found.append(message[8:])
+                    at += 4 + size
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class SqsWitness:
     """Raw boto3: the queue's attribute, then receive and delete."""
 
@@ -371,6 +426,7 @@ WITNESSES: dict[str, Callable[[Wiring, str], Witness]] = {
     "zeromq": ZeroMqWitness,
     "kafka": KafkaWitness,
     "rabbitmq": RabbitMqWitness,
+    "rabbitmq_streams": RabbitMqStreamsWitness,
     "sqs": SqsWitness,
     "kinesis": KinesisWitness,
     "redis_pubsub": RedisPubSubWitness,

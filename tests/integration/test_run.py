@@ -388,7 +388,16 @@ def test_doctor(tmp_path):
 
 def test_servers_list(tmp_path):
     rows = json.loads(brokerbench("servers", "list", "--json", cwd=tmp_path, BROKERBENCH_HOME=str(tmp_path)).stdout)
-    assert {row["system"] for row in rows} == {"kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"}
+    assert {row["system"] for row in rows} == {
+        "kafka",
+        "kinesis",
+        "nats",
+        "rabbitmq",
+        "rabbitmq_streams",
+        "redis_pubsub",
+        "redis_streams",
+        "sqs",
+    }
     assert all(row["running"] is None and row["kinds"] for row in rows)
     assert {row["system"]: row["options"] for row in rows}["redis_streams"] == {"appendfsync": ["off", "no", "everysec", "always"]}
     told = brokerbench("servers", "list", "redis_pubsub", cwd=tmp_path)

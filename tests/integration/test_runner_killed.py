@@ -42,10 +42,13 @@ def kept(place):
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(("system", "program"), [("kafka", "java"), ("rabbitmq", "beam.smp")])
-def test_sigkill_with_a_broker_that_forks(tmp_path, needs, system, program):
-    needs(system)
-    process = started("run", small(tmp_path, f"{system}, tcp", rounds=9), cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("system", "version", "program"), [("kafka", "", "java"), ("rabbitmq", "", "beam.smp"), ("rabbitmq", "4.0", "beam.smp")]
+)
+def test_sigkill_with_a_broker_that_forks(tmp_path, needs, system, version, program):
+    needs(system, version=version)
+    spec = f"{system},version={version}" if version else system
+    process = started("run", small(tmp_path, f'"{spec}", tcp', rounds=9), cwd=tmp_path)
     until(lambda: list(tmp_path.glob("results/runs/*/trials/0001")), process, what="a trial", timeout_s=120)
     lines = killed(process, str(tmp_path))
     assert any(program in line for line in lines)

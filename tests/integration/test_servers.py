@@ -24,7 +24,7 @@ import pytest
 from bench.deployment import Deployment, Place
 from bench.errors import ServerError
 from bench.guard import Guard
-from bench.servers import choose, probe, rabbitmq, start
+from bench.servers import choose, names, probe, rabbitmq, start
 from bench.servers.base import Request
 from bench.servers.ports import free_ports
 from bench.spec import AUTO
@@ -128,6 +128,8 @@ def break_and_mend(server):
     (node,) = server.nodes
     keep, read, expected = KEPT.get(server.system, (lambda _: None, lambda _: None, None))
     keep(node.address)
+    if server.system == "rabbitmq":  # a queue is at first in a buffer of Mnesia's log: a kill within that second may take it along
+        assert "ok" in server.leaders.ask("mnesia:sync_log().\n")
     server.kill(node.name)
     assert not psutil.pid_exists(node.pid)
     assert server.dead() is None  # down on purpose is not dead
@@ -153,24 +155,25 @@ def guard():
 
 
 @pytest.mark.parametrize(
-    ("system", "kind"),
+    ("system", "kind", "options"),
     [
-        ("redis_pubsub", "native"),
-        ("redis_pubsub", "embedded"),
-        ("nats", "native"),
-        ("nats", "embedded"),
-        ("sqs", "native"),
-        ("sqs", "embedded"),
-        ("kinesis", "native"),
-        ("kafka", "native"),
-        ("rabbitmq", "native"),
+        ("redis_pubsub", "native", {}),
+        ("redis_pubsub", "embedded", {}),
+        ("nats", "native", {}),
+        ("nats", "embedded", {}),
+        ("sqs", "native", {}),
+        ("sqs", "embedded", {}),
+        ("kinesis", "native", {}),
+        ("kafka", "native", {}),
+        ("rabbitmq", "native", {}),
+        ("rabbitmq", "native", {"version": "4.0"}),
     ],
 )
-def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
-    needs(system, kind)
+def test_a_server_from_start_to_stop(system, kind, options, *, guard, tmp_path, needs):
+    needs(system, kind, **options)
     assert choose(system, kind) == kind
     before = set(psutil.Process().children())
-    server = start(system, Request(kind, tmp_path, guard.run_id, guard, breaks=True))
+    server = start(system, Request(kind, tmp_path, guard.run_id, guard, options=options, breaks=True))
     try:
         (node,) = server.nodes
         assert node.name == f"{system}.1"
@@ -182,6 +185,7 @@ def test_a_server_from_start_to_stop(system, kind, guard, tmp_path, needs):
         assert process.name() == PROGRAMS.get((system, kind), process.name())
         assert process.memory_info().rss > 4_000_000  # the process that works, not a shell before it
         assert server.product.version[0].isdigit()
+        assert server.product.version.startswith(options.get("version", ""))
         assert server.product.emulator == (system in {"kinesis", "sqs"})
         assert server.settings
         assert node.log == tmp_path / f"{node.name}.log"
@@ -465,10 +469,7 @@ def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
 
 def test_install_of_an_unknown_system():
     done = subprocess.run([sys.executable, "-m", "bench.servers.install", "kafak"], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "no server recipe 'kafak'; there are: kafka, kinesis, rabbitmq, redis_pubsub, redis_streams, sqs\n",
-    )
+    assert (done.returncode, done.stderr) == (2, f"no server recipe 'kafak'; there are: {', '.join(names())}\n")
 
 
 @pytest.mark.server

@@ -172,7 +172,14 @@ def test_every_error_is_an_adapter_error():
 @pytest.mark.parametrize("system", [name for name in adapters.BUILT_IN if name not in {"memory", "tcp"}])
 def test_a_setting_that_is_nearly_right_is_suggested(system):
     known = {"zeromq": "sndhwm", "kafka": "linger_ms", "rabbitmq": "window", "redis_pubsub": "socket_timeout"}
-    known |= {"redis_streams": "min_idle_time", "sqs": "threads", "kinesis": "resends", "nats": "ack_wait", "flume": "batch-size"}
+    known |= {
+        "rabbitmq_streams": "window",
+        "redis_streams": "min_idle_time",
+        "sqs": "threads",
+        "kinesis": "resends",
+        "nats": "ack_wait",
+        "flume": "batch-size",
+    }
     with pytest.raises(BadSetting, match=known[system]):
         adapters.load(system)(Options(settings={known[system] + "x": "1"}))
 

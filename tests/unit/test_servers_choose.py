@@ -23,7 +23,7 @@ def bare(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("BROKERBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setattr("bench.servers.rabbitmq.SCRIPT", tmp_path / "none")
+    monkeypatch.setattr("bench.servers.rabbitmq.RELEASES", tmp_path / "none")
     monkeypatch.setattr("bench.servers.redis_pubsub.valkey_binary", lambda: None)
     monkeypatch.setattr("bench.servers.nats.wheel_binary", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -32,7 +32,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_names_and_systems_without_a_server():
-    assert names() == ["flume", "kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"]
+    assert names() == ["flume", "kafka", "kinesis", "nats", "rabbitmq", "rabbitmq_streams", "redis_pubsub", "redis_streams", "sqs"]
     assert [recipe(system) for system in ("memory", "tcp", "zeromq")] == [None, None, None]
     for system in names():
         found = recipe(system)
@@ -41,7 +41,7 @@ def test_names_and_systems_without_a_server():
         assert set(found.default_kinds) <= set(KINDS)
 
 
-@pytest.mark.parametrize("system", ["kafka", "kinesis", "nats", "rabbitmq", "redis_pubsub", "redis_streams", "sqs"])
+@pytest.mark.parametrize("system", ["kafka", "kinesis", "nats", "rabbitmq", "rabbitmq_streams", "redis_pubsub", "redis_streams", "sqs"])
 def test_each_kind_says_what_is_missing_and_how_to_get_it(bare, system):
     with pytest.raises(ServerError) as caught:
         choose(system)
