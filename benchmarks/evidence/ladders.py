@@ -64,7 +64,7 @@ class Extent:
     kills: int  # of a step
 
 
-FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 38.0, 5)
+FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 35.0, 5)
 QUICK = Extent(("ladder-redis",), 1, "200 ms", "200 ms", 5, 5.0, 1)
 
 
