@@ -64,10 +64,13 @@ FIGURES: Mapping[str, tuple[bool, Callable[[Trial], float | None]]] = {
 Messages a second of the slowest group; ns of CPU a delivered message; bytes resident of all endpoints; ns from intended time."""
 
 
-def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants: Sequence[str], *, command: str) -> Json:
+def measure(
+    texts: Sequence[str], folder: Path, metrics: Sequence[str], variants: Sequence[str], *, command: str, whole: bool = True
+) -> Json:
     """Run the scenarios ``texts`` one after another and return their figures by metric, variant and round, and what disturbed them.
 
-    ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run.
+    ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run,
+    unless ``whole`` is False: then it has no figures.
     """
     trials: list[Trial] = []
     spacing = []
@@ -76,7 +79,7 @@ def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants
             chosen = scenario.parse(text, where="benchmarks/evidence")
             writer = runner.create(chosen, folder, command=command)
             runner.Runner(chosen, writer, Progress(quiet=True)).run()
-            run = opened(writer.folder)
+            run = opened(writer.folder, whole=whole)
             trials += run.trials
             spacing.append(_trial_s(run.trials))
     return when | {"trial_s": spacing, "revision": run.environment["brokerbench"]} | kept(trials, metrics, variants, chosen.rounds)
@@ -91,10 +94,10 @@ def clocked() -> Iterator[Json]:
     when |= {"seconds": round((now_ns() - begun_ns) / 1e9, 2), "steal": round(environment.stolen(before, psutil.cpu_times()), 5)}
 
 
-def opened(folder: Path) -> Run:
-    """A run that ended; raises EnvironmentProblem where something of it could not be run."""
+def opened(folder: Path, *, whole: bool = True) -> Run:
+    """A run that ended; raises EnvironmentProblem where something of it (``whole`` False: all of it) could not be run."""
     run = store.open_run(folder)
-    if run.run["not_run"] or not run.trials:
+    if not run.trials or (whole and run.run["not_run"]):
         raise EnvironmentProblem(f"{run.run['scenario']}: not run: {run.run['not_run'] or 'no trial'}")
     return run
 
