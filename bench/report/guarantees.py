@@ -34,9 +34,23 @@ def read(run: Run) -> dict[str, Any]:
     return found
 
 
+def told_apart(cells: Sequence[Json]) -> list[Json]:
+    """The same cells; a mode that several variants of its system have is named with what tells them apart: "acks-1, nodes=3"."""
+    parts = [frozenset(str(cell["spec"]).split(",")[1:]) for cell in cells]
+    shared: dict[tuple[str, str], frozenset[str]] = {}
+    for cell, its in zip(cells, parts, strict=True):
+        key = cell["system"], cell["mode"]["name"]
+        shared[key] = shared.get(key, its) & its
+    made: list[Json] = []
+    for cell, its in zip(cells, parts, strict=True):
+        own = sorted(its - shared[cell["system"], cell["mode"]["name"]])
+        made.append({**cell, "mode": {**cell["mode"], "name": ", ".join([cell["mode"]["name"], *own])}})
+    return made
+
+
 def section(run: Run, number: int, label: str) -> View | None:
     """The section of the ``number``-th run of faults of the page (from 0); ``label`` tells it from the others, where there are."""
-    cells = read(run)["cells"]
+    cells = told_apart(read(run)["cells"])
     at = f"cell-{number}-" if number else "cell-"
     surprises, times, left = table(_surprises(cells, at)), table(_times(cells)), table(_left_out(cells))
     matrices = [_matrix(system, cells, at) for system in _systems(cells)]
@@ -63,7 +77,7 @@ def points(run: Run) -> Sequence[PointSummary]:
 
 def said(run: Run) -> list[str]:
     """What the command line prints: the matrix, a system at a time, and what surprised."""
-    cells = read(run)["cells"]
+    cells = told_apart(read(run)["cells"])
     lines: list[str] = []
     for system in _systems(cells):
         lines += ["", *_plain(_matrix(system, cells))]
@@ -72,7 +86,7 @@ def said(run: Run) -> list[str]:
 
 def sentences(cells: Sequence[Json]) -> list[str]:
     """What it comes to, in a few lines."""
-    tried = [cell for cell in cells if cell["injections"]]
+    tried = [cell for cell in told_apart(cells) if cell["injections"]]
     counted = sum(cell["judged"]["n"] for cell in tried)
     vacuous = sum(cell["judged"]["vacuous"] for cell in tried)
     odd = [cell for cell in tried if cell["judged"]["surprises"]]

@@ -528,3 +528,12 @@ def test_a_matrix_is_whole_whatever_cells_there_are(chosen):
     for system in pages._systems(data):
         table = pages._matrix(system, data)
         assert all(len(row) == len(table.head) for row in itertools.chain.from_iterable(group.rows for group in table.groups))
+
+
+def test_variants_of_one_mode_are_told_apart_by_what_differs():
+    specs = ("kafka,mode=acks-all,nodes=3", "kafka,metadata=zookeeper,mode=acks-all,nodes=3", "kafka,mode=acks-1,nodes=3")
+    made = [{"system": "kafka", "spec": spec, "mode": {"name": "acks-1" if "acks-1" in spec else "acks-all"}} for spec in specs]
+    told = pages.told_apart(made)
+    assert [cell["mode"]["name"] for cell in told] == ["acks-all", "acks-all, metadata=zookeeper", "acks-1"]
+    assert pages.told_apart(told) == told
+    assert [cell["spec"] for cell in told] == list(specs)
