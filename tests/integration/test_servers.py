@@ -26,6 +26,7 @@ from bench.errors import ServerError
 from bench.guard import Guard
 from bench.servers import choose, names, probe, rabbitmq, start
 from bench.servers.base import Request
+from bench.servers.kafka import LAST
 from bench.servers.ports import free_ports
 from bench.spec import AUTO
 
@@ -452,6 +453,8 @@ def test_a_container_that_speaks_something_else_is_taken_down_and_quoted(docker,
 def test_two_installs_at_once_in_an_empty_home(tmp_path, needs):
     needs("kafka")  # then Java is there
     env = {**os.environ, "BROKERBENCH_HOME": str(tmp_path)}
+    if LAST.missing() is None:  # the second release is got in the same way: once is enough
+        (tmp_path / LAST.libs.parent.name).symlink_to(LAST.libs.parent)
     both = [
         subprocess.Popen(
             [sys.executable, "-m", "bench.servers.install", "kafka"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True
