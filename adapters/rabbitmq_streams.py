@@ -35,7 +35,7 @@ from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topolo
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode, integer_settings
-from adapters.rabbitmq_streams_link import CONNECT_S, RECONNECT_S, Link, once
+from adapters.rabbitmq_streams_link import CONNECT_S, RECONNECT_S, STEPS, Link, once
 
 FRAME_BYTES_MAX = 1 << 20  # the server's default (stream.frame_max)
 FRAME_OVERHEAD = 13  # length, key, version, publisher, count
@@ -70,8 +70,8 @@ CAPABILITIES = Capabilities(
             ordering="partition",
             persistence=Persistence.PAGE_CACHE,
             copies=1,
-            late_subscriber="reads the stream from its first message",
-            slow_consumer="is sent what it has given credit for; limited by retention",
+            late_subscriber="the whole log, from the first message that retention keeps",
+            slow_consumer="reads later: the log keeps what retention allows",
             source="https://www.rabbitmq.com/docs/streams",
         ),
     ),
@@ -136,6 +136,14 @@ class RabbitStreams:
 
         once(wiring, self._settings, work)
 
+    def depth(self, wiring: Wiring, group: str) -> int | None:
+        """Messages of the streams behind the offsets that a group stored. Raises Unreachable, Refused."""
+
+        async def work(client: Client) -> int:
+            return sum([await _behind(client, stream, group) for stream in wiring["streams"]])
+
+        return int(once(wiring, self._settings, work))
+
     def redelivery_s(self) -> float:
         """How long a member may take to see that its server is gone whose socket stays open: two heartbeats, 0 = no timer."""
         return 2.0 * self._settings["heartbeat"]
@@ -175,6 +183,36 @@ async def _led(client: Client, stream: str) -> None:
             await client.query_leader_and_replicas(stream)
             return
         await asyncio.sleep(LEADER_AGAIN_S)
+
+
+async def _stored(client: Client, stream: str, group: str) -> int:
+    """The last offset that a group stored, -1 where it has none."""
+    try:
+        return int(await client.query_offset(stream, group))
+    except exceptions.OffsetNotFound:
+        return -1
+
+
+async def _behind(client: Client, stream: str, group: str) -> int:
+    """How many messages of a stream come after what a group stored.
+
+    A subscription to the last chunk is answered, and sent it, before the connection's next request is looked at (rabbit_stream_reader): so
+    when that one is answered and no chunk has come, the stream is empty.
+    """
+    ends = [0]
+
+    def on_deliver(frame: schema.Deliver) -> None:
+        ends.append(frame.chunk_first_offset + frame.num_records)
+
+    client.add_handler(schema.Deliver, on_deliver, name="0")  # rstream's names of these are numbers
+    await client.run_queue_listener_task(0, on_deliver)
+    await client.subscribe(stream, 0, schema.OffsetSpec.from_params(OffsetType.LAST, None), 1)
+    stored = await _stored(client, stream, group)
+    for _ in range(STEPS):  # from the listener to the handler
+        await asyncio.sleep(0)
+    await client.unsubscribe(0)
+    await client.stop_queue_listener_task(0)
+    return max(0, ends[-1] - stored - 1)
 
 
 class StreamProducer(Link):
@@ -340,16 +378,9 @@ class StreamConsumer(Link):
             if partition in self._stored:  # this one reads on; what it had acknowledged while the connection was down goes first
                 await client.store_offset(stream, self._group, self._stored[partition])
             if partition not in self._next:
-                self._next[partition] = await self._stored_offset(client, stream) + 1
+                self._next[partition] = await _stored(client, stream, self._group) + 1
             start = schema.OffsetSpec.from_params(OffsetType.OFFSET, self._next[partition])
             await client.subscribe(stream, partition, start, self._credit)
-
-    async def _stored_offset(self, client: Client, stream: str) -> int:
-        """The last offset that the group stored, -1 where it has none."""
-        try:
-            return int(await client.query_offset(stream, self._group))
-        except exceptions.OffsetNotFound:
-            return -1
 
     def _reset(self) -> None:
         """Nothing: what was received is whole, and what follows is asked for by its offset."""

@@ -199,14 +199,9 @@ class Link:
 
         client, gone = await connected(server, self._settings, self._set_up)
         gone.add_done_callback(lambda reason: self._lost(client, reason.result()))
-        self._heard_s = self._loop.time()
-        client.add_handler(schema.Heartbeat, self._on_heartbeat, name="link")
         client.add_handler(schema.MetadataUpdate, lambda frame: self._on_metadata_update(client, frame), name="link")
         client.start_task("silence", self._watch(client))
         return client
-
-    def _on_heartbeat(self, _: schema.Heartbeat) -> None:
-        self._heard_s = self._loop.time()
 
     def _on_metadata_update(self, client: Client, frame: schema.MetadataUpdate) -> None:
         """The stream has another leader, or none: the server has dropped what this connection had declared of it."""
@@ -214,12 +209,17 @@ class Link:
 
     async def _watch(self, client: Client) -> None:
         """Give up a server that has been silent for two heartbeats: rstream only logs it."""
-        every_s = client._heartbeat  # noqa: SLF001  # what both sides agreed on, which it does not tell otherwise
+        every_s = client._heartbeat  # noqa: SLF001  # what both sides agreed on, which rstream does not tell otherwise
+
+        def silent() -> bool:
+            """Nothing came: heartbeats do only while nothing else does."""
+            return bool(self._loop.time() - client._last_heartbeat > 2 * every_s)  # noqa: SLF001  # as above
+
         while every_s:
             await asyncio.sleep(every_s / 2)
-            if self._loop.time() - self._heard_s > 2 * every_s:
+            if silent():
                 await asyncio.sleep(every_s / 2)  # where this process stood still, what came meanwhile is read first
-                if self._loop.time() - self._heard_s > 2 * every_s:
+                if silent():
                     self._lost(client, f"nothing was heard for {2 * every_s} s")
                     return
 
@@ -227,6 +227,8 @@ class Link:
         if self._client is not client:
             return  # it is known already
         self._client = None
+        for kind in (schema.PublishConfirm, schema.PublishError, schema.Deliver, schema.MetadataUpdate):
+            client.remove_handler(kind)  # it may still be open, and what it says now is of publishers and readers that are given up
         self._events.append(Event("closed", reason))
         self._reset()
         self._start(self._end(client))
@@ -239,19 +241,27 @@ class Link:
             await client.close()
 
     async def _again(self) -> None:
-        while not self._closed:
+        while self._client is None:
             await asyncio.sleep(RECONNECT_S)
-            with contextlib.suppress(OSError, ConnectionClosed, exceptions.ServerError, exceptions.ClientError, AssertionError):
+            try:
                 self._client = await self._open()
-                self._events.append(Event("reconnected", shown([self._servers[(self._attempt - 1) % len(self._servers)]])))
-                self._wake()
-                return
+            except (OSError, ConnectionClosed, exceptions.ServerError, exceptions.ClientError):
+                continue  # not yet, or not this one
+            except Exception as error:  # noqa: BLE001  # rstream asserts and decodes: a task that ended here would never come back
+                self._events.append(Event("error", f"rstream: {error!r}"))
+        self._events.append(Event("reconnected", shown([self._servers[(self._attempt - 1) % len(self._servers)]])))
+        self._wake()
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # a frame to a connection that has just gone
+            self._events.append(Event("error", f"rstream: {task.exception()!r}"))
 
     def _wake(self) -> None:
         """Something came that a turn waits for."""

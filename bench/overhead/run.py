@@ -42,7 +42,7 @@ from bench.workload import Point, Workload
 
 SYSTEMS = (
     "tcp", "zeromq", "zeromq,profile=tuned", "kafka", "kafka,profile=tuned", "kafka,client=confluent-kafka",
-    "kafka,client=confluent-kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned",
+    "kafka,client=confluent-kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned", "rabbitmq_streams",
     "sqs", "sqs,profile=tuned", "redis_pubsub", "redis_pubsub,profile=tuned", "redis_streams", "kinesis",
 )  # fmt: skip
 """Every adapter in every profile it has."""

@@ -101,9 +101,10 @@ def packaged() -> str | None:
 
 def missing_version(version: str) -> str | None:
     """Why a version cannot be had natively here, and how to get it; None = it can."""
-    own, reason = packaged(), NEWER.missing()
+    own = packaged()
     if own is not None and (version == ANY or own.startswith(f"{version}.")):
         return None
+    reason = NEWER.missing()
     if version in {ANY, NEWER_VERSION} and reason is None:
         return None
     have = NOT_THERE if own is None else f"this machine's package is {own}"
@@ -160,8 +161,14 @@ class RabbitMQRecipe:
         except ServerError:  # not root
             if impossible() is not None:
                 raise
-        if impossible() is None and not (packaged() or "").startswith(f"{NEWER_VERSION}."):
+        own = packaged() or ""
+        if impossible() is not None or own.startswith(f"{NEWER_VERSION}."):
+            return
+        try:
             NEWER.install()
+        except ServerError as error:
+            have = f" (this machine's own {own} can)" if own else ""
+            raise ServerError(f"version {NEWER_VERSION} of Debian 13 cannot be had{have}: {error}") from error
 
     def _external(self, request: Request, address: str) -> Server:
         pairs = host_ports(self.system, address)

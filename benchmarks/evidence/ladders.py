@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import runner, scenario, spec, stage, store, units
+from bench import runner, scenario, spec, stage, units
 from bench.analysis import ladder
 from bench.capacity import command as capacity
 from bench.capacity import objective, result
@@ -30,7 +30,7 @@ from bench.report import text
 from benchmarks.evidence import common, runs, verdicts
 from benchmarks.evidence.common import Json
 
-LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-nats", "ladder-kafka-replicas", "ladder-rabbitmq")
+LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-kafka-replicas", "ladder-rabbitmq", "ladder-nats")
 OBJECTIVE = "p99 <= 50 ms"
 SPEED, CAPACITY, KILL = "speed", "capacity", "kill"
 WARMUP = "300 ms"  # of a probe
@@ -64,7 +64,7 @@ class Extent:
     kills: int  # of a step
 
 
-FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 35.0, 5)
+FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 45.0, 5)
 QUICK = Extent(("ladder-redis",), 1, "200 ms", "200 ms", 5, 5.0, 1)
 
 
@@ -137,7 +137,7 @@ def _speed(much: Extent, task: Task, folder: Path, command: str) -> Json:
         for one, before in zip(chosen.ladder, names, strict=False)
     ]
     rate_per_s = chosen.points()[0].workload.rate_per_s
-    taken = runs.measure([chosen.to_yaml()], folder, FIGURES, [str(one["id"]) for one in steps], command=command, whole=False)
+    taken = runs.measure([chosen.to_yaml()], folder, FIGURES, [str(one["id"]) for one in steps], command=command)
     return {"title": chosen.title, "rate_per_s": rate_per_s, "steps": steps} | taken
 
 
@@ -147,11 +147,9 @@ def _capacity(much: Extent, task: Task, folder: Path, command: str) -> Json:
     writer = runner.create(chosen, folder, command=command, kind=capacity.KIND)
     with runs.clocked() as when:
         Capacity(chosen, writer, Progress(quiet=True), options).run()
-    ended = store.open_run(writer.folder)
-    kept = {"status": "not run", "reason": _not_run(ended), "answer": None}
-    for search in ended.data(result.FILE)["searches"]:
-        kept = {name: search[name] for name in ("status", "reason", "saturated_per_s", "answer", "limit")}
-        kept["probes"] = len(search["probes"])
+    ended = runs.opened(writer.folder)
+    (search,) = ended.data(result.FILE)["searches"]
+    kept = {name: search[name] for name in ("status", "reason", "saturated_per_s", "answer", "limit")} | {"probes": len(search["probes"])}
     return when | {"revision": ended.environment["brokerbench"], "search": kept} | runs.told(ended.trials)
 
 
@@ -160,17 +158,10 @@ def _kill(much: Extent, task: Task, folder: Path, command: str) -> Json:
     record, writer = run.begin(asked, folder, command=command)
     with runs.clocked() as when:
         Guarantees(record, writer, Progress(quiet=True)).run()
-    ended = store.open_run(writer.folder)
+    ended = runs.opened(writer.folder)
     (cell,) = ended.data(INJECTED)["cells"]
     kept = {name: cell[name] for name in ("spec", "fault", "wanted", "status", "reason", "injections", "judged")}
-    if ended.run["not_run"]:
-        kept |= {"status": "not run", "reason": _not_run(ended)}
     return when | {"revision": ended.environment["brokerbench"], "cell": kept} | runs.told(ended.trials)
-
-
-def _not_run(ended: store.Run) -> str:
-    """Why the one variant of a run could not be had here, where that is so: a version that lacks a setting, a server that is not there."""
-    return "; ".join(f"{one['reason']} {one['get']}".strip() for one in ended.run["not_run"])
 
 
 # ---- what it comes to
@@ -249,7 +240,7 @@ def _ratio(found: Json | None) -> str | None:
 
 def _searched(search: Json | None) -> str | None:
     if search is None or search["answer"] is None:
-        return None if search is None else _short(search)
+        return None if search is None else str(search["reason"] or search["status"])
     answer = search["answer"]
     if answer["kind"] == "below":
         return f"below {result.rate(answer['high_per_s'])}/s"
@@ -265,7 +256,7 @@ def _killed(cell: Json | None) -> str | None:
     who = "server" if cell["fault"] == "server-kill" else "consumer"
     judged = cell["judged"]
     if judged is None or not judged["n"]:
-        return f"{who}: {(judged or {}).get('verdict') or _short(cell)}"
+        return f"{who}: {cell['reason'] or (judged or {}).get('verdict') or cell['status']}"
     told = []
     for name, said in (("lost", "lost"), ("duplicated", "repeated")):
         share = judged["shares"][name]
@@ -274,12 +265,6 @@ def _killed(cell: Json | None) -> str | None:
         elif name == "lost":
             told.append(f"none lost in {judged['n']}")
     return f"{who}: {', '.join(told)}"
-
-
-def _short(found: Json) -> str:
-    """Why there is no answer, in a cell: the whole reason, which can be a server's last words, is in ladders.json."""
-    reason = str(found["reason"] or "").partition(";")[0]
-    return f"{found['status']}: {reason}" if reason else str(found["status"])
 
 
 def shown(made: Json) -> str:

@@ -64,13 +64,10 @@ FIGURES: Mapping[str, tuple[bool, Callable[[Trial], float | None]]] = {
 Messages a second of the slowest group; ns of CPU a delivered message; bytes resident of all endpoints; ns from intended time."""
 
 
-def measure(
-    texts: Sequence[str], folder: Path, metrics: Sequence[str], variants: Sequence[str], *, command: str, whole: bool = True
-) -> Json:
+def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants: Sequence[str], *, command: str) -> Json:
     """Run the scenarios ``texts`` one after another and return their figures by metric, variant and round, and what disturbed them.
 
-    ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run,
-    unless ``whole`` is False: then it has no figures.
+    ``variants``: ids, in the order in which they are to be kept; "ID (aa)" is the A/A lane's. Raises BenchError where one could not be run.
     """
     trials: list[Trial] = []
     spacing = []
@@ -79,7 +76,7 @@ def measure(
             chosen = scenario.parse(text, where="benchmarks/evidence")
             writer = runner.create(chosen, folder, command=command)
             runner.Runner(chosen, writer, Progress(quiet=True)).run()
-            run = opened(writer.folder, whole=whole)
+            run = opened(writer.folder)
             trials += run.trials
             spacing.append(_trial_s(run.trials))
     return when | {"trial_s": spacing, "revision": run.environment["brokerbench"]} | kept(trials, metrics, variants, chosen.rounds)
@@ -94,10 +91,10 @@ def clocked() -> Iterator[Json]:
     when |= {"seconds": round((now_ns() - begun_ns) / 1e9, 2), "steal": round(environment.stolen(before, psutil.cpu_times()), 5)}
 
 
-def opened(folder: Path, *, whole: bool = True) -> Run:
-    """A run that ended; raises EnvironmentProblem where something of it (``whole`` False: all of it) could not be run."""
+def opened(folder: Path) -> Run:
+    """A run that ended; raises EnvironmentProblem where something of it could not be run."""
     run = store.open_run(folder)
-    if not run.trials or (whole and run.run["not_run"]):
+    if run.run["not_run"] or not run.trials:
         raise EnvironmentProblem(f"{run.run['scenario']}: not run: {run.run['not_run'] or 'no trial'}")
     return run
 

@@ -1,7 +1,4 @@
-"""The promises that a number of nodes could change, on clusters of three: groups that share work, what is committed, transactions.
-
-And Kafka with ZooKeeper: an older release, whose topics and groups are kept elsewhere.
-"""
+"""The promises that a number of nodes could change, on clusters of three: groups that share work, what is committed, transactions."""
 
 import pytest
 from checks import (
@@ -18,8 +15,6 @@ CHECKS = (delivers, fans_out, shares_work, keeps_lanes, redelivers_what_was_not_
 CLUSTERS = {"kafka": ("transactional",)}
 """System with an option nodes=3, and those of its modes that rest on more than a topic's copies."""
 
-OF_ZOOKEEPER = (fans_out, shares_work, redelivers_what_was_not_acknowledged, tells_its_depth)
-
 
 @pytest.mark.server
 @pytest.mark.parametrize("system", CLUSTERS)
@@ -32,16 +27,3 @@ def test_of_three_nodes(check, system, case_of):
 @pytest.mark.parametrize(("system", "mode"), [(system, mode) for system, modes in CLUSTERS.items() for mode in modes])
 def test_a_mode_of_three_nodes(system, mode, case_of):
     carries_in_its_mode(case_of(system, mode=mode, nodes="3"))
-
-
-@pytest.mark.server
-@pytest.mark.parametrize("system", ["kafka"])
-@pytest.mark.parametrize("check", OF_ZOOKEEPER, ids=lambda check: check.__name__)
-def test_with_zookeeper(check, system, case_of):
-    check(case_of(system, metadata="zookeeper"))
-
-
-@pytest.mark.server
-@pytest.mark.parametrize(("system", "mode"), [("kafka", "transactional")])
-def test_a_mode_with_zookeeper(system, mode, case_of):
-    carries_in_its_mode(case_of(system, mode=mode, metadata="zookeeper"))

@@ -10,7 +10,7 @@ PARTS = [
     *(("rabbitmq", mode, NEWER, checks.carries_in_its_mode) for mode in ("transient", "quorum", "dead-letter")),
     ("rabbitmq", "", NEWER, checks.is_seen_by_a_witness),
     *(("rabbitmq_streams", "", NEWER, check) for check in (checks.delivers, checks.keeps_lanes, checks.is_seen_by_a_witness)),
-    ("rabbitmq_streams", "", NEWER, checks.redelivers_what_was_not_acknowledged),
+    *(("rabbitmq_streams", "", NEWER, check) for check in (checks.redelivers_what_was_not_acknowledged, checks.tells_its_depth)),
     *(("rabbitmq", "quorum", THREE, check) for check in (checks.delivers, checks.carries_in_its_mode, checks.is_seen_by_a_witness)),
 ]
 

@@ -196,19 +196,39 @@ def test_a_server_that_says_nothing_is_given_up(streams):
         with wired(streams, settings={"heartbeat": "1"}) as (adapter, wiring):
             wiring["servers"] = [proxy.address]
             with opened(adapter, wiring, 0) as (producer, ledger, consumer):
-                for _ in range(16):
+                for number in range(16):  # the producer's server only confirms all the time, the consumer's sends heartbeats only
+                    producer.send(TestBlock(1000 + number, [0]), 0, 1, 0)
                     consumer.idle(0.2)
                     producer.pump(0.05)
+                assert not producer.flush(10.0)
                 assert [event for part in (producer, consumer) for event in part.events() if event.kind == "closed"] == []
                 proxy.hold(True)
                 assert producer.send(TestBlock(0, [0] * 3), 0, 3, 0) == 3
                 wait_event([producer], "closed", lambda: producer.pump(0.05))
                 assert ledger.count(Status.INDETERMINATE) == 3
+                assert ledger.count(Status.CONFIRMED) == 16
                 wait_event([consumer], "closed", lambda: consumer.poll(1, 0.05))
                 proxy.hold(False)
                 wait_event([consumer], "reconnected", lambda: consumer.poll(1, 0.05), timeout_s=30.0)
     finally:
         proxy.close()
+
+
+@pytest.mark.server
+def test_a_stream_that_goes_away_closes_the_link_until_it_is_back(streams):
+    """As when its leader moves: the server says so on a connection that stays open, and forgets what was declared on it."""
+    with wired(streams) as (adapter, wiring), opened(adapter, wiring, 0) as (producer, ledger, consumer):
+        send_all(producer, TestBlock(0, [0] * 5))
+        assert len(drain(consumer, 5)) == 5
+        adapter.cleanup(wiring)
+        for part, turn in ((producer, lambda: producer.pump(0.05)), (consumer, lambda: consumer.idle(0.05))):
+            assert "moved" in wait_event([part], "closed", turn).detail
+        assert producer.room() == 0
+        adapter.prepare(wiring)
+        wait_event([producer], "reconnected", lambda: producer.pump(0.05))
+        send_all(producer, TestBlock(10, [0] * 5))
+        assert ledger.count(Status.CONFIRMED) == 10
+        assert ledger.twice == []
 
 
 @pytest.mark.server

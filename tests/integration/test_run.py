@@ -14,6 +14,7 @@ from command import ROOT, SMALL, brokerbench, folder_of, line_of, read, small, s
 
 from bench import store
 from bench.histogram import read_log
+from bench.servers import names
 
 SCENARIO = """\
 name: whole
@@ -388,16 +389,7 @@ def test_doctor(tmp_path):
 
 def test_servers_list(tmp_path):
     rows = json.loads(brokerbench("servers", "list", "--json", cwd=tmp_path, BROKERBENCH_HOME=str(tmp_path)).stdout)
-    assert {row["system"] for row in rows} == {
-        "kafka",
-        "kinesis",
-        "nats",
-        "rabbitmq",
-        "rabbitmq_streams",
-        "redis_pubsub",
-        "redis_streams",
-        "sqs",
-    }
+    assert {row["system"] for row in rows} == set(names())
     assert all(row["running"] is None and row["kinds"] for row in rows)
     assert {row["system"]: row["options"] for row in rows}["redis_streams"] == {"appendfsync": ["off", "no", "everysec", "always"]}
     told = brokerbench("servers", "list", "redis_pubsub", cwd=tmp_path)

@@ -221,21 +221,12 @@ def test_a_leader_dies_only_where_there_are_several_nodes():
     (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
     assert (fault.kind, fault.target, fault.times) == ("kill", "server.leader", PER_TRIAL)
     assert cell.mode.copies == 2, "of acks=all on three nodes: min.insync.replicas"
-    assert {cell.fault for cell in cells.of(["kafka,nodes=3,mode=acks-all"], [])} == set(FAULTS) - {"zookeeper-kill"}
+    assert {cell.fault for cell in cells.of(["kafka,nodes=3,mode=acks-all"], [])} == set(FAULTS)
     assert "leader-kill" not in {cell.fault for cell in cells.of(["kafka"], [])}
     with pytest.raises(UsageError, match="nothing to try: leader-kill needs nodes=3 in the SPEC"):
         Asked(("kafka",), ("leader-kill",), 1, 1).cells()
     assert [cell.mode.name for cell in cluster.FULL.cells()][:2] == ["acks-all", "acks-1"]
     assert {cell.wanted for cell in cluster.FULL.cells()} == {20}
-
-
-def test_zookeeper_dies_only_where_there_is_one_and_nothing_is_expected_of_it():
-    assert "zookeeper-kill" in {cell.fault for cell in cells.of(["kafka,metadata=zookeeper"], [])}
-    for cell in cells.of(["kafka,metadata=zookeeper"], ["zookeeper-kill"]):
-        (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
-        assert (fault.kind, fault.target) == ("kill", "zookeeper.1")
-        assert not cell.expected.may_show, "of no mode"
-    assert [cell.fault for cell in cluster.FULL.cells() if "zookeeper" in cell.variant.spec] == ["leader-kill", "zookeeper-kill"]
 
 
 def test_every_cell_makes_a_scenario_that_reads():
