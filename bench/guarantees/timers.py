@@ -108,7 +108,7 @@ def _nats(mode: str, own: Mapping[str, str]) -> Timers:
 
 
 def _flume(mode: str, own: Mapping[str, str]) -> Timers:
-    settings = {"request-timeout": "2000"} | dict(own)
+    settings = {"request-timeout": "4000"} | dict(own)  # a slow consumer has 2 s of work in a sink's batch of 100
     if mode == "memory":  # what comes while a sink pauses has to fit, or the other groups get it again
         settings = {"capacity": "10000"} | settings
     pause_s = 5.0  # after a call that failed: SinkRunner.maxBackoffSleep, which no setting decides
