@@ -128,7 +128,7 @@ class Flume:
         channels = {f"c{i}": {"type": self.mode.name, **self._of("channel")} for i in range(1, len(groups) + 1)}
         sink = {"type": "thrift", "protocol": "binary", **self._of("sink")}
         sinks = {
-            f"k{i}-{member}": {**sink, "channel": f"c{i}", "hostname": host, "port": port}
+            f"k{i}-{member}": {**sink, "channel": f"c{i}", "address": f"{host}:{port}"}  # an address: a proxy can be put before it
             for i, group in enumerate(groups, 1)
             for member, (host, port) in enumerate(group["members"], 1)
         }

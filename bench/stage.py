@@ -18,7 +18,7 @@ import adapters
 from adapters import AdapterClass
 from adapters.base import Adapter, Wiring
 from adapters.errors import AdapterError, BadSetting, NotInstalled, Unsupported
-from bench import environment, health, leaders, quotas, trial
+from bench import environment, health, leaders, quotas, servers, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, Place, options_of, place_of
 from bench.engine.local import ENDPOINT, HERE, EndpointFailed, Interpreter, LocalEngine
@@ -207,8 +207,10 @@ class Stage:
         try:
             self._check_asks(entry)
             session.wire()
-            server = self._server(entry, load, session.wiring)
-            session.open(server.bootstrap if server is not None else (), self._placement(load), self._ways(server) if led else None)
+            calls = self._calls(entry, session.wiring) if led else None
+            server = self._server(entry, load, session.wiring if calls is None else calls.told(session.wiring))
+            ways = self._ways(server, calls) if led else None
+            session.open(server.bootstrap if server is not None else (), self._placement(load), ways)
         except Unsupported as error:
             if not led:  # else it may be the network alone that cannot be broken here
                 entry.unsupported[load.wiring_key] = str(error)
@@ -220,12 +222,19 @@ class Stage:
         entry.session = session
         return session
 
-    def _ways(self, server: Server | None) -> Callable[[Wiring], Ways] | None:
+    def _calls(self, entry: Entry, wiring: Wiring) -> Ways | None:
+        """Return the ways by which a server calls the session's consumers; None where it calls nobody."""
+        calls = entry.place is not None and servers.wired(entry.place.system)
+        return self._links.of_peers(wiring) if calls and self._links is not None else None
+
+    def _ways(self, server: Server | None, calls: Ways | None) -> Callable[[Wiring], Ways] | None:
         if self._links is None:
             return None
         links = self._links
         links.heal()  # of a trial that failed
-        return links.of_peers if server is None else lambda _: links.of_server(server)
+        if server is None:
+            return links.of_peers
+        return lambda _: links.of_server(server) if calls is None else links.of_server(server).with_calls(calls)
 
     def _server(self, entry: Entry, load: Workload, session: Wiring | None = None) -> Server | None:
         """Return a variant's server, started anew where it has died, on its cores where the run is pinned."""

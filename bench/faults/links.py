@@ -4,7 +4,8 @@ The direct way stays: only a session whose trials have network faults is led thr
 them or sees what a proxy cannot hide (it takes a connection before it knows whether the server would). In this order:
 
 1. `request`: Request.wiring of a server that is about to start, for the one that tells clients addresses itself (Kafka)
-2. `Links.of_server` for its nodes, or `Links.of_peers` for a wiring without a server: opens the proxies, once
+2. `Links.of_server` for its nodes, or `Links.of_peers` for a wiring without a server: opens the proxies, once; both for a server that calls
+   its peers (a Flume agent), which is told the latter before it starts
 3. the `Ways` that they return: what those that connect are told, and `add` and `clear` by a node's name or "peer.1"
 
 The runner's own calls (prepare, cleanup) go the direct way, whatever is done to the links.
@@ -89,6 +90,14 @@ class Ways:
         changed: Wiring = moved(wiring, self._where)
         return changed
 
+    def with_calls(self, peers: Ways) -> Ways:
+        """These ways, with those by which the server itself calls peers: what is done to a node's link is done to both.
+
+        Nobody but the server is told of the others: its peers listen on their own addresses.
+        """
+        more = peers._meant(ALL)
+        return Ways(self._proxies, {name: (*its, *more) for name, its in self._links.items()}, self._where)
+
     @property
     def names(self) -> tuple[str, ...]:
         """What `add` and `clear` take: names of nodes, or "peer.1" and so on in the order of the wiring's addresses."""
@@ -109,7 +118,7 @@ class Ways:
 
     def _meant(self, target: str) -> tuple[str, ...]:
         if target == ALL:
-            return tuple(link for its in self._links.values() for link in its)
+            return tuple(dict.fromkeys(link for its in self._links.values() for link in its))
         if target not in self._links:
             raise Unsupported(f"there is no link to {target}; there are: {', '.join(self._links)}")
         return self._links[target]

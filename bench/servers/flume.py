@@ -114,8 +114,9 @@ def properties(wanted: Mapping[str, Mapping[str, Mapping[str, Any]]], port: int,
         name: {**its, "checkpointDir": folder / name / "checkpoint", "dataDirs": folder / name / "data"} if its["type"] == "file" else its
         for name, its in wanted["channels"].items()
     }
+    sinks = {name: _located(its) for name, its in wanted["sinks"].items()}
     source = {"type": "thrift", "bind": LOOPBACK, "port": port, "protocol": "binary", "channels": " ".join(channels)}
-    parts: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"sources": {"r1": source}, "channels": channels, "sinks": wanted["sinks"]}
+    parts: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"sources": {"r1": source}, "channels": channels, "sinks": sinks}
     lines = []
     for kind, named in parts.items():
         lines.append(f"{AGENT}.{kind} = {' '.join(named)}")
@@ -123,12 +124,18 @@ def properties(wanted: Mapping[str, Mapping[str, Mapping[str, Any]]], port: int,
     return "\n".join(lines) + "\n"
 
 
+def _located(sink: Mapping[str, Any]) -> dict[str, Any]:
+    """A sink's settings with Flume's two in the place of its address."""
+    host, _, port = sink["address"].rpartition(":")
+    return {"hostname": host, "port": port, **{key: value for key, value in sink.items() if key != "address"}}
+
+
 def _told(wanted: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """The settings of the first channel and sink, which are those of all, without addresses."""
     found: dict[str, Any] = {"channels": len(wanted["channels"]), "sinks": len(wanted["sinks"])}
     for kind in ("channels", "sinks"):
         first = next(iter(wanted[kind].values()))
-        found |= {f"{kind}.{key}": value for key, value in first.items() if key not in {"hostname", "port", "channel"}}
+        found |= {f"{kind}.{key}": value for key, value in first.items() if key not in {"address", "channel"}}
     return found
 
 
@@ -152,7 +159,7 @@ def _build_archive(archive: Path) -> None:
         folder, log = Path(name), Path(name) / "flume.log"
         made, file = folder / "classes.jsa", folder / "agent.properties"
         port, second = free_ports(2)
-        sink = {"type": "thrift", "hostname": LOOPBACK, "port": second, "protocol": "binary"}
+        sink = {"type": "thrift", "address": local(second), "protocol": "binary"}
         wanted: dict[str, dict[str, dict[str, Any]]] = {
             "channels": {"c1": {"type": "memory"}, "c2": {"type": "file"}},
             "sinks": {"k1": sink | {"channel": "c1"}, "k2": sink | {"channel": "c2"}},

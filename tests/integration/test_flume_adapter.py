@@ -12,6 +12,7 @@ from adapters.flume import Flume
 from bench import works
 from bench.deployment import Deployment, place_of
 from bench.errors import ServerError
+from bench.faults.links import Links
 from bench.servers import choose, start
 from bench.servers.base import Request
 from bench.spec import parse
@@ -137,6 +138,35 @@ def test_each_session_has_an_agent_of_its_own(session_guard, tmp_path, needs):
         assert second.dead() is None
     finally:
         deployment.stop()
+
+
+def test_a_fault_of_the_network_is_on_both_ways(session_guard, tmp_path, needs, opened):
+    needs("flume")
+    adapter, links = flume(batch_size=1, keep_alive=60), Links(session_guard, tmp_path)
+    wiring = adapter.wire(ONE, "run")
+    calls = links.of_peers(wiring)
+    assert calls.names == ("peer.1",)
+    session = {"session": calls.told(wiring)}
+    server = start("flume", Request("native", tmp_path, session_guard.run_id, session_guard, wiring=session))
+    try:
+        wiring = adapter.prepare({**wiring, "servers": list(server.bootstrap)})
+        ways = links.of_server(server).with_calls(calls)
+        assert ways.names == ("flume.1",)
+        told = ways.told(wiring)
+        assert told["groups"] == wiring["groups"], "consumers listen on their own addresses"
+        assert told["servers"] != wiring["servers"]
+        producer, consumer = opened(adapter.producer(told, 0, Ledger())), opened(adapter.consumer(told, "g", 0))
+        send_all(producer, TestBlock(0, [0]))
+        assert ids(drain(consumer, 1)) == [0]
+        ways.add("flume.1", "latency", attributes={"latency": 0.2})
+        began_s = time.monotonic()
+        send_all(producer, TestBlock(1, [0]))
+        assert ids(drain(consumer, 1)) == [1]
+        assert time.monotonic() - began_s >= 0.4, "to the agent, and from it"
+        ways.clear("flume.1")
+    finally:
+        server.stop()
+        links.close()
 
 
 def test_it_works_through_the_whole_harness(needs):
