@@ -187,8 +187,9 @@ class Flume:
         }
 
     def redelivery_s(self) -> float:
-        """A sink that has no answer gives up after request-timeout, and pauses before it sends again."""
-        return self._settings["request-timeout"] / 1000 + SINK_PAUSE_S
+        """A sink that has no answer gives up after request-timeout, pauses, and fills its batch anew before it sends again."""
+        fills_s = self._settings["keep-alive"] if self.mode.name == "memory" and self._settings["batch-size"] > 1 else 0
+        return self._settings["request-timeout"] / 1000 + SINK_PAUSE_S + fills_s
 
 
 def _connected(address: str) -> rpc.Line:

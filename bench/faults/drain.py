@@ -55,9 +55,11 @@ def drain(cast: Cast, tally: Tally | Fed, healed_ns: int, deadline_ns: int, watc
     """
     adapter = cast.session.adapter
     moved, timer_s = now_ns(), redelivery_s(adapter)
+    # Where deliveries go in step, a member that makes room for a new one cuts off what it was being given: that comes after the timer.
+    cut_off_ns = int(timer_s * 1e9) if adapter.capabilities.in_step else 0
     patient_ns = healed_ns + (int(timer_s * 1e9) + _MARGIN_NS if timer_s else 0)
     repeats_ns = healed_ns + (int(min(timer_s, _REPEATS_S) * 1e9) + _MARGIN_NS if timer_s else 0)
-    deadline_ns = max(deadline_ns, patient_ns + _CLAIM_NS + _PROGRESS_NS)
+    deadline_ns = max(deadline_ns, patient_ns + max(_CLAIM_NS, cut_off_ns) + _PROGRESS_NS)
     claimed = not adapter.capabilities.stores
     while True:
         watch()
@@ -79,7 +81,7 @@ def drain(cast: Cast, tally: Tally | Fed, healed_ns: int, deadline_ns: int, watc
             else:
                 _claim(cast, _without(cast, missing), watch)
                 claimed, moved = True, now_ns()
-                patient_ns = moved + _CLAIM_NS
+                patient_ns = moved + max(_CLAIM_NS, cut_off_ns)
         if now > deadline_ns:
             depth = ask_twice(cast.session, _without(cast, missing), watch)
             return Drained(None, moving=quiet_ns < _QUIET_NS or any(one.moving for one in depth.values()), depth=depth)

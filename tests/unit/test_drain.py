@@ -30,7 +30,7 @@ class Broker:
         self.asked = []
         self._answers = {group: deque(each) for group, each in answers.items()}
         self.session = self
-        self.adapter = SimpleNamespace(capabilities=SimpleNamespace(stores=False))  # nobody to claim anything
+        self.adapter = SimpleNamespace(capabilities=SimpleNamespace(stores=False, in_step=False))  # nobody to claim anything
         self.workload = SimpleNamespace(groups=GROUPS)
 
     def depth(self, group):
@@ -105,6 +105,18 @@ def test_who_does_not_answer_may_hold_all_of_it():
     assert end.depth == {"a": Depth(0, 0)}, "asked again until it answers"
     end = drained(Broker(a=[SILENT]), Tally([3, 0]), deadline_ns=0)
     assert (end.last_ns, end.depth) == (None, {"a": Depth(None, None, silent=True)})
+
+
+def test_what_a_new_member_cut_off_is_waited_for(monkeypatch):
+    """In step, of a system that cannot say what it holds (Flume): the rest comes again after the timer, and was not lost."""
+    claimed_ns = []
+    monkeypatch.setattr(drain, "_claim", lambda *_: claimed_ns.append(now_ns()))
+    monkeypatch.setattr(drain, "_MARGIN_NS", 1)
+    broker, tally = Broker(a=[None]), Tally([3, 0])
+    broker.adapter = SimpleNamespace(capabilities=SimpleNamespace(stores=True, in_step=True), redelivery_s=lambda: 0.5)
+    tally.missing = lambda: [0 if claimed_ns and now_ns() > claimed_ns[0] + 100_000_000 else 3, 0]
+    assert drained(broker, tally).last_ns is not None
+    assert (len(claimed_ns), broker.asked) == (1, [])
 
 
 def test_nothing_is_asked_where_nothing_is_missing():
