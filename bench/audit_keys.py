@@ -20,8 +20,8 @@ from bench.audit_delivered import in_order
 from bench.audit_sent import ConsumerSource, Ident, longs
 from bench.journal import CANARY, CORRUPT, Kind, read
 
-KeyOf = Callable[[int, npt.NDArray[np.uint64]], npt.NDArray[np.int64]]
-"""The keys, as numbers from 0, of sequences of a producer: a function of the workload."""
+KeyOf = Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]]
+"""The keys, as numbers from 0, of sequences of one producer: a function of the workload."""
 _AT_ONCE = 1 << 16  # messages
 
 
@@ -44,15 +44,20 @@ class _Seen:
     size: int = 0  # messages that wait
 
 
-def by_key(consumers: Sequence[ConsumerSource], *, trial: int, groups: Sequence[str], key_of: KeyOf) -> Mapping[str, KeyOrder]:
-    """Judge trial ``trial`` for each of ``groups`` (a ConsumerSource has the index). Raises EvidenceMissing."""
+def by_key(
+    consumers: Sequence[ConsumerSource], *, trial: int, groups: Sequence[str], keys: Mapping[int, KeyOf]
+) -> Mapping[str, KeyOrder]:  # fmt: skip
+    """Judge trial ``trial`` for each of ``groups`` (a ConsumerSource has the index). Raises EvidenceMissing.
+
+    ``keys``: by producer. What comes of another one nobody sent, and the audit tells it (unexpected).
+    """
     return {
-        name: _of_group([one for one in consumers if one.group == index and not one.worked], trial, key_of)
+        name: _of_group([one for one in consumers if one.group == index and not one.worked], trial, keys)
         for index, name in enumerate(groups)
     }
 
 
-def _of_group(sources: Sequence[ConsumerSource], trial: int, key_of: KeyOf) -> KeyOrder:
+def _of_group(sources: Sequence[ConsumerSource], trial: int, keys: Mapping[int, KeyOf]) -> KeyOrder:
     journals = [read(source.folder, source.name, source.start, source.stop) for source in sources]
     chosen = []
     for records in journals:
@@ -67,19 +72,21 @@ def _of_group(sources: Sequence[ConsumerSource], trial: int, key_of: KeyOf) -> K
     waiting: dict[Ident, _Seen] = {}
     columns = (column.tolist() for column in (consumer, place, times, rows["producer"], rows["epoch"]))
     for who, at, t, producer, epoch in zip(*columns, strict=True):
+        if producer not in keys:
+            continue
         one = waiting.setdefault((producer, epoch), _Seen())
         if one.size >= _AT_ONCE and t > one.times[-1][0]:
-            _take(found, one, producer, key_of)
+            _take(found, one, keys[producer])
         sequences = journals[who].sequences(at)
         one.parts.append(sequences)
         one.size += len(sequences)
         one.times.append(np.full(len(sequences), t, np.int64))
     for (producer, _), one in waiting.items():
-        _take(found, one, producer, key_of)
+        _take(found, one, keys[producer])
     return found
 
 
-def _take(found: KeyOrder, seen: _Seen, producer: int, key_of: KeyOf) -> None:
+def _take(found: KeyOrder, seen: _Seen, key_of: KeyOf) -> None:
     """Count what is behind in what waits, in its order of arrival."""
     sequences, times = np.concatenate(seen.parts), np.concatenate(seen.times)
     seen.parts, seen.times, seen.size = [], [], 0
@@ -92,7 +99,7 @@ def _take(found: KeyOrder, seen: _Seen, producer: int, key_of: KeyOf) -> None:
     seen.came |= distinct
     if not first.any():
         return
-    keys = key_of(producer, sequences[first]).astype(np.int64)
+    keys = key_of(sequences[first]).astype(np.int64)
     order = np.argsort(keys, kind="stable")
     keys, numbers, times = keys[order], sequences[first][order].astype(np.int64), times[first][order]
     if len(seen.highest) <= keys[-1]:

@@ -316,7 +316,7 @@ def _by_key(trial: Mapping[str, Any], raw: Raw, workload: Workload, evidence: _E
         return {}
     keys = {report["index"]: keys_of(workload, report["index"], report["first_id"]) for report in raw.producers}
     names = [name for name, _ in workload.groups]
-    found = by_key(evidence.receivers, trial=trial["trial"], groups=names, key_of=lambda producer, sequences: keys[producer](sequences))
+    found = by_key(evidence.receivers, trial=trial["trial"], groups=names, keys=keys)
     return {name: {"key_reordered": one.reordered, "key_reordered_max": one.reordered_max} for name, one in found.items()}
 
 

@@ -82,6 +82,12 @@ class Cell:
         return f"{self.variant.id}.{self.fault}"
 
     @property
+    def name(self) -> str:
+        """For people: "kafka acks-all, nodes=3, leader-kill"."""
+        options = [f"{key}={value}" for key, value in self.variant.server_options.items()]
+        return ", ".join([f"{self.variant.system} {self.mode.name}", *options, self.fault])
+
+    @property
     def unsupported(self) -> str:
         """Why it cannot be tried; "" where it can."""
         return self.expected.unsupported

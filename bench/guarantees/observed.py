@@ -35,9 +35,9 @@ def rest(trial: Json) -> dict[str, int]:
 
 
 def timer(trial: Json, name: str) -> str:
-    """The value in force of the setting that decides recovery, "" where there is none of that name."""
-    values = {side[name] for side in trial["variant"]["settings"].values() if name in side}
-    return ", ".join(sorted(str(value) for value in values))
+    """The value in force of the setting that decides recovery, a client's or the server's; "" where there is none of that name."""
+    sides = [*trial["variant"]["settings"].values(), (trial.get("server") or {}).get("settings") or {}]
+    return ", ".join(sorted({str(side[name]) for side in sides if name in side}))
 
 
 def _injection(trial: Json, fault: Json, open_: bool) -> Injection:

@@ -89,7 +89,7 @@ class Guarantees:
         planned = Planned(self._number, Point(load, (("cell", place),)), cell.variant, 0, number, position)
         self._plan.append(planned.to_json())
         self._writer.save_plan(self._plan)
-        what = f"{cell.variant.system} {cell.mode.name} · {cell.fault} · {one.judged.n} of {cell.wanted}"
+        what = f"{cell.name} · {one.judged.n} of {cell.wanted}"
         left = sum(len(other.left()) for other in self.record.tried)
         self._progress.trial(self._number, self._number + left - 1, what, self.expected_s())
         on.entries[cell.variant.id].failures = 0  # a cell that fails is given up by itself, others of its variant are not
@@ -107,7 +107,7 @@ class Guarantees:
 
     def _tell(self, one: Tried) -> None:
         """Say a verdict as it comes, and a surprise loudly, once."""
-        judged, name = one.judged, f"{one.cell.variant.system} {one.cell.mode.name}, {one.cell.fault}"
+        judged, name = one.judged, one.cell.name
         if one.status != "waiting":
             self._progress.say(f"{name}: {judged.words if one.injections else one.status}{f' ({one.reason})' if one.reason else ''}")
         for surprise in judged.surprises:

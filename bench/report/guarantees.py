@@ -12,7 +12,7 @@ from bench.analysis.summary import PointSummary, summarise
 from bench.errors import UsageError
 from bench.report import text, view
 from bench.report.charts import matrix
-from bench.report.joining import FILE
+from bench.report.joining import FILE, mode_name
 from bench.report.table import Builder, Cell, Table, link
 from bench.report.view import Block, View, charts, fold, table
 from bench.store import Run
@@ -101,7 +101,7 @@ def sentences(cells: Sequence[Json]) -> list[str]:
 
 
 def _called(cell: Json) -> str:
-    return f"{cell['system']} {cell['mode']['name']}, {cell['fault']}"
+    return f"{cell['system']} {mode_name(cell)}, {cell['fault']}"
 
 
 def _systems(cells: Sequence[Json]) -> list[str]:
@@ -131,7 +131,7 @@ def warnings(run: Run) -> list[str]:
 def _matrix(system: str, cells: Sequence[Json], at: str = "cell-") -> Table:
     """One system: faults down, modes across."""
     own = [(i, cell) for i, cell in enumerate(cells) if cell["system"] == system]
-    columns = list(dict.fromkeys((cell["variant"], cell["mode"]["name"], cell["mode"]["delivery"]) for _, cell in own))
+    columns = list(dict.fromkeys((cell["variant"], mode_name(cell), cell["mode"]["delivery"]) for _, cell in own))
     names = [name for _, name, _ in columns]
     head = [(f"{name} ({text.promise(delivery)})" if names.count(name) == 1 else variant, False) for variant, name, delivery in columns]
     builder = Builder(
@@ -205,7 +205,7 @@ def _left_out(cells: Sequence[Json]) -> Table | None:
     why: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell["reason"]:
-            why.setdefault((f"{cell['system']} {cell['mode']['name']}", cell["reason"]), []).append(cell["fault"])
+            why.setdefault((f"{cell['system']} {mode_name(cell)}", cell["reason"]), []).append(cell["fault"])
     builder.add("", [(name, ", ".join(faults), reason) for (name, reason), faults in why.items()])
     return builder.build()
 
@@ -240,7 +240,7 @@ def _long(system: str, cells: Sequence[Json], at: str) -> Table | None:
         kind = "bad" if judged["surprises"] else "warn" if judged["verdict"] != "no violation" else ""
         rows.append(
             (
-                Cell(f"{cell['mode']['name']}, {cell['fault']}", "", f"#{at}{i}"),
+                Cell(f"{mode_name(cell)}, {cell['fault']}", "", f"#{at}{i}"),
                 text.promise(cell["mode"]["delivery"]), _acknowledged(cell["mode"]), judged["observed"],
                 Cell(_verdict(judged), kind), str(judged["n"]), str(judged["vacuous"] + judged["undetermined"]), _of(lost), _interval(lost),
                 _of(repeated), *(f"{judged['counts'][name]:,}" for name in ("lost", "duplicated", "reordered", "unknown", "recovered")),
@@ -267,7 +267,7 @@ def _times(cells: Sequence[Json]) -> Table | None:
         if judged and any(judged[name] for name in ("recovery_s", "publish_gap_s", "deliver_gap_s")):
             timer = f"{cell['expected']['timer']} {cell['timer']}".strip() if cell["timer"] else text.NONE
             spans = [_spread(judged[name]) for name in ("recovery_s", "publish_gap_s", "deliver_gap_s")]
-            rows.append((cell["system"], f"{cell['mode']['name']}, {cell['fault']}", str(judged["n"]), spans[0], timer, *spans[1:]))
+            rows.append((cell["system"], f"{mode_name(cell)}, {cell['fault']}", str(judged["n"]), spans[0], timer, *spans[1:]))
     builder.add("", rows)
     return builder.build()
 

@@ -139,6 +139,13 @@ def _server(runs: Sequence[Run], variant: Json) -> Json | None:
     return next((trial["server"] for trial in trials), None)
 
 
+def mode_name(cell: Json) -> str:
+    """A cell's mode, with what its server is asked to be where that is not the default: "acks-all, nodes=3"."""
+    variant = _named(cell.get("spec"), cell.get("system"))
+    options = variant.server_options if variant else {}
+    return ", ".join([str(cell["mode"]["name"]), *(f"{key}={value}" for key, value in options.items())])
+
+
 def _named(text: Any, system: Any) -> spec.Variant | None:
     """A SPEC read; None for what is none."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.summary import PointSummary, VariantPoint
-from bench.report import figures, gallery, leaders, phases
+from bench.report import figures, gallery, leaders, phases, struck
 from bench.report.gallery import Shown
 from bench.report.table import Table
 from bench.report.view import Block, View, charts, section, table
@@ -34,8 +34,10 @@ def explained(points: Sequence[Shown], colours: Mapping[str, int]) -> View | Non
 
 def disturbed(points: Sequence[Shown]) -> View | None:
     """What faults of the scenario did over time; None where it has none."""
-    emulators = [table(phases.table(one.point, one.point.emulators), note=False) for one in points]
-    shown = (*_every(points, phases.table, measured=False), *emulators)
+    shown: list[Block | None] = []
+    for make in (struck.table, phases.table):
+        shown += _every(points, make, measured=False)
+        shown += [table(make(one.point, one.point.emulators), note=False) for one in points]
     return section("phases", "What the faults did over time", *shown, brief=shown)
 
 

@@ -38,6 +38,11 @@ TIMERS = {
     "controller.quorum.election.timeout.ms": "1000",
     "controller.quorum.election.backoff.max.ms": "1000",
     "replica.lag.time.max.ms": "30000",  # how long acks=all waits for a replica that lives and lags
+    # Of the new group protocol (KIP-848), whose clients do not choose them: when a member that was killed is missed.
+    "group.consumer.session.timeout.ms": "45000",
+    "group.consumer.min.session.timeout.ms": "45000",
+    "group.consumer.heartbeat.interval.ms": "5000",
+    "group.consumer.min.heartbeat.interval.ms": "5000",
 }
 FAILOVER = {
     "broker.heartbeat.interval.ms": "500",
@@ -45,8 +50,12 @@ FAILOVER = {
     "controller.quorum.fetch.timeout.ms": "1000",
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.election.backoff.max.ms": "300",
+    "group.consumer.session.timeout.ms": "6000",  # the least that the classic protocol grants
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.heartbeat.interval.ms": "1500",
+    "group.consumer.min.heartbeat.interval.ms": "1500",
 }
-"""In place of TIMERS where nodes will be killed: these decide how long it takes until they are back, or others lead in their place."""
+"""In place of TIMERS where something will be killed: these decide how long it takes until it is back, or others are in its place."""
 
 
 class KafkaRecipe:

@@ -20,9 +20,11 @@ from bench.guarantees.shape import PER_TRIAL
 from bench.guarantees.verdicts import ANOMALIES, Expectation, Injection
 from bench.report import guarantees as pages
 from bench.report import write
+from bench.servers import kafka
 from benchmarks.evidence import cluster
 
-CELLS = [*cells.of([*cells.systems(), "redis_streams,appendfsync=always"], ()), *cells.of(cluster.SPECS, cluster.FAULTS)]
+CELLS = cells.of([*cells.systems(), "redis_streams,appendfsync=always"], ())
+CELLS += [*cells.of(cluster.SPECS, cluster.FAULTS), *cells.of(["kafka,nodes=3"], ["leader-kill"])]
 counts = st.dictionaries(st.sampled_from([*ANOMALIES, "unknown", "recovered"]), st.integers(0, 3))
 injections = st.lists(
     st.builds(
@@ -167,7 +169,8 @@ def test_every_row_speaks_of_some_cell():
 def test_a_timer_is_a_setting_that_is_in_force():
     for cell in {(c.variant.id, c.expected.timer): c for c in CELLS if c.expected.timer}.values():
         _, adapter = run.stage.made(cell.variant)
-        assert any(cell.expected.timer in side for side in adapter.effective().values()), cell.id
+        sides = [*adapter.effective().values(), kafka.TIMERS if cell.variant.system == "kafka" else {}]
+        assert any(cell.expected.timer in side for side in sides), cell.id
 
 
 def test_what_a_row_allows_its_promise_explains_or_the_row_does():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import svg, text
+from bench.report.joining import mode_name
 from bench.report.sheet import EDGE, LABEL, SMALL, WIDTH, Sheet, fitted, sheet, wrapped
 from bench.report.svg import GRID, INK, QUIET, SERIES, Chart
 from bench.report.table import Builder, Table
@@ -79,7 +80,7 @@ def draw(cells: Sequence[Json], system: str, name: str, *, called: str = "") -> 
     own = [cell for cell in cells if cell["system"] == system]
     if not any(cell.get("judged") for cell in own):
         return None
-    modes = list(dict.fromkeys((str(cell["variant"]), str(cell["mode"]["name"]), str(cell["mode"]["delivery"])) for cell in own))
+    modes = list(dict.fromkeys((str(cell["variant"]), mode_name(cell), str(cell["mode"]["delivery"])) for cell in own))
     tried = {str(cell["fault"]) for cell in own if cell.get("judged")}
     faults = [fault for fault in dict.fromkeys(str(cell["fault"]) for cell in own) if fault in tried]
     found = {(str(cell["variant"]), str(cell["fault"])): cell for cell in own}
