@@ -36,6 +36,7 @@ CALLS_BOUNDS: dict[str, tuple[float, float]] = {
     "read_timeout": (0.1, 3600),
     "total_max_attempts": (1, 20),
 }
+THROTTLED = "ProvisionedThroughputExceededException"  # Kinesis': it did nothing
 SHOWN = ("connect_timeout", "read_timeout", "total_max_attempts", "retry_mode")
 
 

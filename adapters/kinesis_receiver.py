@@ -1,7 +1,7 @@
 """Kinesis' receiving side: shards by lease, GetRecords in turn, checkpoints. One thread, no callbacks.
 
 A shard is read from after its checkpoint (AFTER_SEQUENCE_NUMBER), or from its oldest record (TRIM_HORIZON) where there is none, at most
-once in ``idleTimeBetweenReadsInMillis``: GetRecords does not wait for records, and a shard takes five calls a second of all groups
+once in ``idleTimeBetweenReadsInMillis``: GetRecords does not wait for records, and a shard gives five reads a second to all groups
 together. What a read brings waits here until it is polled; the shard is not read again before.
 
 ack() writes the checkpoint of each shard. One that fails is tried again with the next; one of a shard that another member has taken
@@ -74,8 +74,8 @@ class KinesisConsumer:
         self._me = f"{group}-{uuid.uuid4().hex[:12]}"  # a worker's id: one that is started again is another
         self._limit: int = settings["Limit"]
         self._idle_s: float = settings["idleTimeBetweenReadsInMillis"] / 1000
-        self._look_s: float = settings["leaseTakerIntervalMillis"] / 1000
         self._renew_s: float = settings["failoverTimeMillis"] / 3000
+        self._look_s: float = min(settings["leaseTakerIntervalMillis"] / 1000, self._renew_s)  # leases are renewed when they are looked at
         self._steal_max: int = settings["maxLeasesToStealAtOneTime"]
         self._watch = Watch(settings["failoverTimeMillis"] / 1000)
         self._chance = random.Random(self._me)
@@ -184,8 +184,8 @@ class KinesisConsumer:
             answer = self._client.get_records(ShardIterator=shard.iterator, Limit=self._limit)
         except ClientError as error:
             self._events.add("error", f"read: {error}")
-            if aws.code(error) == "ExpiredIteratorException":
-                shard.iterator = ""  # goes on after the last record that was read
+            if aws.code(error) != aws.THROTTLED:
+                shard.iterator = ""  # expired, or of a stream that is gone: goes on after the last record that was read
             return
         except (BotoCoreError, OSError) as error:
             self._events.add("error", f"read: {error}")
@@ -213,7 +213,9 @@ class KinesisConsumer:
             shard, switches, sequence = self._polled.popleft()
             self._first += 1
             self._pending[shard] = (switches, sequence)
-        if not self._closed:
+        if self._closed:
+            self._events.add("ack-failed", "the consumer is closed")
+        else:
             self._checkpoint()
 
     def _checkpoint(self) -> None:

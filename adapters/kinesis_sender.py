@@ -33,7 +33,6 @@ KEY_CHARACTERS = 256
 RECORD_BYTES = 1 << 20  # of data and partition key; AWS takes larger ones only where a stream is set so
 PAYLOAD_BYTES_MAX = RECORD_BYTES - 4 * KEY_CHARACTERS
 RESEND_S = 0.1  # before the first resend; twice as long before each one more
-THROTTLED = "ProvisionedThroughputExceededException"
 
 Row = tuple[int, bytes, int, str]
 """Id, payload, partition, partition key."""
@@ -96,7 +95,7 @@ class KinesisProducer:
         keys = block.keys
         queues, many = self._queues, len(self._queues)
         for row, (payload, partition) in enumerate(zip(block.messages(lo, lo + count), block.partitions[lo : lo + count], strict=True), lo):
-            key = f"partition-{partition}" if keys is None else keys[row].decode(errors="replace")[:KEY_CHARACTERS]
+            key = f"partition-{partition}" if keys is None else keys[row].decode(errors="replace")[:KEY_CHARACTERS] or "-"
             queues[partition % many].append((block.first_id + row, payload, partition, key))
         with self._changed:
             self._changed.notify_all()
@@ -170,7 +169,7 @@ class KinesisProducer:
         if answer.get("FailedRecordCount"):
             for at, record in enumerate(answer["Records"]):
                 if why := record.get("ErrorCode"):
-                    failed[at] = Status.FAILED if why == THROTTLED else Status.INDETERMINATE
+                    failed[at] = Status.FAILED if why == aws.THROTTLED else Status.INDETERMINATE
                     self._events.add("error", f"record refused: {why}: {record.get('ErrorMessage', '')}")
         return Status.CONFIRMED
 

@@ -122,6 +122,7 @@ class Stage:
         self._sessions = last_session(writer.folder)
         self.entries: dict[str, Entry] = {}  # by variant id: those that can be run
         self.not_run: list[dict[str, str]] = []
+        self._over: list[quotas.Over] = []
         self.failed = 0
         self.violated = 0
 
@@ -165,8 +166,9 @@ class Stage:
         found = list(quotas.over(adapters_, self._scenario.points()))
         for line in quotas.lines(found):
             self._progress.say(line)
+        self._over += found  # a search for capacity admits one variant after another
         if found:
-            self._writer.update_run(quotas=[one._asdict() for one in found])
+            self._writer.update_run(quotas=[one._asdict() for one in self._over])
 
     def _leave_out(self, variant: Variant, reason: str) -> None:
         first, _, rest = reason.removeprefix(f"{variant.system}: ").partition("\n")

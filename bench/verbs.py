@@ -198,7 +198,8 @@ def _promises(capabilities: Capabilities) -> str:
     shares = (
         f"fan-out {capabilities.fan_out.value}, work-sharing {capabilities.work_sharing.value}, partitions {capabilities.partitions.value}"
     )
-    return "\n".join([f"    {capabilities.architecture}; {shares}", *(_promise(mode) for mode in capabilities.modes)])
+    quotas = [f"    quotas: {capabilities.quotas}"] if capabilities.quotas else []
+    return "\n".join([f"    {capabilities.architecture}; {shares}", *quotas, *(_promise(mode) for mode in capabilities.modes)])
 
 
 def _promise(mode: Mode) -> str:

@@ -207,12 +207,12 @@ def _warnings(collection: Collection) -> list[str]:
     for run in collection.all:
         own = {"run": _speed_warnings, "capacity": capacity.warnings, "guarantees": guarantees.warnings}[str(run.run["kind"])](run)
         whose = f"{text.tagged(_called(run), collection.label(run))}: " if len(collection.all) > 1 else ""
-        said += [f"{whose}{words}" for words in own]
+        said += [f"{whose}{words}" for words in (*own, *billing.over_quota(run))]
     return [*said, *collection.missing]
 
 
 def _speed_warnings(run: RunLike) -> list[str]:
-    said = background.unfinished(run) + billing.over_quota(run)
+    said = background.unfinished(run)
     planned = {entry.get("trial") for entry in run.plan}
     missing = len(planned - {t.get("trial") for t in run.trials})
     if missing:

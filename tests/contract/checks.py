@@ -28,7 +28,7 @@ from harness import (
     topology,
 )
 
-from adapters.base import Options, Status
+from adapters.base import Demand, HasQuotas, HasRequests, Options, Status
 from adapters.capabilities import Assignment, Delivery, Persistence, Support
 from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
 
@@ -54,6 +54,11 @@ def delivers(case: Case) -> None:
             reports = stand.outcomes[0].reports()
             assert all(statuses == [Status.CONFIRMED] for statuses in reports.values())
             assert len(reports) == sum(block.count for block in blocks) * len(stand.targets())
+        for part in (*stand.producers, *(reader.consumer for reader in stand.readers)):
+            if isinstance(part, HasRequests):
+                counted = part.requests()
+                assert counted, "messages went through, and no request was counted"
+                assert all(count > 0 for count in counted.values())
 
 
 def delivers_mixed_sizes(case: Case) -> None:
@@ -447,6 +452,10 @@ def describes_itself(case: Case) -> None:
     assert (capabilities.acks and not capabilities.ack_first) or mode.delivery in {Delivery.NONE, Delivery.AT_MOST_ONCE}, (
         "nothing is redelivered that was not acknowledged after it was processed"
     )
+    if isinstance(adapter, HasQuotas):
+        assert not adapter.over_quota(Demand(0.1, 64.0, 1, 1.0, 1, 1)), "ten seconds a message are over no quota"
+        told = adapter.over_quota(Demand(1e9, float(capabilities.payload_bytes_max), 4, 0.5, 9, 1))
+        assert all(words and "\n" not in words and not words.endswith(".") for words in told)
     effective = adapter.effective()
     assert set(effective) == {"producer", "consumer"}
     assert all(effective[side] for side in effective)

@@ -7,13 +7,15 @@ from collections import Counter
 import boto3
 import pytest
 from adapter_parts import Ledger, TestBlock, drain, id_of, send_all, wait_event
+from command import SMALL, ran, read
 from relay import Relay
 
+from adapters.aws import THROTTLED
 from adapters.base import Group, Options, Status, Topology
 from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
 from adapters.kinesis import Kinesis
 from adapters.kinesis_leases import LeaseTable
-from adapters.kinesis_sender import PAYLOAD_BYTES_MAX, THROTTLED
+from adapters.kinesis_sender import PAYLOAD_BYTES_MAX
 from bench.servers import start
 from bench.servers.base import Request
 
@@ -312,6 +314,24 @@ def test_moto_takes_one_writer(session_guard, tmp_path, needs):
         stand.close()
     finally:
         server.stop()
+
+
+def test_a_run_says_which_quotas_it_is_over_and_counts_requests(stand, tmp_path):
+    """Through the command, on the server that stands: two groups read each shard more often than AWS allows."""
+    text = SMALL.format(systems=f'"kinesis,server=external:{stand.server}"', rounds=1, measure="500 ms")
+    done, folder, records = ran(tmp_path, text)
+    (record,) = records.values()
+    assert (done.returncode, record["status"], record["audit"]["a"]["lost"]) == (0, "ok", 0)
+    over = "2 groups read a shard 10 times a second; it gives 5 to all together (idleTimeBetweenReadsInMillis=400 keeps to it)"
+    before, told, _ = done.stderr.partition("over its service's quota: ")
+    assert over in told + done.stderr
+    assert ": ready" not in before, "it is said before anything is started"
+    assert [row["quota"] for row in read(folder / "run.json")["quotas"]] == [over]
+    assert over in (folder / "report.md").read_text()
+    sent = sum(one["sent"] for one in record["producers"])
+    assert 0 < record["requests"]["PutRecords"] <= sent
+    assert record["requests"]["GetRecords"] > 0
+    assert "Requests and list price per million messages" in (folder / "report.md").read_text()
 
 
 def test_names_and_what_needs_prepare():
