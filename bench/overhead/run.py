@@ -44,6 +44,7 @@ SYSTEMS = (
     "tcp", "zeromq", "zeromq,profile=tuned", "kafka", "kafka,profile=tuned", "kafka,client=confluent-kafka",
     "kafka,client=confluent-kafka,profile=tuned", "rabbitmq", "rabbitmq,profile=tuned", "rabbitmq_streams",
     "sqs", "sqs,profile=tuned", "redis_pubsub", "redis_pubsub,profile=tuned", "redis_streams", "kinesis",
+    "nats", "nats,mode=core",
 )  # fmt: skip
 """Every adapter in every profile it has."""
 SIZES = ("100 B", "1 KiB")

@@ -57,7 +57,7 @@ def installed(bare, wheel):
     return bare
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("wheel")]  # one environment for all
 
 
 def test_it_holds_what_it_needs_and_nothing_of_the_tests(wheel):

@@ -1,0 +1,126 @@
+"""nats-py: publish() in batches, each with a reply subject where JetStream confirms; what comes is counted in callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from bench.overhead.bare.step import Step, payloads
+
+_WAIT_S = 0.01  # of a step in which nothing can be done
+
+
+class _Link:
+    """A connected client on an event loop that runs in run() and wait()."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.client = Client()
+        self._waits = False
+        own = spec["settings"]
+        connect = self.client.connect(
+            f"nats://{spec['wiring']['servers'][0]}", pending_size=own["pending_size"], ping_interval=own["ping_interval"]
+        )
+        self.run(connect)
+
+    def run(self, work: Any) -> None:
+        self.loop.run_until_complete(work)
+
+    def wait(self) -> None:
+        timer = self.loop.call_later(_WAIT_S, self.loop.stop)
+        self._waits = True
+        self.loop.run_forever()
+        self._waits = False
+        timer.cancel()
+
+    def came(self) -> None:
+        if self._waits:
+            self.loop.stop()
+
+
+def producer(spec: dict[str, Any]) -> Step:
+    """A batch a step, as long as the client's buffer and, in JetStream, the window have room."""
+    link, subject = _Link(spec), spec["wiring"]["subjects"][0]
+    sending = payloads(spec, spec["batch"])
+    window = spec["settings"].get("publish_async_max_pending", 0)
+    limit = spec["settings"]["pending_size"] - sum(map(len, sending)) - 256 * len(sending)
+    inbox = link.client.new_inbox() + "."
+    outstanding = number = 0
+
+    async def answered(answer: Msg) -> None:
+        nonlocal outstanding
+        int(answer.subject[len(inbox) :])
+        outstanding -= 1
+        link.came()
+
+    async def send() -> None:
+        nonlocal outstanding, number
+        for payload in sending:
+            number += 1
+            await link.client.publish(subject, payload, f"{inbox}{number}" if window else "")
+        outstanding += len(sending) if window else 0
+        await asyncio.sleep(0)  # nats-py's own task writes to the socket
+
+    if window:
+        link.run(link.client.subscribe(inbox + "*", cb=answered))
+
+    def step() -> int:
+        if link.client.pending_data_size > limit or (window and outstanding + len(sending) > window):
+            link.wait()
+            return 0
+        link.run(send())
+        return len(sending)
+
+    return step
+
+
+def consumer(spec: dict[str, Any]) -> Step:
+    """What has come by the end of a wait; in JetStream each is acknowledged, and asked for by requests of fetch_batch."""
+    link, wiring = _Link(spec), spec["wiring"]
+    (group,) = wiring["groups"].values()
+    fetched = spec["settings"].get("fetch_batch", 0)
+    inbox, asked = link.client.new_inbox(), 0
+    came: list[Msg] = []
+
+    async def ask() -> None:
+        nonlocal asked
+        asked = fetched
+        request = json.dumps({"batch": fetched, "expires": 30_000_000_000}).encode()
+        await link.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{wiring['name']}.{group}", request, inbox)
+
+    async def arrived(message: Msg) -> None:
+        nonlocal asked
+        if fetched and not message.reply:  # the request's time is up
+            await ask()
+            return
+        came.append(message)
+        asked -= 1
+        if fetched and asked <= 0:
+            await ask()
+        link.came()
+
+    async def acknowledge() -> None:
+        for message in came:
+            await link.client.publish(message.reply, b"+ACK")
+        await asyncio.sleep(0)
+
+    if fetched:
+        link.run(link.client.subscribe(inbox, cb=arrived))
+        link.run(ask())
+    else:
+        link.run(link.client.subscribe(f"{wiring['name']}.*", queue=group, cb=arrived))
+        link.run(link.client.flush())
+
+    def step() -> int:
+        link.wait()
+        count = len(came)
+        if count and fetched:
+            link.run(acknowledge())
+        came.clear()
+        return count
+
+    return step
