@@ -6,7 +6,7 @@ LOCK := flock .measuring.lock
 SCENARIO ?= order-events
 # Tests that others beside them do not disturb: the rest has the machine for itself.
 ANY_ORDER := tests/unit tests/contract tests/browser $(wildcard tests/test_*.py tests/integration/test_*_adapter.py tests/integration/test_*_modes.py) \
-	$(patsubst %,tests/integration/test_%.py,gate_verb guard keeper pytest_plugin runner_killed wheel)
+	$(patsubst %,tests/integration/test_%.py,gate_verb guard kafka_cluster kafka_zookeeper keeper pytest_plugin runner_killed wheel)
 
 .PHONY: bench test check setup setup-dev setup-check overhead guarantees clean
 

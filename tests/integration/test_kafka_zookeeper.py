@@ -15,7 +15,7 @@ from bench.servers.base import Request
 from bench.servers.kafka import LAST
 from bench.servers.kafka_zookeeper import ROOT
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(180), pytest.mark.xdist_group("kafka")]
 
 
 @pytest.fixture(scope="module", autouse=True)

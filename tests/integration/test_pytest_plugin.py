@@ -27,6 +27,7 @@ timing: {warmup: 20 ms, measure: 400 ms, drain: 5 s}
 def inner(pytester, monkeypatch):
     pytester.path.joinpath("small.yaml").write_text(SCENARIO)
     monkeypatch.setenv("BROKERBENCH_RESULTS", str(pytester.path / "elsewhere"))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the outer pytest: pytest-benchmark would not work in the inner one
     return pytester
 
 
