@@ -96,9 +96,8 @@ class CoreConsumer:
     def __init__(self, link: Link, wiring: Wiring, group: str) -> None:
         self._link = link
         self._buffer: deque[Msg] = deque()
-        self._most = 1  # messages that the poll under way may take
         self._waits = False
-        self._room = asyncio.Event()
+        self._free = asyncio.Event()  # not while the application works
         self._told = [Event("assigned")]
         link.run(self._subscribe(wiring, group))
 
@@ -108,20 +107,17 @@ class CoreConsumer:
         await self._link.client.flush()  # answered after the subscription is in force
 
     async def _arrived(self, message: Msg) -> None:
-        """Called for one message after the other: what waits meanwhile counts against nats-py's limits, as with any busy callback."""
+        """One message after the other: while the application works, those behind it count against nats-py's limits, as with any callback."""
+        await self._free.wait()
         self._buffer.append(message)
         if self._waits:
             self._link.stop()
-        if len(self._buffer) >= self._most:
-            self._room.clear()
-            await self._room.wait()
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """What has arrived, at most max_messages; waits for the first only."""
+        """What has arrived, at most max_messages; waits for the first only, and reads no more while some is left."""
         if self._link.closed:
             return None
-        self._most = max_messages
-        self._room.set()
+        self._free.set()
         self._refill()
         if not self._buffer:
             self._waits = True
@@ -146,6 +142,7 @@ class CoreConsumer:
 
     def idle(self, seconds: float) -> None:
         """Waits; nats-py goes on reading, and answers the server's PINGs."""
+        self._free.clear()
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             self._refill()

@@ -142,6 +142,19 @@ def test_a_busy_core_subscriber_loses_what_is_over_the_clients_limit_and_is_told
     nothing(consumer)
 
 
+def test_a_core_subscriber_reads_no_more_than_it_hands_out(wired, opened):
+    """A flood stays in the kernel and the server; else the client's buffer would grow, and messages would be dropped in the end."""
+    adapter, wiring = wired("core")
+    producer, consumer = opened(adapter.producer(wiring, 0, Ledger())), opened(adapter.consumer(wiring, "inventory", 0))
+    send_all(producer, TestBlock(0, [0] * 20_000), MANY)
+    got = 0
+    while got < 20_000:
+        got += sum(batch.count for batch in taken(consumer, 1, most=10))
+        (subscription,) = consumer._link.client._subs.values()
+        assert subscription.pending_msgs + len(consumer._buffer) <= 2000, "what two reads of 64 KiB bring, some to spare"
+    assert [event for event in consumer.events() if event.kind == "error"] == []
+
+
 def test_a_core_subscriber_that_does_not_read_is_cut_off_by_the_server(by_hand, opened):
     """What waited for it is lost; the producer hears nothing of it."""
     adapter = adapter_of("core", reconnect_time_wait=0.05)

@@ -80,47 +80,66 @@ def producer(spec: dict[str, Any]) -> Step:
 
 def consumer(spec: dict[str, Any]) -> Step:
     """What has come by the end of a wait; in JetStream each is acknowledged, and asked for by requests of fetch_batch."""
+    if "fetch_batch" in spec["settings"]:
+        return _fetching(spec)
     link, wiring = _Link(spec), spec["wiring"]
     (group,) = wiring["groups"].values()
-    fetched = spec["settings"].get("fetch_batch", 0)
+    came: list[Msg] = []
+
+    async def arrived(message: Msg) -> None:
+        came.append(message)
+        link.came()
+
+    link.run(link.client.subscribe(f"{wiring['name']}.*", queue=group, cb=arrived))
+    link.run(link.client.flush())
+
+    def step() -> int:
+        if not came:
+            link.wait()
+        count = len(came)
+        came.clear()
+        return count
+
+    return step
+
+
+def _fetching(spec: dict[str, Any]) -> Step:
+    link, wiring = _Link(spec), spec["wiring"]
+    (group,) = wiring["groups"].values()
+    fetched = spec["settings"]["fetch_batch"]
+    request = json.dumps({"batch": fetched, "expires": 30_000_000_000}).encode()
     inbox, asked = link.client.new_inbox(), 0
     came: list[Msg] = []
 
     async def ask() -> None:
         nonlocal asked
         asked = fetched
-        request = json.dumps({"batch": fetched, "expires": 30_000_000_000}).encode()
         await link.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{wiring['name']}.{group}", request, inbox)
 
     async def arrived(message: Msg) -> None:
         nonlocal asked
-        if fetched and not message.reply:  # the request's time is up
-            await ask()
-            return
-        came.append(message)
-        asked -= 1
-        if fetched and asked <= 0:
+        if message.reply:  # else the request's time is up
+            came.append(message)
+            asked -= 1
+        if not message.reply or asked <= 0:
             await ask()
         link.came()
 
-    async def acknowledge() -> None:
-        for message in came:
+    async def acknowledge(messages: list[Msg]) -> None:
+        for message in messages:
             await link.client.publish(message.reply, b"+ACK")
         await asyncio.sleep(0)
 
-    if fetched:
-        link.run(link.client.subscribe(inbox, cb=arrived))
-        link.run(ask())
-    else:
-        link.run(link.client.subscribe(f"{wiring['name']}.*", queue=group, cb=arrived))
-        link.run(link.client.flush())
+    link.run(link.client.subscribe(inbox, cb=arrived))
+    link.run(ask())
 
     def step() -> int:
-        link.wait()
-        count = len(came)
-        if count and fetched:
-            link.run(acknowledge())
+        if not came:
+            link.wait()
+        taken = came.copy()
         came.clear()
-        return count
+        if taken:
+            link.run(acknowledge(taken))
+        return len(taken)
 
     return step
