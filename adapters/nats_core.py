@@ -107,7 +107,7 @@ class CoreConsumer:
         await self._link.client.flush()  # answered after the subscription is in force
 
     async def _arrived(self, message: Msg) -> None:
-        """One message after the other: while the application works, those behind it count against nats-py's limits, as with any callback."""
+        """One after the other: while the application works, those behind it count against nats-py's limits, as with any callback."""
         await self._free.wait()
         self._buffer.append(message)
         if self._waits:
