@@ -65,7 +65,8 @@ class ConfluentAdapter:
         fan_out=Support.NATIVE,
         work_sharing=Support.NATIVE,
         partitions=Support.NATIVE,
-        modes=MODES,
+        # Not yet consume-process-produce: after a commit that a stopped broker did not answer, its consumer read nothing more for 20 s.
+        modes=tuple(mode for mode in MODES if mode.name != "consume-process-produce"),
         confirms=True,
         acks=True,
         assignment=Assignment.PARTITIONS,

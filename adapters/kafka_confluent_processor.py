@@ -36,6 +36,7 @@ class Stage:
         self._connect = connect
         self._topic = topic
         self._failed = ""
+        self._coming: Any = None  # in place of a client that was given up
         self._client = connect()
         self._client.init_transactions(ANSWER_S)
 
@@ -79,9 +80,14 @@ class Stage:
     def ready(self) -> bool:
         """Whether it can make transactions; tries once to get a producer where it has none. Raises KafkaException, AdapterError."""
         if self._client is None:
-            client = self._connect()
-            client.init_transactions(_ANOTHER_S)
-            self._client = client
+            self._coming = self._coming or self._connect()
+            try:
+                self._coming.init_transactions(_ANOTHER_S)
+            except KafkaException as error:
+                if not error.args[0].retriable():  # else the same goes on with it: a new one would begin with ending what this one began
+                    self._coming = None
+                raise
+            self._client, self._coming = self._coming, None
         return True
 
     def close(self) -> None:

@@ -98,6 +98,7 @@ class Receiver:
         self._again_s = 0.0  # no commit before it: the last one found no broker
         self._failed = ""  # why the last commit that was waited for failed,
         self._refused: dict[int, _Done] = {}  # and what was in it
+        self._more = False  # the last look at what is there did not take all
         self._ahead: list[Any] = []  # came while something else was waited for
         self._was_ready = False
         self._closed = False
@@ -157,21 +158,21 @@ class Receiver:
             return messages
         client = self._client
         try:
-            messages = client.consume(most, 0)
+            # Where the last look took all that was there, this one will have to wait.
+            messages = client.consume(most, 0) if self._more or timeout_s <= 0 else []
             if not messages and timeout_s > 0:
                 first = client.poll(math.ceil(timeout_s * 1000) / 1000)
-                if first is None:
-                    return []
-                messages = [first]
-                if most > 1:
-                    messages += client.consume(most - 1, 0)
+                messages = [] if first is None else [first, *client.consume(most - 1, 0)] if most > 1 else [first]
+            self._more = len(messages) == most
         except KafkaException as error:
             self._events.append(Event("error", said(error)))
             return []
+        if not messages:
+            return messages
         if any(map(_error, messages)):
             self._events.extend(Event("error", message.error().str()) for message in messages if message.error())
             messages = [message for message in messages if not message.error()]
-        if messages and self._links.lost:
+        if self._links.lost and messages:
             self._links.back()
         return messages
 
@@ -240,6 +241,9 @@ class Receiver:
 
     def _committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         """Librdkafka's answer to a commit: from within poll() and consume()."""
+        about = {each.partition: each.offset for each in partitions}
+        if about and about != {partition: done.last + 1 for partition, done in self._flying.items()}:
+            return  # of one that was given up
         sent, self._flying = self._flying, {}
         error = error or next((each.error for each in partitions if each.error is not None), None)
         if error is None:

@@ -22,7 +22,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
-from adapters.errors import Refused
+from adapters.errors import AdapterError, Refused
 from adapters.kafka_confluent_client import CLOSE_S, Hears, Links, partitions_of, said, within
 
 PAYLOAD_BYTES_MAX = 990_000  # message.max.bytes is 1,000,000 with key and overhead in it
@@ -94,7 +94,7 @@ class Sender:
 
     def ready(self, timeout_s: float) -> bool:
         """Whether the topic's partitions are known, waiting at most ``timeout_s`` seconds, or one for an answer that is on its way."""
-        if self._closed:
+        if self._closed or self._links.fatal:
             return False
         if not self._known:
             try:
@@ -112,7 +112,7 @@ class Sender:
 
     def room(self) -> int:
         """What the window leaves."""
-        return 0 if self._closed else max(0, self._window - self._outstanding)
+        return 0 if self._closed or self._links.fatal else max(0, self._window - self._outstanding)
 
     def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one topic serves all groups
         """Hands rows lo..hi to the client as far as the window goes; waits at most ``timeout_s`` seconds for room of one.
@@ -178,13 +178,14 @@ class Sender:
         """Serve delivery reports: of what is there, or else of what comes first within ``timeout_s`` seconds."""
         if self._closed:
             return
+        if self._links.fatal:
+            self._replace()
+            return
         if 0 < timeout_s < _MS:  # poll() waits whole milliseconds
             time.sleep(timeout_s)
             timeout_s = 0.0
         self._client.poll(timeout_s)
         self._collect()
-        if self._links.fatal:
-            self._replace()
 
     def _collect(self) -> None:
         """Tell what has become of messages since the last call, neighbours together."""
@@ -193,7 +194,7 @@ class Sender:
         while ended:
             part = ended.popleft()
             if follows:
-                self._open.popleft()
+                self._open.remove(part)  # the first, but where a broker was away: what waits in the client is given up before what was sent
             self._outstanding -= part.count - part.told
             if part.failed:
                 self._tell_apart(part)
@@ -237,13 +238,18 @@ class Sender:
             outcomes.some(sorted(left), Status.CONFIRMED)
 
     def _replace(self) -> None:
-        """Close a producer that takes nothing more, and connect another; it is asked for the topic at the next send()."""
-        self._events.append(Event("error", f"the producer is replaced: {self._links.fatal}"))
-        self._give_up()
-        self._known = False
-        self._links.fatal = ""
-        self._client = self._connect(self._links.error)
-        self._events.append(Event("reconnected", "another producer"))
+        """Close a producer that takes nothing more, and try once to connect another; it is asked for the topic at the next send()."""
+        if self._client is not None:
+            self._events.append(Event("error", f"the producer is replaced: {self._links.fatal}"))
+            self._give_up()
+            self._known = False
+        try:
+            self._client = self._connect(self._links.error)
+        except AdapterError as error:
+            self._events.append(Event("error", str(error)))
+        else:
+            self._links.fatal = ""
+            self._events.append(Event("reconnected", "another producer"))
 
     def _give_up(self) -> None:
         """End the client: what it has not delivered is told as indeterminate."""
@@ -263,10 +269,11 @@ class Sender:
         """Wait at most ``timeout_s`` seconds until all is resolved, without lingering; what is not."""
         until = time.monotonic() + timeout_s
         while self._outstanding and not self._closed and (left := until - time.monotonic()) > 0:
-            self._client.flush(min(left, 1.0))
-            self._collect()
             if self._links.fatal:
                 self._replace()
+            else:
+                self._client.flush(min(left, 1.0))
+                self._collect()
         return self._outstanding
 
     def events(self) -> Sequence[Event]:
@@ -279,7 +286,8 @@ class Sender:
             return
         self.flush(CLOSE_S)
         self._closed = True
-        self._give_up()
+        if self._client is not None:
+            self._give_up()
 
 
 def check_size(block: Block) -> None:

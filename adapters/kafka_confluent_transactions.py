@@ -63,8 +63,8 @@ class TransactionalSender(Sender):
             self._begun_anew = True
 
     def room(self) -> int:
-        """The window, and nothing while a transaction is being ended."""
-        return 0 if self._ending else super().room()
+        """The window, and nothing while a transaction is being ended; one that can make none is told by its next, and replaced."""
+        return 0 if self._ending or self._closed else max(0, self._window - self._outstanding)
 
     def send(self, block: Block, lo: int, hi: int, timeout_s: float, group: int = -1) -> int:  # noqa: ARG002  # one topic serves all groups
         """Hands rows lo..hi to a transaction; waits at most ``timeout_s`` seconds for the end of the one before.
@@ -174,9 +174,10 @@ class TransactionalSender(Sender):
                 self._events.append(Event("error", said(error)))
                 time.sleep(AGAIN_S)
             else:
-                self._links.fatal = ""
-                self._events.append(Event("reconnected", "another producer"))
-                return
+                if not self._closed:
+                    self._links.fatal = ""
+                    self._events.append(Event("reconnected", "another producer"))
+                    return
         self._drop()
 
     def pump(self, timeout_s: float) -> None:

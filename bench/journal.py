@@ -192,7 +192,7 @@ class Writer:
                 self._stream(kind, sequence[chosen], lanes, one | common)
 
     def few(self, kind: int, rows: Sequence[Row], *, trial: int, group: int = ALL, t: int = 0) -> None:
-        """Write up to about 8 messages without the fixed cost of vectors; neighbours that ascend in one lane become one record."""
+        """Write a few messages without the fixed cost of vectors; neighbours that ascend in one lane become one record."""
         i = 0
         n = len(rows)
         while i < n:

@@ -26,7 +26,8 @@ Report = tuple[int, int, int, int, int, int]
 Part = tuple[Status, int, "NDArray[np.uint64] | range | int"]
 """status, group (-1 = all), ascending ids, or neighbours, or one id."""
 
-_FEW = 8  # below this many reports, one by one costs less than vectors
+_STATUS = {int(status): status for status in Status}  # a look-up costs less than Status(code)
+_FEW = 8  # below this many reports or messages, one by one costs less than vectors
 
 
 class Outcomes:
@@ -67,6 +68,8 @@ class Ledger:
         self._mask = (1 << (capacity - 1).bit_length()) - 1
         self._sent = np.zeros((max(groups, 1), self._mask + 1), dtype=np.int64)
         self._due = np.zeros(self._mask + 1, dtype=np.int64)
+        # An item of a view is a Python int, of an array a numpy scalar: dearer to make, and dearer in all that is done with it.
+        self._sent_views, self._due_view = [row.data for row in self._sent], self._due.data
         self._window_ns = window_ns
         self._bounds = (first_id, last_id)
         self.copies = max(groups, 1)
@@ -76,6 +79,12 @@ class Ledger:
 
     def sent(self, first_id: int, count: int, sent_ns: int, due_ns: NDArray[np.int64], group: int = -1) -> None:
         """Note that ``count`` messages were accepted by the client, stamped ``sent_ns``; due_ns: their intended times."""
+        if count <= _FEW:
+            sent, intended, mask = self._sent_views[max(group, 0)], self._due_view, self._mask
+            for slot, due in enumerate(due_ns.tolist(), first_id):
+                sent[slot & mask], intended[slot & mask] = sent_ns, due
+            self.open += count
+            return
         lo = first_id & self._mask
         row = self._sent[max(group, 0)]
         if lo + count <= self._mask + 1:
@@ -119,18 +128,19 @@ class Ledger:
         if not low <= first <= first + (count - 1) * step < high:
             self.foreign += count
             return None
-        status = Status(code)
+        status = _STATUS[code]
         if count > 1 and step == 1:
             return self._settle_neighbours(time_ns, first, count, status, group)
         if count > 1:
             ids = np.arange(first, first + count * step, step, dtype=np.int64)
             self._count(status, group, ids, time_ns)
             return status, group, ids.astype(np.uint64)
-        self.resolved[status][max(group, 0)] += 1
+        row = max(group, 0)
+        self.resolved[status][row] += 1
         self.open -= 1
         slot = first & self._mask
-        if status is Status.CONFIRMED and self._window_ns[0] <= self._due[slot] < self._window_ns[1]:
-            self._histogram.add_one(time_ns - int(self._sent[max(group, 0), slot]))
+        if status is Status.CONFIRMED and self._window_ns[0] <= self._due_view[slot] < self._window_ns[1]:
+            self._histogram.add_one(time_ns - self._sent_views[row][slot])
         return status, group, first
 
     def _settle_neighbours(self, time_ns: int, first: int, count: int, status: Status, group: int) -> Part:
@@ -138,16 +148,11 @@ class Ledger:
         lo, row = first & self._mask, max(group, 0)
         last = lo + count - 1
         start, end = self._window_ns
-        if (
-            status is Status.CONFIRMED
-            and last <= self._mask
-            and self._sent[row, lo] == self._sent[row, last]
-            and start <= self._due[lo]
-            and self._due[last] < end
-        ):
+        sent, due = self._sent_views[row], self._due_view
+        if status is Status.CONFIRMED and last <= self._mask and sent[lo] == sent[last] and start <= due[lo] and due[last] < end:
             self.resolved[status][row] += count
             self.open -= count
-            self._histogram.add_one(time_ns - int(self._sent[row, lo]), count)
+            self._histogram.add_one(time_ns - sent[lo], count)
         else:
             self._count(status, group, np.arange(first, first + count, dtype=np.int64), time_ns)
         return status, group, range(first, first + count)

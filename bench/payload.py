@@ -22,7 +22,11 @@ _RUN_B = 400_000  # runs of messages up to so many bytes are compared as one pie
 _CYCLE_B = 8 << 20  # but no more memory than that is spent on it
 HEAD = np.dtype((np.void, header.SIZE))  # a header as one item: gathered and put in place by one copy each
 _MASK = 0xFFFFFFFFFFFFFFFF
+_FEW = 8  # up to so many rows one by one costs less than vectors
+_AT_SENT, _AT_CHECK = 40, 56  # of header.DTYPE
+_I64, _U64 = struct.Struct("<q"), struct.Struct("<Q")
 _K_SEQUENCE = int(header.K_SEQUENCE)
+_K_SENT = int(header.K_SENT)
 _K_BOTH_TIMES = int(header.K_INTENDED) + int(header.K_SENT)
 
 
@@ -125,6 +129,7 @@ class Block:
         self._counting = np.arange(self.count, dtype=np.uint64)
         self._without = np.zeros(self.count, dtype=np.uint64)  # the check without first_id and the two times
         self._partial = np.zeros(self.count, dtype=np.uint64)  # without the send time
+        self._partial_view = self._partial.data
         self._intended = self._head["intended_ns"]
         self._sequence = self._head["sequence"]
         self._lane = self._head["lane"]
@@ -185,6 +190,13 @@ class Block:
 
     def stamp(self, lo: int, hi: int, sent_ns: int) -> None:
         """Write the send time of rows lo ... hi - 1 and complete their checks."""
+        if hi - lo <= _FEW:
+            added = sent_ns * _K_SENT
+            for row in range(lo, hi):
+                at = row * self.size
+                _I64.pack_into(self._raw, at + _AT_SENT, sent_ns)
+                _U64.pack_into(self._raw, at + _AT_CHECK, self._partial_view[row] + added & _MASK)
+            return
         self._sent[lo:hi] = sent_ns
         np.add(self._partial[lo:hi], header.times(sent_ns, header.K_SENT), out=self._check[lo:hi])
 

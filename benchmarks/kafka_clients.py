@@ -6,7 +6,7 @@ something. Both endpoints with all their threads are counted, within the window,
 suite does besides (header, journal, audit) is in it. Median over rounds, and the largest memory of both endpoints.
 
 OMB's figures are those of that page, of a machine of the same kind and not of this run: "of OMB" is against the smaller end of each
-range, and the limit is what issue 8 asks for. It is not run here: its driver is a distribution of its own and no artefact of Maven Central.
+range, and the limit is what issue 8 asks for. OMB itself is not run here: it is built from its sources, and its pom has no release.
 """
 
 from __future__ import annotations

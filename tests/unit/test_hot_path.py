@@ -149,6 +149,16 @@ def test_restamping_keeps_the_check(routing: str, partitions: int) -> None:
         assert (made.partitions, made.keys) == (again.partitions, again.keys)
 
 
+@pytest.mark.parametrize("n", [1, 2, 8, 9, 40])
+def test_few_rows_are_stamped_as_many_are(n: int) -> None:
+    few, many = block(), block()
+    few.stamp(7, 7 + n, 3_000_000)
+    many.stamp(0, many.count, 3_000_000)
+    assert few.messages(7, 7 + n) == many.messages(7, 7 + n)
+    assert [few.messages(at, at + 1) for at in (6, 7 + n)] == [block().messages(at, at + 1) for at in (6, 7 + n)]
+    assert all(header.holds(header.words_of(row)) for row in few.messages(0, 60))
+
+
 @given(st.integers(64, 3000), st.integers(0, 600), st.integers(0, 600))
 @settings(max_examples=30, deadline=None)
 def test_views_are_the_messages_and_follow_the_block(size: int, lo: int, hi: int) -> None:
@@ -182,6 +192,25 @@ def test_outcomes_are_counted_alike_one_by_one_and_as_vectors(reports: list[tupl
     assert settle(4) == settle(1000)
 
 
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.data())
+def test_what_was_sent_is_kept_alike_in_few_and_in_many(parts: list[int], data: st.DataObject) -> None:
+    """Times of sending and intended times of a ring that goes round, by the latencies that come of them."""
+
+    def latencies(largest: int) -> tuple[bytes, int]:
+        found = Histogram()
+        ledger = Ledger(found, groups=1, capacity=1024, window_ns=(0, 2_500), first_id=0, last_id=1 << 40)
+        first = 0
+        for count in parts:
+            for at in range(first, first + count, largest):
+                many = min(largest, first + count - at)
+                ledger.sent(at, many, 100 * first, np.arange(at, at + many, dtype=np.int64))
+            ledger.settle([(1 << 20, first, count, int(Status.CONFIRMED), -1, 1)])
+            first += count
+        return found.counts.tobytes(), ledger.open
+
+    assert latencies(data.draw(st.integers(1, 8))) == latencies(40)
+
+
 def test_outcomes_keep_their_own_time_and_foreign_ids_are_told_apart() -> None:
     outcomes, latencies = Outcomes(), Histogram()
     ledger = Ledger(latencies, groups=2, capacity=1024, window_ns=(50, 100), first_id=512, last_id=1024)
@@ -209,7 +238,7 @@ class Sink:
         return sorted(int(s) for i in rows for s in records.sequences(i))
 
 
-@pytest.mark.parametrize("n", [1, FEW, FEW + 1, 400])
+@pytest.mark.parametrize("n", [1, FEW, FEW + 1, 24, 25, 400])
 @pytest.mark.parametrize("as_buffer", [False, True])
 @pytest.mark.parametrize("size", [64, 100, 1024])
 def test_all_ways_account_the_same(tmp_path: Path, n: int, as_buffer: bool, size: int) -> None:
