@@ -17,6 +17,7 @@ _ORDER: Mapping[str, tuple[int, int, int, int]] = {
     # A partition belongs to one member, and every group reads the same log.
     "partition": (TOTAL, TOTAL, KEY, KEY),
     "partition, but for retries": (NONE, NONE, NONE, NONE),
+    "shard; none within a call that is taken in part": (NONE, NONE, NONE, NONE),
     # Each group has queues of its own: messages of two producers may stand in them in another order.
     "queue, one consumer": (PRODUCER, NONE, KEY, KEY),
     "message group (one a partition)": (PRODUCER, PRODUCER, KEY, KEY),
@@ -26,6 +27,7 @@ _ORDER: Mapping[str, tuple[int, int, int, int]] = {
     "producer to one member; what is sent again comes before what is new": (PRODUCER, NONE, PRODUCER, NONE),
     "channel, by one publishing connection": (PRODUCER, NONE, PRODUCER, NONE),
     "channel, one consumer": (PRODUCER, NONE, PRODUCER, NONE),
+    "publisher's connection, one consumer": (PRODUCER, NONE, PRODUCER, NONE),
     "best effort": (NONE, NONE, NONE, NONE),
 }
 """Declared scope -> what it comes to with one partition (a member a group; several members), and with several partitions (the same)."""
@@ -33,6 +35,8 @@ _ORDER: Mapping[str, tuple[int, int, int, int]] = {
 _LATE = {
     "the whole log, from the first message that retention keeps": 2,
     "from any id of the stream; a group here starts at its beginning": 2,
+    "from the stream's beginning (deliver_policy: all)": 2,
+    "all that is retained (24 hours by default)": 2,
     "the queue's backlog (what came after the queue was declared)": 1,
     "the backlog of its group's queue (4 days by default)": 1,
     "what its group's channel holds": 1,
@@ -51,6 +55,9 @@ _SLOW = {
     "the queue grows; what is given back x-delivery-limit times goes to the dead-letter queue": 1,
     "disconnected when its output buffer passes 32 MB, or 8 MB for 60 s (server defaults); what was in it is lost": 1,
     "pull; its backlog stays in the stream, in the server's memory": 1,
+    "pull; its backlog stays in the stream; max_ack_pending messages at most are under way to a group": 1,
+    "falls behind; loses what is older than the retention": 1,
+    "nats-py drops over pending_msgs_limit; the server cuts it off at max_pending (64 MB) or write_deadline (10 s)": 1,
     "its queue grows; about 120,000 messages may be received and not yet deleted": 1,
     "its queue grows; a message that is received and not deleted holds up its message group": 1,
     "its queue grows; what was received maxReceiveCount times and not deleted goes to the dead-letter queue": 1,
