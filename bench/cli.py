@@ -255,6 +255,7 @@ def _add_systems(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "brokerbench systems kafka",
     )
     verb.add_argument("system", nargs="*", help="only these")
+    verb.add_argument("--variants", action="store_true", help="also each of their modes, and each option of their servers: some minutes")
     verb.add_argument("--promises", action="store_true", help="only what they promise: start nothing")
 
 

@@ -174,20 +174,24 @@ def systems(args: argparse.Namespace) -> int:
             if not args.json:
                 _say_system(one)
     else:
-        found = works.check_all(wanted, (lambda _: None) if args.json else _say_system)
+        tried = [each for text in wanted for each in works.variants(text)] if args.variants else wanted
+        found = works.check_all(tried, lambda one: None if args.json else _say_system(one, whole=one.system in wanted))
     if args.json:
         _json([asdict(one) for one in found])
     required = os.environ.get("BROKERBENCH_REQUIRE") == "all"
     return 3 if required and not all(one.ok for one in found) else 0
 
 
-def _say_system(one: works.Works) -> None:
+def _say_system(one: works.Works, *, whole: bool = True) -> None:
+    """``whole``: with what it promises; else a line."""
     client = one.capabilities.client if one.capabilities else ""
     title = one.capabilities.system + (f" through {client}" if client else "") if one.capabilities else ""
     state = one.said if one.said == "not tried" else f"works here: {one.said}" if one.ok else f"does not work here: {one.said}"
-    print(f"{one.system:<13} {title}\n    {state}")
+    print(f"{one.system:<13} {title}".rstrip() + f"\n    {state}" if whole else f"    {one.system}: {state}", flush=True)
     if one.get:
         print(_lines(one.get, "    "))
+    if not whole:
+        return
     for key, values in servers.options(one.system.partition(",")[0]).items():
         print(f"    of its server: {key} = {' | '.join(values)}")
     if one.capabilities:

@@ -13,7 +13,7 @@ from typing import Any
 import adapters
 from adapters.capabilities import Capabilities
 from adapters.errors import AdapterError, NotInstalled
-from bench import plan, scenario, trial
+from bench import plan, scenario, servers, trial
 from bench.clock import now_ns, utc_now
 from bench.deployment import Deployment, place_of
 from bench.engine.local import LocalEngine
@@ -47,6 +47,24 @@ class Works:
 def systems() -> list[str]:
     """Return the systems that a run can use, through each of their clients, as SPECs: all but the in-process reference."""
     return [adapters.spec(*pair) for pair in adapters.pairs() if pair[0] != "memory"]
+
+
+def variants(text: str) -> list[str]:
+    """A system's SPEC, then with each mode but its first, then with each value of each option of its server but the default.
+
+    One thing at a time, an option beside the one that it belongs to; a second client's servers are those of the first. The SPEC alone
+    where its client library is not installed.
+    """
+    one = parse(text)
+    try:
+        modes = adapters.load(one.system, one.client).capabilities.modes[1:]
+    except NotInstalled:
+        return [text]
+    more = [f"mode={mode.name}" for mode in modes]
+    beside = servers.belongs(one.system)
+    for key, values in ({} if one.client else servers.options(one.system)).items():
+        more += [",".join(filter(None, (beside.get(key), f"{key}={value}"))) for value in values[1:]]
+    return [text, *(parse(f"{text},{each}").spec for each in more)]
 
 
 def check(text: str) -> Works:

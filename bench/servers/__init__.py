@@ -69,6 +69,12 @@ def options(name: str) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+def belongs(name: str) -> Mapping[str, str]:
+    """Options of a server that make sense beside another only, each with that one: {"zookeepers": "metadata=zookeeper"}."""
+    found: Mapping[str, str] = getattr(recipe(name), "belongs", {})
+    return found
+
+
 def filled(name: str, given: Mapping[str, str]) -> dict[str, str]:
     """All options of a server, those that are not given with their defaults."""
     return {key: values[0] for key, values in options(name).items()} | dict(given)

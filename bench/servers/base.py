@@ -100,7 +100,8 @@ class Recipe(Protocol):
     """How one system's server is obtained and started: one module of bench/servers each, as RECIPE.
 
     It may have ``options``: Mapping[str, tuple[str, ...]], the keys of a SPEC that are its server's with their values, the first being
-    the default. Ask servers.options(), not the recipe: most have none.
+    the default. Ask servers.options(), not the recipe: most have none. ``belongs``: Mapping[str, str], options that make sense beside
+    another only, each with that one.
     With an attribute ``wired = True`` its server is set up for one session, whose consumers it calls, and is started anew for each.
     """
 

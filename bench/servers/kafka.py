@@ -68,6 +68,8 @@ class KafkaRecipe:
         {"nodes": ("1", "3"), "metadata": ("kraft", "zookeeper"), "version": ("4.4", "3.9"), "zookeepers": ("1", "3")}
     )
 
+    belongs: Mapping[str, str] = MappingProxyType({"zookeepers": "metadata=zookeeper"})
+
     def missing(self, kind: str) -> str | None:
         """What is missing for a kind; None = it can be had here."""
         if kind == "native":

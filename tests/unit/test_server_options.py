@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.kafka import ADAPTER as KAFKA
-from bench import servers, spec
+from bench import servers, spec, works
 from bench.deployment import options_of, place_of
 from bench.errors import ServerError
 from bench.guarantees import cells
@@ -81,3 +81,15 @@ def test_what_redis_promises_follows_from_its_append_only_file():
         "always": ("fsync", False),
     }
     assert spec.parse("redis_pubsub,appendfsync=always").server_options == {}
+
+
+def test_every_mode_and_every_option_is_a_variant_of_its_system():
+    found = works.variants("kafka")
+    assert found[0] == "kafka"
+    assert {"kafka,mode=acks-1", "kafka,nodes=3", "kafka,metadata=zookeeper", "kafka,version=3.9"} <= set(found)
+    assert "kafka,metadata=zookeeper,zookeepers=3" in found, "an option stands beside the one that it belongs to"
+    assert "kafka,zookeepers=3" not in found
+    assert works.variants("tcp") == ["tcp"]
+    assert not any("nodes" in each for each in works.variants("kafka,client=confluent-kafka")), (
+        "its servers are tried with the first client"
+    )
