@@ -81,7 +81,8 @@ def _unpack(repository: Path, commit: str, folder: Path) -> None:
         assert git.stdout is not None
         try:
             with tarfile.open(fileobj=git.stdout, mode="r|") as archive:
-                archive.extractall(folder, filter="data")
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)  # None: Python 3.11.2, which Debian 12 has
+                archive.extractall(folder)  # noqa: S202  # git's own archive, of the user's repository
         except (tarfile.TarError, OSError) as error:
             git.kill()
             raise EnvironmentProblem(f"{repository}: {commit[:12]} cannot be unpacked into {folder}: {error}") from error

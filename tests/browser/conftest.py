@@ -25,9 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(absent: Callable[[str], None]) -> Iterator[Browser]:
-    """Chromium; without one the tests are skipped, or fail where everything is required."""
+    """Chromium; without one the tests are skipped, or fail where everything is required.
+
+    Of a module: while it is open Playwright's event loop runs in this thread, and clients on asyncio (NATS, RabbitMQ Streams), whose tests
+    the same worker may have next, cannot run theirs.
+    """
     reason = looking.missing()
     if reason is not None:
         absent(reason)
