@@ -51,7 +51,10 @@ def test_the_group_that_stays_goes_on(run):
         assert trial["audit"]["live"]["lost"] == 0
 
 
-def test_the_report_has_the_table(run):
+@pytest.mark.parametrize(("heading", "rows"), [("Before, during and after the faults", 2), ("What each fault cost", 4)])
+def test_the_report_has_both_variants_in_its_tables_of_faults(run, heading, rows):
+    """In one a row a variant, in the other one for each of its groups."""
     page = (run[1] / "report.md").read_text()
-    assert "Before, during and after the faults" in page
-    assert page.count("away consumer.away") == 2
+    _, found, after = page.partition(f"**{heading}, ")
+    assert found
+    assert after.partition("\n**")[0].count("away consumer.away") == rows
