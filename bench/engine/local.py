@@ -212,6 +212,7 @@ class LocalEngine:
         for endpoint in endpoints:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 endpoint.process.wait(max(0.0, (deadline - now_ns()) / 1e9))
+            self.check()  # those that hang take seconds, in which somebody may kill the watchdog
             endpoint.channel.close()
             self._guard.stop(endpoint.process, 0.2)
 
