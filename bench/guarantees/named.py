@@ -44,6 +44,10 @@ FAULTS: Mapping[str, Named] = {
         "the node that leads is killed (SIGKILL), another leads in its place, and it is started again", "kill", "server",
         lambda t: t.failover_s + 1, lambda t: t.restart_s + 2, target="server.leader", where={"nodes": "3"},
     ),
+    "zookeeper-kill": Named(
+        "ZooKeeper, which keeps the cluster's metadata, is killed (SIGKILL) and started again", "kill", "server",
+        lambda _: 3.0, lambda t: t.restart_s, target="zookeeper.1", where={"metadata": "zookeeper"},
+    ),
     "server-stop": Named("the server is stopped in order and started again", "stop", "server", lambda _: 0.5, lambda t: t.restart_s + 1),
     "server-pause": Named(
         "the server stands still (SIGSTOP) past the time-outs", "pause", "server", lambda t: t.silence_s + 2, lambda t: t.restart_s / 2 + 1

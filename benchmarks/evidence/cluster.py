@@ -18,10 +18,11 @@ from benchmarks.evidence import common, guarantees
 SPECS = (
     "kafka,nodes=3,mode=acks-all",
     "kafka,nodes=3,mode=acks-1",
+    "kafka,nodes=3,metadata=zookeeper,mode=acks-all",
     "rabbitmq,nodes=3,version=4.0,mode=quorum",
     "rabbitmq_streams,nodes=3,version=4.0,mode=stream",
 )
-FAULTS = ("leader-kill",)
+FAULTS = ("leader-kill", "zookeeper-kill")
 """A line each for another cluster, and for another death: a fault of bench/guarantees/named.py that says by ``where`` which it needs."""
 KILLS = 20
 FULL = Asked(SPECS, FAULTS, KILLS, KILLS)

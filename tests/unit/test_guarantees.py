@@ -224,12 +224,21 @@ def test_a_leader_dies_only_where_there_are_several_nodes():
     (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
     assert (fault.kind, fault.target, fault.times) == ("kill", "server.leader", PER_TRIAL)
     assert cell.mode.copies == 2, "of acks=all on three nodes: min.insync.replicas"
-    assert {cell.fault for cell in cells.of(["kafka,nodes=3,mode=acks-all"], [])} == set(FAULTS)
+    assert {cell.fault for cell in cells.of(["kafka,nodes=3,mode=acks-all"], [])} == {*FAULTS} - {"zookeeper-kill"}
     assert "leader-kill" not in {cell.fault for cell in cells.of(["kafka"], [])}
     with pytest.raises(UsageError, match="nothing to try: leader-kill needs nodes=3 in the SPEC"):
         Asked(("kafka",), ("leader-kill",), 1, 1).cells()
     assert [cell.mode.name for cell in cluster.FULL.cells()][:2] == ["acks-all", "acks-1"]
     assert {cell.wanted for cell in cluster.FULL.cells()} == {20}
+
+
+def test_zookeeper_dies_only_where_it_keeps_the_metadata():
+    (cell,) = cells.of(["kafka,metadata=zookeeper,nodes=3,mode=acks-all"], ["zookeeper-kill"])
+    (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
+    assert (fault.kind, fault.target, cell.expected.may) == ("kill", "zookeeper.1", frozenset())
+    with pytest.raises(UsageError, match="nothing to try: zookeeper-kill needs metadata=zookeeper in the SPEC"):
+        Asked(("kafka,nodes=3",), ("zookeeper-kill",), 1, 1).cells()
+    assert [cell.fault for cell in cluster.FULL.cells()].count("zookeeper-kill") == 1
 
 
 def test_every_cell_makes_a_scenario_that_reads():
