@@ -27,7 +27,7 @@ def view(shown: Sequence[Shown]) -> View | None:
         "check them. Kinesis' leases are emulated: DynamoDB, where the KCL keeps them, would cost besides."
     )
     words = Block("note", f"{OF_AN_EMULATOR} {listed}")
-    return section("billing", "Requests and list price per million messages", words, table(made), brief=(table(made),))
+    return section("billing", "Requests and list price per million messages", words, table(made), brief=(words, table(made)))
 
 
 def requests(points: Sequence[PointSummary]) -> Table | None:

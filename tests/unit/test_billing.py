@@ -127,6 +127,8 @@ def test_the_report_has_requests_price_and_quotas(tmp_path):
     assert 'id="billing"' in page
     assert "GetRecords 200,000, PutRecords 100,000" in page
     assert "4 at 2,000/s" in markdown
+    for text in (page, markdown):  # a price without what it leaves out is no price
+        assert "before free tier, discounts, tax and transfer" in text
     warning = "kinesis is over a quota of its service at 200/s, 256 B; 2,000/s, 256 B: a shard takes 1,000."
     assert warning in page
     assert warning in markdown
