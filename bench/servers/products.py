@@ -25,8 +25,10 @@ class Dates:
 # packages at hex.pm). RabbitMQ 4.0.5: uploaded to Debian on 2024-12-17; its cycle ended with 4.1 (endoflife.date).
 # Kafka 4.4.0: its jar was built on 2026-10-06 and others built on it by 2026-11-07. Valkey 9.1.2: after
 # 9.1.1 (2026-07-21, its release notes), before 9.1.3 (in use by 2026-10-27). NATS Server 2.15.1: in a wheel of 2026-10-11, after 2.14.0
-# (in one of 2026-05); 2.9.10: packaged by Debian on 2022-12-24, after 2.9.8 of the same year.
+# (in one of 2026-05); 2.9.10: packaged by Debian on 2022-12-24, after 2.9.8 of the same year. Flume 1.11.0: uploaded on 2022-10-25
+# (mvnrepository.com); the project was marked dormant, "not maintained anymore", on 2024-10-10 (its own site).
 DATES: dict[tuple[str, str], Dates] = {
+    ("Apache Flume", "1.11.0"): Dates("2022-10", "2024-10-10"),
     ("Apache Kafka", "4.4.0"): Dates("2026"),
     ("Apache Kafka", "3.9.2"): Dates("2026"),
     ("NATS Server", "2.15.1"): Dates("2026"),
