@@ -55,9 +55,11 @@ def described_variant(variant: Variant, adapter: Adapter, server: Server | None)
 
 def _title(capabilities: Capabilities, server: Server | None) -> str:
     """Name the system, and the product where that is another: Valkey is called Valkey."""
-    if server is None or server.product.emulator or server.product.name in capabilities.system:
+    if server is None or server.product.emulator:
         return capabilities.system  # an emulator's name is printed with every figure anyhow
-    return f"{capabilities.system} on {server.product.name}"
+    name = server.product.name
+    # "Redis Pub/Sub" on Redis, "NATS" on NATS Server: one name says both.
+    return capabilities.system if name in capabilities.system or capabilities.system in name else f"{capabilities.system} on {name}"
 
 
 def _version(client: str) -> str:

@@ -51,7 +51,9 @@ def first_answer(pairs: Sequence[tuple[str, int]]) -> KafkaCluster:
 
 
 def _name(number: int | None) -> str:
-    return "none" if number is None or number < 0 else f"kafka.{number}"
+    if number is None:
+        return "not known"  # a node's own files say it, and those of a container are not here
+    return "none" if number < 0 else f"kafka.{number}"
 
 
 def _brokers(addresses: Mapping[int, str]) -> dict[str, str]:

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+import adapters
 import bench.servers
+from bench.deployment import options_of
 from bench.errors import ServerError, UsageError
 from bench.guard import Guard
-from bench.servers import choose, names, recipe, start
+from bench.servers import choose, kafka_status, names, recipe, start
 from bench.servers.base import KINDS, Request
 from bench.servers.common import address_variable, external_address, host_ports, tail
+from bench.servers.probe import KafkaCluster
 from bench.servers.products import DATES, product
+from bench.spec import parse
+from bench.trial import described_variant
 
 
 @pytest.fixture
@@ -140,3 +145,31 @@ def test_templates_ship_with_the_package():
         "kinesalite.js",
     ):
         assert (data / name).is_file(), name
+
+
+@pytest.mark.parametrize(
+    ("system", "server", "title"),
+    [
+        ("redis_pubsub", "Redis", "Redis Pub/Sub"),
+        ("redis_pubsub", "Valkey", "Redis Pub/Sub on Valkey"),
+        ("nats", "NATS Server", "NATS"),
+        ("kinesis", "kinesalite", "Amazon Kinesis"),
+    ],
+)
+def test_a_system_is_named_with_its_server_where_that_has_another_name(system, server, title):
+    variant = parse(system)
+    adapter = adapters.load(system)(options_of(variant))
+    running = types.SimpleNamespace(product=product(server, ""))
+    assert described_variant(variant, adapter, running)["title"] == title
+
+
+def test_who_controls_is_not_known_of_a_kept_server_whose_files_are_elsewhere(tmp_path, monkeypatch):
+    cluster = KafkaCluster("id", 1, {1: "127.0.0.1:9092"}, {})
+    monkeypatch.setattr("bench.servers.kafka_status.first_answer", lambda pairs: cluster)
+    nodes = [{"name": "kafka.1", "role": "broker", "address": "127.0.0.1:9092"}]
+    assert kafka_status.status(nodes, tmp_path)["controller"] == "not known"
+    state = tmp_path / "kafka.1" / "data" / "__cluster_metadata-0" / "quorum-state"
+    state.parent.mkdir(parents=True)
+    for leader, told in ((-1, "none"), (1, "kafka.1")):
+        state.write_text(f'{{"leaderEpoch": 3, "leaderId": {leader}}}', encoding="ascii")
+        assert kafka_status.status(nodes, tmp_path)["controller"] == told
