@@ -8,6 +8,7 @@ import pytest
 
 import adapters
 from bench import cli, scenario, spec, verbs
+from bench.guarantees.named import FAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -118,6 +119,13 @@ def test_the_readme_lists_the_systems_that_there_are():
     for name in scenario.load("order-events").systems:
         title = adapters.load(name).capabilities.system.split()[-1]
         assert title.lower() in text.lower(), f"README.md does not name {title}"
+
+
+def test_the_table_of_faults_has_every_fault_of_the_matrix():
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    table = text.partition("| fault | what is done |\n")[2].partition("\n\n")[0]
+    listed = re.findall(r"`([a-z-]+)`", " ".join(row.split(" | ")[0] for row in table.splitlines()))
+    assert sorted(listed) == sorted(FAULTS)
 
 
 def test_every_page_is_reached_from_the_readme_or_a_page_of_docs():

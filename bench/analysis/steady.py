@@ -51,6 +51,19 @@ def of_rate(counts: Sequence[int]) -> str:
     return f"delivered {before:,} in the first third and {after:,} in the last ({change})"
 
 
+def caught_up(counts: Sequence[int], due: float) -> float:
+    """Return the most messages by which a group's backlog fell again in the window, of ``due`` that were due in it at an even rate.
+
+    Zero where it is served evenly, and where its backlog only grows; where deliveries come in lumps, about a lump.
+    """
+    behind = most = fell = 0.0
+    for count in counts:
+        behind += due / len(counts) - count
+        most = max(most, behind)
+        fell = max(fell, most - behind)
+    return fell
+
+
 def of_latency(p50_ns: Sequence[float | None], n: Sequence[int]) -> str:
     """How p50 drifted over thirds of the window; "" where it did not."""
     if len(p50_ns) != 3 or len(n) != 3 or min(n[0], n[2]) < _SAMPLES:

@@ -23,6 +23,7 @@ from bench.servers.base import INNER, Node, Server
 _HEAL_NS = 120_000_000_000  # a server that has not come back by then does not
 _POLL_NS = 5_000_000
 _NEVER = 1 << 62
+_DOWN = ("kill", "stop", "pause")  # after which a node has to come up, or go on
 _GROUND = ("server", "peer", "links")  # parts of a target that are no endpoints
 
 
@@ -127,7 +128,8 @@ class Injector:
         counted: dict[str, int] = {}
         for i, one in enumerate(self.injections):
             now = now_ns()
-            if one.state == "waits" and (not one.number or self.injections[i - 1].state == "over") and self._due(one, now, counted):
+            turn = one.state == "waits" and (not one.number or self.injections[i - 1].state == "over")
+            if turn and self._due(one, now, counted) and not self._node_is_down(one):
                 self._begin(one, now)
             if one.state == "holds" and now >= self._until(one):
                 self._heal(one)
@@ -189,6 +191,14 @@ class Injector:
             assert first.injected_ns is not None
             one.asked_ns = first.injected_ns + int(one.number * one.fault.every_s * 1e9)
         return one.asked_ns is not None and now >= one.asked_ns
+
+    def _node_is_down(self, one: Injection) -> bool:
+        """Whether another fault has this one's node down: struck while it comes up, it would seem to be a server that does not start."""
+        if one.fault.kind not in _DOWN or one.fault.on.part != "server":
+            return False
+        node = self._ground.node(one.fault.on)
+        under_way = (other for other in self.injections if other.state not in ("waits", "over") and other.fault.kind in _DOWN)
+        return any(other.fault.on.part == "server" and (other.node or self._ground.node(other.fault.on)) == node for other in under_way)
 
     def _until(self, one: Injection) -> int:
         return _NEVER if one.fault.for_s is None or one.injected_ns is None else one.injected_ns + int(one.fault.for_s * 1e9)

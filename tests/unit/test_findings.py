@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import account
@@ -179,6 +180,56 @@ def test_a_backlog_is_not_called_unsteady_as_well():
     growing = {"steady__p50_thirds_ns": [1e6, 500e6, 900e6]}
     assert codes(trial(**growing, rates__slowest_group_per_s=1200.0)) == ["rate-not-reached"]
     assert codes(trial(**growing, **SATURATED)) == ["saturated"]
+
+
+def in_lumps(random, *, rate, window_s, every_s, shards, keeps_up=1.0):
+    """A trial in which each shard is read every so often, at a phase of its own: what came since the last read arrives at once."""
+    counts = np.zeros(12)
+    for _ in range(shards):
+        reads = np.cumsum(random.uniform(0.9, 1.3, int(3 * window_s / every_s)) * every_s) - random.uniform(0, every_s)
+        came = np.diff(reads, prepend=reads[0] - every_s) * rate / shards * keeps_up
+        inside = (reads >= 0) & (reads < window_s)
+        np.add.at(counts, (reads[inside] * 12 / window_s).astype(int), came[inside])
+    delivered = float(counts.sum()) / window_s
+    return trial(
+        window_s=window_s, rates={"offered_per_s": rate, "slowest_group_per_s": delivered, "groups": {"a": delivered}},
+        steady={"slices": {"a": counts.tolist()}, "p50_thirds_ns": [1e6, 1e6, 1e6], "n_thirds": [rate * window_s / 3] * 3},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("window_s", [2.0, 3.5, 5.0])
+@pytest.mark.parametrize("shards", [1, 4])
+def test_deliveries_in_lumps_that_keep_up_reach_their_rate(window_s, shards):
+    """Kinesis at 200/s: what lay between two reads at the window's end was told as a rate that was not reached."""
+    random = np.random.default_rng(int(window_s * 100) + shards)
+    some = [in_lumps(random, rate=200.0, window_s=window_s, every_s=0.2, shards=shards) for _ in range(200)]
+    assert sum(findings.missed(200.0, one["rates"]["slowest_group_per_s"]) for one in some) > 50, "or there is nothing to tell apart"
+    assert sum("rate-not-reached" in codes(one) for one in some) <= 16
+    short = [in_lumps(random, rate=200.0, window_s=window_s, every_s=0.2, shards=shards, keeps_up=0.85) for _ in range(200)]
+    assert sum("rate-not-reached" in codes(one) for one in short) >= 190
+
+
+LUMPS = {
+    "rates": {"offered_per_s": 2000.0, "slowest_group_per_s": 1950.0, "groups": {"a": 1950.0}},
+    "steady__slices": {"a": [500, 1100, 500, 1233] * 2 + [834, 833, 833, 584]},
+}
+
+
+def test_a_lump_excuses_only_what_is_under_way():
+    assert codes(trial(**LUMPS)) == []
+    for not_so in (
+        {"rates__groups": {"a": 1950.0, "b": 1500.0}},
+        {"steady__n_thirds": [3333, 3300, 3200]},  # so many never came
+        {"workload__schedule": "ramp"},
+        {"faults": [{"fault": "kill"}]},
+        {"steady__slices": {"a": [812, 813] * 6}},
+        {
+            "rates__slowest_group_per_s": 1700.0,
+            "rates__groups": {"a": 1700.0},
+            "steady__slices": {"a": [0, 2500, 0, 2500, 0, 2500, 0, *[200] * 5]},
+        },
+    ):
+        assert codes(trial(**LUMPS | not_so)) == ["rate-not-reached"], not_so
 
 
 def test_what_is_invalid_is_a_finding():

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.analysis import steady
 
@@ -96,3 +98,19 @@ def test_a_backlog_that_grows_by_half_a_percent_is_found():
     thirds = [float(np.median(part)) for part in np.array_split(latency, 3)]
     assert steady.of_latency(thirds, (3333, 3333, 3334)) == "p50 was 5.2 ms in the first third and 21.9 ms in the last"
     assert steady.drift({"p50_thirds_ns": thirds, "n_thirds": [3333] * 3, "slices": {"a": [829] * 12}}, saturated=True) == ""
+
+
+def test_what_a_group_was_behind_and_caught_up_with():
+    assert steady.caught_up([100] * 12, 1200) == 0
+    assert steady.caught_up([90] * 12, 1200) == 0, "a backlog that only grows was never caught up with"
+    assert steady.caught_up([110] * 12, 1200) == pytest.approx(120), "what had come before the window"
+    assert steady.caught_up([0, 200] * 6, 1200) == pytest.approx(100)
+    assert steady.caught_up([100, 0, 0, 250, 150, *[100] * 7], 1200) == pytest.approx(200)
+
+
+@given(st.lists(st.integers(0, 500), min_size=12, max_size=12), st.floats(1, 6000))
+def test_nobody_catches_up_with_more_than_was_delivered_nor_than_it_was_behind(counts, due):
+    fell = steady.caught_up(counts, due)
+    behind = np.cumsum([0.0, *(due / 12 - np.array(counts))])
+    assert 0 <= fell <= sum(counts)
+    assert fell == pytest.approx(max(behind[i] - behind[j] for i in range(13) for j in range(i, 13)))
