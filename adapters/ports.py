@@ -63,3 +63,8 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
         raise Unreachable(f"{count} free ports are needed on {host} between {among.start} and {among.stop - 1}; {len(found)} are left")
     _given.update(found)
     return found
+
+
+def keep(port: int) -> None:
+    """Never give this port: somebody chose it."""
+    _given.add(port)

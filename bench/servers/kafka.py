@@ -121,10 +121,7 @@ def start_kraft(release: Release, request: Request, flags: Sequence[str]) -> Pro
     """Start ``request.nodes`` nodes of a release, with a class archive by ``flags`` of their JVMs. Raises ServerError."""
     count = request.nodes
     clients = [choose_port(request.port), *free_ports(count - 1)]
-    others = free_ports(2 * count)
-    while set(clients) & set(others):
-        others = free_ports(2 * count)
-    controllers, seconds = others[:count], others[count:]
+    controllers, seconds = free_ports(count), free_ports(count)
     cluster_id = random_id()
     voters = ",".join(f"{i}@{local(port)}" for i, port in enumerate(controllers, 1))
     timers = TIMERS | (FAILOVER if request.breaks else {})

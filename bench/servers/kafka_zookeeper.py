@@ -36,14 +36,12 @@ _POLL_S = 0.1
 def start(release: Release, request: Request, flags: Sequence[str]) -> ProcessServer:
     """Start ZooKeeper, then the brokers; with a class archive by ``flags`` of their JVMs. Raises ServerError."""
     count, keepers = request.nodes, int(request.options.get("zookeepers", "1"))
-    first = choose_port(request.port)
-    ports = [port for port in free_ports(2 * count + 3 * keepers) if port != first]
-    clients, seconds = [first, *(ports.pop() for _ in range(count - 1))], [ports.pop() for _ in range(count)]
+    clients, seconds = [choose_port(request.port), *free_ports(count - 1)], free_ports(count)
     timers = TIMERS | (FAILOVER if request.breaks else {})
     common = {key: value for key, value in template().items() if not key.startswith(KRAFT)}
     common |= {key: value for key, value in replication(count).items() if not key.startswith(KRAFT)} | timers
     with Starting(request) as starting:
-        addresses = zookeeper.spawn(starting, request, release, [(ports.pop(), ports.pop(), ports.pop()) for _ in range(keepers)])
+        addresses = zookeeper.spawn(starting, request, release, keepers)
         identity = _cluster_id(addresses)
         for i, port in enumerate(clients, 1):
             node = node_of(request, i, port, seconds[i - 1])

@@ -40,7 +40,10 @@ def holder(port: int) -> str | None:
 
 
 def choose_port(wanted: int) -> int:
-    """``wanted``, or a free one for 0. Raises ServerError that names who holds it, or why it is no port."""
+    """``wanted``, or a free one for 0; free_ports() gives neither again.
+
+    Raises ServerError that names who holds it, or why it is no port.
+    """
     if wanted == 0:
         return free_ports(1)[0]
     if not 0 < wanted < 65_536:
@@ -48,4 +51,5 @@ def choose_port(wanted: int) -> int:
     who = holder(wanted)
     if who is not None:
         raise ServerError(f"port {wanted} on {LOOPBACK} is taken by {who}: stop it, give another port, or none to get a free one")
+    ports.keep(wanted)
     return wanted

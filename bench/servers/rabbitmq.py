@@ -222,11 +222,8 @@ class RabbitMQRecipe:
 
     def _places(self, request: Request) -> list[_Place]:
         count = request.nodes
-        first = choose_port(request.port)
-        ports = [port for port in free_ports(2 * count + 1) if port != first]
-        epmd, dist, rest = ports[0], ports[1 : count + 1], ports[count + 1 :]
+        clients, dist, (epmd,) = [choose_port(request.port), *free_ports(count - 1)], free_ports(count), free_ports(1)
         names = ["bench@localhost"] if count == 1 else [f"bench{i}@localhost" for i in range(1, count + 1)]
-        clients = [first, *rest[: count - 1]]
         return [
             _Place(f"{self.system}.{i}", erlang, clients[i - 1], dist[i - 1], epmd, node_folder(request, f"{self.system}.{i}"))
             for i, erlang in enumerate(names, 1)

@@ -13,6 +13,7 @@ from bench.guard import Guard
 from bench.servers.base import Health, Node, Request
 from bench.servers.common import Launch, local, node_folder, wait_ready
 from bench.servers.kafka_release import Release, write_properties
+from bench.servers.ports import free_ports
 from bench.servers.starting import Starting
 from bench.servers.zookeeper_probe import health, reset, word
 
@@ -38,18 +39,19 @@ def effective(request: Request) -> dict[str, str]:
     return SETTINGS | (BREAKS if request.breaks else {})
 
 
-def spawn(starting: Starting, request: Request, release: Release, ports: Sequence[tuple[int, int, int]]) -> list[str]:
-    """Start a server for each of ``ports`` (clients', followers', elections'); returns their addresses when all of them serve."""
+def spawn(starting: Starting, request: Request, release: Release, count: int) -> list[str]:
+    """Start ``count`` servers; returns their addresses when all of them serve."""
     launches: list[Launch] = []
+    ports = [free_ports(3) for _ in range(count)]  # clients', followers', elections'
     peers = {f"server.{i}": f"{local(followers)}:{elections}" for i, (_, followers, elections) in enumerate(ports, 1)}
     for i, (port, _, _) in enumerate(ports, 1):
         node = Node(f"{ROLE}.{i}", ROLE, None, local(port), local(port), request.folder / f"{ROLE}.{i}.log")
         folder = node_folder(request, node.name)
-        _write(folder, i, effective(request) | {"clientPort": str(port)}, peers if len(ports) > 1 else {})
+        _write(folder, i, effective(request) | {"clientPort": str(port)}, peers if count > 1 else {})
         command = release.command([*release.archived(), *HEAP], MAIN, str(folder / "zoo.cfg"))
         launches.append(_launch(request.guard, command, node, folder))
         starting.spawn(node, folder, launches[-1])
-    for launch, popen in zip(launches, starting.processes[-len(ports) :], strict=True):
+    for launch, popen in zip(launches, starting.processes[-count:], strict=True):
         launch.wait(popen)
     return [local(port) for port, _, _ in ports]
 

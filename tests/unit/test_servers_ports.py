@@ -35,6 +35,16 @@ def test_a_port_that_is_taken_is_named_with_its_holder():
     assert ports.choose_port(port) == port
 
 
+def test_a_port_that_was_chosen_is_not_given_to_another(monkeypatch):
+    """Else a node of the same server may get it before its first process has bound it."""
+    (wanted,) = ports.free_ports(1)
+    monkeypatch.setattr("adapters.ports.candidates", lambda: range(wanted, wanted + 1))
+    monkeypatch.setattr("adapters.ports._given", set())
+    assert ports.choose_port(wanted) == wanted
+    with pytest.raises(ServerError, match="1 free ports are needed"):
+        ports.free_ports(1)
+
+
 def test_no_port_at_all():
     assert ports.choose_port(0) > 0
     with pytest.raises(ServerError, match="65536 is not a port"):
