@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from bench.servers.apt import install_packages
 from bench.servers.base import Node, Request, Server
 from bench.servers.common import (
     Launch,
-    ProcessServer,
     RemoteServer,
     advertised,
     answer_of,
@@ -28,7 +26,6 @@ from bench.servers.common import (
     host_ports,
     local,
     node_folder,
-    stop_all,
     wait_ready,
 )
 from bench.servers.compose import missing_common, start_service
@@ -36,6 +33,7 @@ from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import amqp_start
 from bench.servers.products import product
 from bench.servers.rabbitmq_leaders import Leaders
+from bench.servers.starting import Starting
 from bench.servers.suite import Suite, impossible
 
 NAME = "RabbitMQ"
@@ -185,40 +183,20 @@ class RabbitMQRecipe:
         places = self._places(request)
         cookie, cluster_name = secrets.token_hex(20), f"bench-{secrets.token_hex(6)}"
         cluster = [place.erlang for place in places] if len(places) > 1 else []
-        processes: list[subprocess.Popen[bytes]] = []
-        helpers: list[subprocess.Popen[bytes]] = []
-        launches = [self._launch(request, run, place, cluster_name) for place in places]
-        nodes: list[Node] = []
-        try:
+        with Starting(request) as starting:
             # Ours to start and to stop: the one that Erlang starts by itself outlives the broker.
             epmd = run(["epmd", "-port", str(places[0].epmd), "-address", LOOPBACK])
-            helpers.append(request.guard.spawn(epmd, cwd=request.folder, stdout=request.folder / "epmd.log", name="epmd"))
+            starting.helpers.append(request.guard.spawn(epmd, cwd=request.folder, stdout=request.folder / "epmd.log", name="epmd"))
+            launches = [self._launch(request, run, place, cluster_name) for place in places]
             for place, launch in zip(places, launches, strict=True):
                 self._write_settings(place, cookie, cluster_name, cluster)
-                processes.append(launch.spawn())
                 told = advertised(request, place.name, local(place.port))
-                nodes.append(Node(place.name, "broker", processes[-1].pid, local(place.port), told, _log(request, place)))
-            answers = [launch.wait(popen) for launch, popen in zip(launches, processes, strict=True)]
-            what = product(answers[0].get("product", NAME), answers[0].get("version", ""))
-        except BaseException:  # also Ctrl-C: half a cluster must not stay
-            stop_all(request.guard, processes, 5.0)
-            stop_all(request.guard, helpers, 1.0)
-            raise
-        settings = {**CONF, **self.conf, "platform": answers[0].get("platform", ""), "plugins": list(self.plugins), "nodes": len(nodes)}
-        return ProcessServer(
-            self.system,
-            request.kind,
-            request.guard,
-            what,
-            tuple(nodes),
-            tuple(node.advertised for node in nodes),
-            settings,
-            processes,
-            helpers,
-            [place.folder for place in places],
-            launches=launches,
-            leaders=Leaders({place.erlang: place.name for place in places}, run(["erl_call"]), places[0].environment()),
-        )
+                starting.spawn(Node(place.name, "broker", None, local(place.port), told, _log(request, place)), place.folder, launch)
+            first, *_ = [launch.wait(popen) for launch, popen in zip(launches, starting.processes, strict=True)]
+            what = product(first.get("product", NAME), first.get("version", ""))
+            settings = {**CONF, **self.conf, "platform": first.get("platform", ""), "plugins": list(self.plugins), "nodes": len(places)}
+            leaders = Leaders({place.erlang: place.name for place in places}, run(["erl_call"]), places[0].environment())
+            return starting.server(self.system, what, settings, leaders=leaders)
 
     def _places(self, request: Request) -> list[_Place]:
         count = request.nodes

@@ -22,6 +22,7 @@ class Starting:
         self._request = request
         self.nodes: list[Node] = []
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.helpers: list[subprocess.Popen[bytes]] = []  # what the nodes need, stopped after them
         self._launches: list[Launch] = []
         self.folders: list[Path] = []
 
@@ -31,6 +32,7 @@ class Starting:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
             stop_all(self._request.guard, self.processes, _GIVE_UP_S)
+            stop_all(self._request.guard, self.helpers, _GIVE_UP_S)
 
     def spawn(self, node: Node, folder: Path, launch: Launch) -> subprocess.Popen[bytes]:
         """Start one; does not wait until it answers. ``folder``: its data, removed when the server has stopped."""
@@ -56,6 +58,7 @@ class Starting:
             tuple(node.advertised for node in nodes if node.role not in INNER),
             settings,
             [self.processes[i] for i in order],
+            self.helpers,
             scratch=self.folders,
             launches=[self._launches[i] for i in order],
             leaders=leaders,
