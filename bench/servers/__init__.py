@@ -80,6 +80,11 @@ def filled(name: str, given: Mapping[str, str]) -> dict[str, str]:
     return {key: values[0] for key, values in options(name).items()} | dict(given)
 
 
+def changed(name: str, given: Mapping[str, str]) -> list[str]:
+    """Options of a server that are not their defaults, as a SPEC has them, in the recipe's order."""
+    return [f"{key}={value}" for key, value in filled(name, given).items() if value != options(name).get(key, (value,))[0]]
+
+
 @functools.cache  # as above
 def wired(name: str) -> bool:
     """Whether a server is set up for one session's wiring (Recipe: ``wired``), and so is started for each of them."""
@@ -123,11 +128,7 @@ def start(system: str, request: Request) -> Server:
         server = _needed(system).start(made)
         server.settings = {**server.settings, **{f"{key} (as told)": value for key, value in request.options.items()}}
         return server
-    made = replace(made, options=filled(system, request.options))
-    changed = [f"{key}={value}" for key, value in made.options.items() if value != options(system).get(key, (value,))[0]]
-    if kind == "compose" and changed:
-        raise ServerError(f"{system}: a compose server is what docker-compose.yml says, without {', '.join(changed)}; use server=native")
-    return _needed(system).start(made)
+    return _needed(system).start(replace(made, options=filled(system, request.options)))
 
 
 def _needed(system: str) -> Recipe:

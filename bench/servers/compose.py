@@ -12,17 +12,27 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench import servers
 from bench.errors import ServerError
 from bench.servers.base import KINDS, Request, Server
-from bench.servers.common import DATA, RemoteServer, address_variable, local, one_node
-from bench.servers.ports import choose_port
+from bench.servers.common import DATA, RemoteServer, address_variable, local
+from bench.servers.ports import choose_port, free_ports
 
 SERVICES = {
     **{system: system for system in ("kafka", "kinesis", "nats", "rabbitmq", "rabbitmq_streams", "sqs")},
     **dict.fromkeys(("redis_pubsub", "redis_streams"), "redis"),
 }
 """The service of each system in docker-compose.yml."""
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "kafka,nodes=3": ("kafka-1", "kafka-2", "kafka-3"),
+    "kafka,metadata=zookeeper": ("kafka-zookeeper",),  # which depends on the service zookeeper
+    "rabbitmq,version=4.0": ("rabbitmq-4",),
+    "rabbitmq,nodes=3,version=4.0": ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3"),
+    "rabbitmq_streams,version=4.0": ("rabbitmq-streams-4",),
+}
+"""The same for servers with options: those that clients connect to."""
 
+PROFILE = "options"  # of docker-compose.yml: services of VARIANTS, which a plain `docker compose up` leaves out
 PROBE_TIMEOUT_S = 10.0
 UP_TIMEOUT_S = 600.0  # the first time it fetches the image
 DOWN_TIMEOUT_S = 60.0
@@ -30,7 +40,7 @@ DOWN_TIMEOUT_S = 60.0
 
 def port_variable(service: str) -> str:
     """The variable in docker-compose.yml that a service's port on this machine comes from."""
-    return f"BROKERBENCH_{service.upper()}_PORT"
+    return f"BROKERBENCH_{service.upper().replace('-', '_')}_PORT"
 
 
 def compose_file() -> Path | None:
@@ -69,22 +79,37 @@ def missing_common(system: str, kind: str, kinds: Sequence[str]) -> str | None:
     return missing_compose()
 
 
+def services_of(system: str, options: Mapping[str, str]) -> tuple[str, ...]:
+    """The services that are a server with these options. Raises ServerError where docker-compose.yml has none."""
+    changed = servers.changed(system, options)
+    if not changed:
+        return (SERVICES[system],)
+    spec = ",".join([system, *changed])
+    if spec not in VARIANTS:
+        there = ", ".join(name for name in VARIANTS if name.startswith(f"{system},"))
+        beside = f", which has {there}," if there else ""
+        raise ServerError(
+            f"{system}: there is no {', '.join(changed)} in docker-compose.yml{beside} beside the defaults; use server=native"
+        )
+    return VARIANTS[spec]
+
+
 def start_service(system: str, request: Request, connect: Callable[[Request, str], Server], scheme: str = "") -> Server:
-    """Bring one service up, wait until it is healthy, then look at it as at an external server. Raises ServerError."""
-    one_node(request, system)
+    """Bring its services up, wait until they are healthy, then look at them as at an external server. Raises ServerError."""
+    services = services_of(system, request.options)
     reason = missing_compose()
     file = compose_file()
     docker = shutil.which("docker")
     if reason is not None or file is None or docker is None:
         raise ServerError(f"{system}: {reason}")
-    service = SERVICES[system]
-    port = choose_port(request.port)
-    # A project for each system: two of them have the service "redis".
-    project = "brokerbench-" + re.sub(r"[^a-z0-9_-]", "-", f"{request.run_id}-{system}".lower())
-    command = [docker, "compose", "-p", project, "-f", str(file)]
-    down = [*command, "down", "--volumes", service]
-    environment = {**os.environ, port_variable(service): str(port)}
-    key = f"compose-{system}"
+    ports = [choose_port(request.port), *free_ports(len(services) - 1)]
+    # A project for each server: two systems have the service "redis", and "down" takes down what a service depends on, too.
+    name = "-".join([system, *servers.changed(system, request.options)])
+    project = "brokerbench-" + re.sub(r"[^a-z0-9_-]", "-", f"{request.run_id}-{name}".lower())
+    command = [docker, "compose", "-p", project, "-f", str(file), "--profile", PROFILE]
+    down = [*command, "down", "--volumes"]
+    environment = {**os.environ, **{port_variable(service): str(port) for service, port in zip(services, ports, strict=True)}}
+    key = f"compose-{name}"
     request.guard.at_death(key, down)
 
     def stop() -> None:
@@ -92,11 +117,11 @@ def start_service(system: str, request: Request, connect: Callable[[Request, str
         request.guard.at_death(key, None)
 
     try:
-        _docker([*command, "up", "-d", "--wait", service], environment, UP_TIMEOUT_S, system)
-        server = connect(request, scheme + local(port))
+        _docker([*command, "up", "-d", "--wait", *services], environment, UP_TIMEOUT_S, system)
+        server = connect(request, ",".join(scheme + local(port) for port in ports))
     except BaseException as error:  # also Ctrl-C: the container must not stay
         log = subprocess.run(
-            [*command, "logs", "--no-color", "--tail", "15", service],
+            [*command, "logs", "--no-color", "--tail", "15", *services],
             check=False,
             capture_output=True,
             text=True,

@@ -429,8 +429,8 @@ def test_compose_brings_one_service_up_and_down(docker, guard, tmp_path):
     (down,) = [words for words in calls if "down" in words]
     assert up[:3] == ["compose", "-p", "brokerbench-run-1-redis_pubsub"]
     assert Path(up[4]).name == "docker-compose.yml"
-    assert up[5:] == ["up", "-d", "--wait", "redis"]
-    assert down[5:] == ["down", "--volumes", "redis"]
+    assert up[5:] == ["--profile", "options", "up", "-d", "--wait", "redis"]
+    assert down[5:] == ["--profile", "options", "down", "--volumes"]
     deadline = time.monotonic() + 10
     while server.dead() is None and time.monotonic() < deadline:
         time.sleep(0.01)

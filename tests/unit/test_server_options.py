@@ -56,9 +56,10 @@ def test_a_request_says_by_its_options_how_many_nodes_and_which_version(tmp_path
         asked = Request("native", tmp_path, "run", guard, options={"nodes": "3", "version": "4.0"})
         assert [(one.nodes, one.version) for one in (plain, asked)] == [(1, ""), (3, "4.0")]
         with pytest.raises(
-            ServerError, match=r"kafka: a compose server is what docker-compose\.yml says, without nodes=3; use server=native"
+            ServerError,
+            match=r"kafka: there is no nodes=3, version=3\.9 in docker-compose\.yml, which has kafka,nodes=3, .*; use server=native",
         ):
-            servers.start("kafka", Request("compose", tmp_path, "run", guard, options={"nodes": "3"}))
+            servers.start("kafka", Request("compose", tmp_path, "run", guard, options={"nodes": "3", "version": "3.9"}))
 
 
 def test_the_first_value_is_the_default_and_no_option_has_a_reserved_name():
