@@ -396,6 +396,7 @@ FAKE_DOCKER = """#!/bin/sh
 echo "$@" >> "$FAKE/calls"
 case "$*" in
   info|"compose version") exit ${FAKE_DAEMON:-0};;
+  *" kafka-1 "*) env | grep '^BROKERBENCH_KAFKA_.*_PORT=' | sort > "$FAKE/ports";;
   *" up "*)
     port="${BROKERBENCH_REDIS_PORT:-$BROKERBENCH_RABBITMQ_PORT}"
     redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$FAKE" --pidfile "$FAKE/pid" --daemonize yes >/dev/null
@@ -435,6 +436,19 @@ def test_compose_brings_one_service_up_and_down(docker, guard, tmp_path):
     while server.dead() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "does not answer" in server.dead()
+
+
+def test_compose_brings_up_a_cluster_with_a_port_for_each_node(docker, guard, tmp_path):
+    """Nothing comes up behind the command here: it is taken down again."""
+    with pytest.raises(ServerError, match="kafka: nothing that speaks its protocol answers at"):
+        start("kafka", Request("compose", tmp_path / "server", "Run.1", guard, options={"nodes": "3"}))
+    calls = docker.read_text().splitlines()
+    assert any(line.endswith(" up -d --wait kafka-1 kafka-2 kafka-3") for line in calls)
+    assert all("-p brokerbench-run-1-kafka-nodes-3 " in line for line in calls if " -p " in line)
+    assert calls[-1].endswith(" down --volumes")
+    ports = dict(line.split("=") for line in (tmp_path / "ports").read_text().splitlines())
+    assert list(ports) == [f"BROKERBENCH_KAFKA_{i}_PORT" for i in (1, 2, 3)]
+    assert len(set(ports.values())) == 3
 
 
 def test_compose_asks_the_daemon_not_the_command(docker, guard, tmp_path, monkeypatch):
