@@ -235,7 +235,7 @@ def test_a_leader_dies_only_where_there_are_several_nodes():
 def test_zookeeper_dies_only_where_it_keeps_the_metadata():
     (cell,) = cells.of(["kafka,metadata=zookeeper,nodes=3,mode=acks-all"], ["zookeeper-kill"])
     (fault,) = scenario.parse(cell.shape(20).yaml(), where=cell.id).points()[0].workload.faults
-    assert (fault.kind, fault.target, cell.expected.may) == ("kill", "zookeeper.1", frozenset())
+    assert (fault.kind, fault.target, cell.expected.may_show) == ("kill", "zookeeper.1", frozenset())
     with pytest.raises(UsageError, match="nothing to try: zookeeper-kill needs metadata=zookeeper in the SPEC"):
         Asked(("kafka,nodes=3",), ("zookeeper-kill",), 1, 1).cells()
     assert [cell.fault for cell in cluster.FULL.cells()].count("zookeeper-kill") == 1
