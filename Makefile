@@ -4,9 +4,10 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCK := flock .measuring.lock
 SCENARIO ?= order-events
-# Tests that others beside them do not disturb: the rest has the machine for itself.
-ANY_ORDER := tests/unit tests/contract tests/browser $(wildcard tests/test_*.py tests/integration/test_*_adapter.py tests/integration/test_*_modes.py) \
-	$(patsubst %,tests/integration/test_%.py,gate_verb guard kafka_cluster kafka_zookeeper keeper pytest_plugin runner_killed wheel)
+# Tests that look at speed, or at what a busy machine would blur: they have it for themselves, one after another.
+ALONE := $(patsubst %,tests/integration/test_%.py,backlog capacity faults invalid_trials kills overhead_verb)
+# The others wait for servers and for their own clocks more than they compute: one worker more than there are cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: bench test check setup setup-dev setup-check overhead guarantees clean
 
@@ -15,8 +16,8 @@ bench: setup
 
 test: setup-dev
 	$(LOCK) $(MAKE) --no-print-directory lint
-	$(LOCK) $(PYTHON) -m pytest $(ANY_ORDER) -n auto --dist loadgroup
-	$(LOCK) $(PYTHON) -m pytest tests $(addprefix --ignore ,$(ANY_ORDER))
+	$(LOCK) $(PYTHON) -m pytest tests $(addprefix --ignore ,$(ALONE)) -n $(WORKERS) --dist loadgroup
+	$(LOCK) $(PYTHON) -m pytest $(ALONE)
 
 # Lint, types, unit tests: no servers, under three minutes.
 check: setup-check lint

@@ -19,14 +19,29 @@ from bench.servers.base import Request, Server
 from bench.servers.rabbitmq import missing_version
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (-n, --dist loadgroup) all of one system runs in one of them, so that its server is started once."""
+    """With several workers (-n, --dist loadgroup) all of one system runs in one of them, so that its server is started once.
+
+    So do the tests of a file that look at what one of its fixtures made for them all: a run, an environment.
+    """
     for item in items:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
         named = re.fullmatch(r"test_(.*?)(_confluent|_cluster)?_(adapter|modes)", item.path.stem)
         params = getattr(item, "callspec", None)
         system = named[1] if named else params.params.get("system") if params else None
         if isinstance(system, str):
             item.add_marker(pytest.mark.xdist_group(system.partition(",")[0]))  # kafka,client=...: the same server
+        elif _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether the test uses a fixture that its own file makes once for all of its tests."""
+    info = getattr(item, "_fixtureinfo", None)
+    made = (found[-1] for found in info.name2fixturedefs.values()) if info else ()
+    return any(one.scope == "module" and one.baseid == item.nodeid.partition("::")[0] for one in made)
 
 
 @pytest.fixture(scope="session")

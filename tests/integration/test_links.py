@@ -105,6 +105,7 @@ def test_everything_that_clients_connect_to_is_a_proxy(system, servers, links):
         adapter.cleanup(wiring)
 
 
+@pytest.mark.xdist_group("kafka")
 def test_a_server_that_tells_addresses_itself_needs_a_listener_for_the_proxy(servers, links, session_guard, tmp_path):
     real = servers("kafka")
     told = start("kafka", Request(f"external:{real.bootstrap[0]}", tmp_path, session_guard.run_id, session_guard))

@@ -17,6 +17,8 @@ from command import SMALL, alive, brokerbench, family, folder_of, gone, line_of,
 
 from bench import cli, store
 
+pytestmark = pytest.mark.xdist_group("run_faults")  # the last of them looks at what the others left of this process's children
+
 # ---- input
 
 
@@ -296,9 +298,9 @@ def of_run(process, word):
 @pytest.mark.server
 def test_a_server_killed_in_a_trial_fails_that_trial_only(tmp_path, needs):
     needs("redis_pubsub")
-    path = small(tmp_path, "tcp, redis_pubsub", rounds=3, measure="2 s")
+    path = small(tmp_path, "tcp, redis_pubsub", rounds=2, measure="2 s")
     process = started("run", path, cwd=tmp_path)
-    until(lambda: re.search(r"\d/6 redis_pubsub", process.err()), process, what="a trial of redis")
+    until(lambda: re.search(r"\d/4 redis_pubsub", process.err()), process, what="a trial of redis")
     time.sleep(0.8)
     os.kill(of_run(process, "redis-server") or of_run(process, "valkey"), signal.SIGKILL)
     code = process.wait(100)
@@ -306,14 +308,14 @@ def test_a_server_killed_in_a_trial_fails_that_trial_only(tmp_path, needs):
     assert code == 1, process.err()
     folder = folder_of(tmp_path / "results" / "runs")
     by_system = {name: [t for t in trials(folder) if t["variant"]["id"] == name] for name in ("tcp", "redis_pubsub")}
-    assert [trial["status"] for trial in by_system["tcp"]] == ["ok"] * 3
-    assert [trial["status"] for trial in by_system["redis_pubsub"]] == ["failed", "ok", "ok"]
+    assert [trial["status"] for trial in by_system["tcp"]] == ["ok"] * 2
+    assert [trial["status"] for trial in by_system["redis_pubsub"]] == ["failed", "ok"]
     reason = by_system["redis_pubsub"][0]["reason"]
     assert reason.startswith("redis_pubsub.1 was killed by signal 9; its last log lines")
     assert "Ready to accept connections" in reason
     logs = sorted(log.parent.name for log in (folder / "servers").glob("*/redis_pubsub.1.log"))
     assert len(logs) == 2, "the first server's log is evidence, and the second has its own"
-    assert [row["verdict"] for trial in by_system["redis_pubsub"][1:] for row in trial["audit"].values()] == ["clean"] * 4
+    assert [row["verdict"] for trial in by_system["redis_pubsub"][1:] for row in trial["audit"].values()] == ["clean"] * 2
     assert read(folder / "run.json")["status"] == "complete"
     assert "killed by signal 9" in (folder / "report.md").read_text()
 

@@ -247,14 +247,17 @@ def test_nodes_that_cannot_be_broken_say_why(servers, guard, tmp_path):
     assert real.dead() is None
 
 
-def test_versions_are_those_of_the_real_servers(servers):
-    assert servers("kafka").product.version == "4.4.0"
-    installed = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server"], check=False, capture_output=True, text=True
-    ).stdout
-    if installed:
-        assert installed.startswith(servers("rabbitmq").product.version + "-")
-    assert servers("redis_pubsub").product.name in {"Redis", "Valkey"}
+@pytest.mark.parametrize("system", ["kafka", "rabbitmq", "redis_pubsub"])
+def test_versions_are_those_of_the_real_servers(system, servers):
+    product = servers(system).product
+    if system == "kafka":
+        assert product.version == "4.4.0"
+    elif system == "redis_pubsub":
+        assert product.name in {"Redis", "Valkey"}
+    else:
+        asked = ["dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server"]
+        installed = subprocess.run(asked, check=False, capture_output=True, text=True).stdout
+        assert not installed or installed.startswith(product.version + "-")
 
 
 def test_the_embedded_ones_are_named_for_what_they_are(guard, tmp_path, needs):

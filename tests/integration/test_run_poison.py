@@ -17,6 +17,7 @@ poison: {every: 40}
 
 
 @pytest.mark.server
+@pytest.mark.xdist_group("rabbitmq")
 def test_poison_goes_where_the_mode_says(tmp_path, servers):
     (tmp_path / "poison.yaml").write_text(SCENARIO.replace("ADDRESS", servers("rabbitmq").bootstrap[0]))
     done = brokerbench("run", "poison.yaml", "--results", "results", cwd=tmp_path)
