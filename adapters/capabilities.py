@@ -89,4 +89,5 @@ class Capabilities:
     pump_resolution_s: float = 0.0  # the shortest wait that pump() can hold; 0 = any
     poll_resolution_s: float = 0.0  # the shortest wait that poll() can hold; 0 = any
     order_delivered: bool = True  # one consumer sees a lane in order when nothing fails (SQS standard: no)
+    retries_swap: bool = False  # what the client itself sends again may come behind later messages: no order where things break
     quotas: str = ""  # limits that a user should know beforehand, in words

@@ -48,17 +48,18 @@ def _mode(
 _IDEMPOTENT = {"acks": "all", "enable_idempotence": True}
 # max_in_flight_requests_per_connection is 5 by default: a batch that is retried comes behind those that were sent after it.
 _RETRIES = "partition, but for retries"
+_SWAPS = {"retries_swap": True}
 
 WAYS: tuple[Way, ...] = (
     Way(_mode("acks-all", _ACKS), _IDEMPOTENT),
-    Way(_mode("acks-all-plain", _ACKS, ordering=_RETRIES), {"acks": "all", "enable_idempotence": False}),
+    Way(_mode("acks-all-plain", _ACKS, ordering=_RETRIES), {"acks": "all", "enable_idempotence": False}, capabilities=_SWAPS),
     # The leader's own copy only: what it had not handed on is lost with it.
-    Way(_mode("acks-1", _ACKS, ordering=_RETRIES), {"acks": 1, "enable_idempotence": False}),
+    Way(_mode("acks-1", _ACKS, ordering=_RETRIES), {"acks": 1, "enable_idempotence": False}, capabilities=_SWAPS),
     # At most once on the way in, at least once on the way out: from end to end, nothing is promised.
     Way(
         _mode("acks-0", _ACKS, delivery=Delivery.NONE, ordering=_RETRIES, persistence=Persistence.CLIENT),
         {"acks": 0, "enable_idempotence": False},
-        capabilities={"confirms": False},
+        capabilities={"confirms": False} | _SWAPS,
     ),
     # A transaction is seen whole or not at all; its consumer here is outside it, so what it processed it may get again.
     Way(_mode("transactional", _SEMANTICS), _IDEMPOTENT, {"isolation_level": "read_committed"}, transactional=True),

@@ -302,14 +302,21 @@ def _audits(trial: Mapping[str, Any], raw: Raw, session: Session, workload: Work
     names = [name for name, _ in workload.groups]
     found = audit(evidence.senders, evidence.receivers, trial=trial["trial"], groups=names, lane_of=evidence.lane_of)
     foreign = {name: sum(report["foreign"] for report in raw.consumers if report["group"] == name) for name in names}
-    ordered = session.adapter.capabilities.order_delivered
-    if workload.faults and session.adapter.capabilities.assignment is Assignment.SHARED:
-        ordered = False  # what a broken consumer had goes back to the queue, behind what others have had since: no system promises more
+    ordered = order_promised(session.adapter.capabilities, broken=bool(workload.faults))
     return {
         name: _audited(replace(one, unexpected=one.unexpected + foreign[name]), raw, raw.depth.get(name, Depth(None, None)), session,
                        ordered=ordered)
         for name, one in found.items()
     }  # fmt: skip
+
+
+def order_promised(able: Capabilities, *, broken: bool) -> bool:
+    """Whether a delivery out of order breaks a promise; ``broken``: in a trial in which things break.
+
+    What a broken consumer of a shared queue had goes back behind what others have had since, and a client that sends again
+    without idempotence swaps messages: then no order is promised.
+    """
+    return able.order_delivered and not (broken and (able.assignment is Assignment.SHARED or able.retries_swap))
 
 
 def _by_key(trial: Mapping[str, Any], raw: Raw, workload: Workload, evidence: _Evidence) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import adapters
 from adapters.base import Options
 from adapters.memory import Memory
 from adapters.tcp import Tcp
@@ -347,6 +348,23 @@ def test_messages_of_another_run_are_unexpected(made):
     audit = made.complete()["audit"]
     assert (audit["a"]["unexpected"], audit["b"]["unexpected"]) == (3, 0)
     assert audit["a"]["verdict"] == "violated"
+
+
+@pytest.mark.parametrize(
+    ("spec", "calm", "broken"),
+    [
+        ("kafka,mode=acks-all", True, True),
+        ("kafka,mode=acks-1", True, False),  # leader-kill: 270 retried messages behind later ones are no broken promise
+        ("kafka,client=confluent-kafka,mode=acks-1", True, False),
+        ("kafka,mode=acks-0", True, False),
+        ("rabbitmq", True, False),
+        ("sqs", False, False),
+    ],
+)
+def test_order_is_promised_as_the_mode_says_while_things_break(spec, calm, broken):
+    variant = parse(spec)
+    able = adapters.load(variant.system, variant.client)(Options(mode=variant.mode)).capabilities
+    assert (trial.order_promised(able, broken=False), trial.order_promised(able, broken=True)) == (calm, broken)
 
 
 def test_latencies_over_time_are_by_group_where_there_were_faults(made):
