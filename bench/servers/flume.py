@@ -6,9 +6,7 @@ session: ``wired``. The recipe adds the source, its port, and the folders of fil
 
 from __future__ import annotations
 
-import tempfile
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -24,7 +22,6 @@ from bench.servers.common import (
     Launch,
     ProcessServer,
     advertised,
-    failure,
     launched,
     local,
     node_folder,
@@ -152,12 +149,8 @@ def _launch(guard: Guard, node: Node, file: Path, flags: list[str]) -> Launch:
 
 def _build_archive(archive: Path) -> None:
     """Run an agent once, use it a little, and have its JVM write the classes it loaded. The caller holds the lock."""
-    with (
-        tempfile.TemporaryDirectory(prefix=".archive-", dir=archive.parent) as name,
-        Guard(f"install-flume-{uuid.uuid4().hex[:8]}") as guard,
-    ):
-        folder, log = Path(name), Path(name) / "flume.log"
-        made, file = folder / "classes.jsa", folder / "agent.properties"
+    with java.archiving("flume", archive) as (folder, guard, flags):
+        log, file = folder / "flume.log", folder / "agent.properties"
         port, second = free_ports(2)
         sink = {"type": "thrift", "address": local(second), "protocol": "binary"}
         wanted: dict[str, dict[str, dict[str, Any]]] = {
@@ -165,16 +158,13 @@ def _build_archive(archive: Path) -> None:
             "sinks": {"k1": sink | {"channel": "c1"}, "k2": sink | {"channel": "c2"}},
         }
         file.write_text(properties(wanted, port, folder) + Template(_BEHIND).substitute(port=second), encoding="utf-8")
-        launch = _launch(guard, Node("flume", "agent", None, local(port), local(port), log), file, [f"-XX:ArchiveClassesAtExit={made}"])
+        launch = _launch(guard, Node("flume", "agent", None, local(port), local(port), log), file, flags)
         popen = launch.spawn()
         launch.wait(popen)
         for _ in range(20):
             flume_append(LOOPBACK, port, [b"x" * 100] * 5)
         time.sleep(PASSED_ON_S)
-        guard.stop(popen, 60.0)
-        if not made.is_file():
-            raise failure("flume", "wrote no class archive", log)
-        made.rename(archive)
+        guard.stop(popen, java.ARCHIVE_STOP_S)
 
 
 RECIPE = FlumeRecipe()

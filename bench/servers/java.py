@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
 from bench.errors import ServerError
-from bench.servers.common import DATA
+from bench.guard import Guard
+from bench.servers.common import DATA, failure
 from bench.servers.home import building, home
 
 MAVEN_TIMEOUT_S = 600.0
+ARCHIVE_STOP_S = 60.0  # a JVM that writes an archive takes 4 s [M]
 
 
 def java() -> Path | None:
@@ -98,3 +104,20 @@ def archive_flags(name: str, version: str) -> list[str]:
     """Flags that use the class archive where it is there; without it the server starts all the same, later."""
     archive = archive_file(name, version)
     return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive.is_file() else []
+
+
+@contextlib.contextmanager
+def archiving(name: str, target: Path) -> Iterator[tuple[Path, Guard, list[str]]]:
+    """Have a JVM write the classes that it loads as the archive ``target``: gives a folder for its files, a guard, and its flags.
+
+    The block starts the server, uses it a little and ends it; its log is NAME*.log in that folder. The caller holds the lock. Raises
+    ServerError where there is no archive then.
+    """
+    run_id = f"install-{name}-{uuid.uuid4().hex[:8]}"
+    with tempfile.TemporaryDirectory(prefix=".archive-", dir=target.parent) as work, Guard(run_id) as guard:
+        folder = Path(work)
+        made = folder / "classes.jsa"
+        yield folder, guard, [f"-XX:ArchiveClassesAtExit={made}"]
+        if not made.is_file():
+            raise failure(name, "wrote no class archive", next(iter(sorted(folder.glob(f"{name}*.log"))), None))
+        made.rename(target)

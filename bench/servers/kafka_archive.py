@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.guard import Guard
 from bench.servers import java
 from bench.servers.base import Request
-from bench.servers.common import ProcessServer, failure
+from bench.servers.common import ProcessServer
 from bench.servers.home import locked
 from bench.servers.kafka_release import Release
 
 Start = Callable[[Request, Sequence[str]], ProcessServer]
 """Starts a server of the release; the texts are flags of its brokers' JVMs."""
-_STOP_S = 60.0  # a JVM that writes an archive takes 4 s [M]
 
 
 def install(release: Release, start: Start) -> None:
@@ -30,19 +26,13 @@ def install(release: Release, start: Start) -> None:
 
 def _build(target: Path, start: Start) -> None:
     """Run a broker once, use it a little, and have its JVM write the classes that it loaded. The caller holds the lock."""
-    run_id = f"install-kafka-{uuid.uuid4().hex[:8]}"
-    with tempfile.TemporaryDirectory(prefix=".archive-", dir=target.parent) as name, Guard(run_id) as guard:
-        folder = Path(name)
-        made = folder / "classes.jsa"
-        server = start(Request("native", folder, run_id, guard), [f"-XX:ArchiveClassesAtExit={made}"])
+    with java.archiving("kafka", target) as (folder, guard, flags):
+        server = start(Request("native", folder, guard.run_id, guard), flags)
         try:
             _exercise(server.bootstrap[0])
         finally:
-            server.stop_timeout_s = _STOP_S
+            server.stop_timeout_s = java.ARCHIVE_STOP_S
             server.stop()
-        if not made.is_file():
-            raise failure("kafka", "wrote no class archive", server.nodes[0].log)
-        made.rename(target)
 
 
 def _exercise(address: str) -> None:
