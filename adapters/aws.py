@@ -87,9 +87,15 @@ def code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def only_try(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer, of an error too, is that of a call's first try: else one before it may have been carried out, unanswered."""
+    return not answer.get("ResponseMetadata", {}).get("RetryAttempts")
+
+
 def is_refusal(error: ClientError) -> bool:
-    """Whether the service says that it did nothing (4xx); else nobody knows."""
-    return 400 <= int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) < 500
+    """Whether the service says that it did nothing (4xx), at the only try; else nobody knows."""
+    answer: Mapping[str, Any] = error.response
+    return 400 <= int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) < 500 and only_try(answer)
 
 
 @contextlib.contextmanager

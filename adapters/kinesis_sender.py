@@ -7,7 +7,8 @@ goes to one shard goes through one thread, one call at a time: two calls would o
 PutRecords may take a part of a call. What it did not take has an ErrorCode: a throttled record (ProvisionedThroughputExceededException)
 was not written, so it is FAILED; after an InternalFailure nobody knows. With ``resends`` the failed records are sent again, in their order
 and before anything else of their shards, as the documentation proposes: then a record that was refused stands behind a later one of its
-call that was not, and one after an InternalFailure may be written twice. PutRecords promises no order within such a call.
+call that was not, and one after an InternalFailure may be written twice (INDETERMINATE, where all that follows is refused). PutRecords
+promises no order within such a call.
 
 Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html ,
 https://docs.aws.amazon.com/streams/latest/dev/developing-producers-with-sdk.html
@@ -130,6 +131,7 @@ class KinesisProducer:
     def _send(self, rows: list[Row]) -> None:
         """One call, and where it is set so those that follow for what it did not take; reports each row once."""
         sends = 0
+        doubtful: set[int] = set()  # ids that an earlier send may have written
         while rows:
             failed: dict[int, Status] = {}  # what the answer refused, by index in rows
             rest = Status.INDETERMINATE
@@ -137,11 +139,17 @@ class KinesisProducer:
                 rest = self._call(rows, failed)
             finally:  # whatever happened, each message has its outcome once
                 again = sends < self._resends and not self._stop.is_set()
-                self._report([row for at, row in enumerate(rows) if at not in failed], rest)
-                for status in () if again else set(failed.values()):
-                    self._report([rows[at] for at, how in failed.items() if how is status], status)
+                found: dict[Status, list[int]] = {}
+                for at, (ident, *_) in enumerate(rows):
+                    if at not in failed or not again:
+                        status = failed.get(at, rest)
+                        sure = status is not Status.FAILED or ident not in doubtful
+                        found.setdefault(status if sure else Status.INDETERMINATE, []).append(ident)
+                for status, ids in found.items():
+                    self._report(ids, status)
             if not again:
                 return
+            doubtful.update(rows[at][0] for at, status in failed.items() if status is Status.INDETERMINATE)
             rows = [rows[at] for at in failed]
             self._stop.wait(RESEND_S * 2**sends if rows else 0.0)
             sends += 1
@@ -169,17 +177,15 @@ class KinesisProducer:
         if answer.get("FailedRecordCount"):
             for at, record in enumerate(answer["Records"]):
                 if why := record.get("ErrorCode"):
-                    failed[at] = Status.FAILED if why == aws.THROTTLED else Status.INDETERMINATE
+                    failed[at] = Status.FAILED if why == aws.THROTTLED and aws.only_try(answer) else Status.INDETERMINATE
                     self._events.add("error", f"record refused: {why}: {record.get('ErrorMessage', '')}")
         return Status.CONFIRMED
 
-    def _report(self, rows: Sequence[Row], status: Status) -> None:
-        if not rows or self._stop.is_set():
+    def _report(self, ids: Sequence[int], status: Status) -> None:
+        if self._stop.is_set():
             return
-        first, count = rows[0][0], len(rows)
-        ids = [row[0] for row in rows]
-        if ids == list(range(first, first + count)):
-            self._outcomes.run(first, count, status)
+        if ids[-1] - ids[0] == len(ids) - 1:  # ascending
+            self._outcomes.run(ids[0], len(ids), status)
         else:
             self._outcomes.some(ids, status)
 

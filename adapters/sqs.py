@@ -449,7 +449,8 @@ class SqsProducer:
             for entry in answer.get("Successful", ()):
                 statuses[int(entry["Id"])] = Status.CONFIRMED
             for entry in answer.get("Failed", ()):
-                statuses[int(entry["Id"])] = Status.FAILED if entry.get("SenderFault") else Status.INDETERMINATE
+                refused = entry.get("SenderFault") and aws.only_try(answer)
+                statuses[int(entry["Id"])] = Status.FAILED if refused else Status.INDETERMINATE
                 self._events.add("error", f"entry refused: {entry.get('Code')}: {entry.get('Message', '')}")
 
     def _fail(self, statuses: list[Status], status: Status, why: str) -> None:

@@ -88,7 +88,8 @@ def stand(servers):
 
 def refusing(producer, code, *calls):
     """Kinesalite never takes a call in part. Here the rows that each of the next calls names (by place) do not get there, and its real
-    answer has an error in their places."""
+    answer has an error in their places; several codes are one a call."""
+    codes = [code] * len(calls) if isinstance(code, str) else list(code)
     events = producer._client.meta.events
     left = list(calls)
 
@@ -99,8 +100,9 @@ def refusing(producer, code, *calls):
     def put_in(parsed, **_):
         if left:
             for row in left[0]:
-                parsed["Records"].insert(row, {"ErrorCode": code, "ErrorMessage": "Rate exceeded for shard"})
+                parsed["Records"].insert(row, {"ErrorCode": codes[0], "ErrorMessage": "Rate exceeded for shard"})
             parsed["FailedRecordCount"] = len(left.pop(0))
+            del codes[0]
 
     events.register("provide-client-params.kinesis.PutRecords", take_out)
     events.register("after-call.kinesis.PutRecords", put_in)
@@ -140,6 +142,35 @@ def test_what_is_never_taken_fails_after_its_resends(stand):
     send_all(producer, TestBlock(0, [0, 0, 0]))
     assert [ledger.of[i] for i in range(3)] == [Status.FAILED, Status.CONFIRMED, Status.CONFIRMED]
     assert stand.ids() == [2, 1]
+
+
+def test_what_a_resend_is_refused_may_have_been_written_before(stand):
+    ledger = Ledger()
+    producer = stand.producer(stand.adapter(resends=1), ledger)
+    refusing(producer, ("InternalFailure", THROTTLED), [0, 1], [0])
+    send_all(producer, TestBlock(0, [0, 0, 0]))
+    assert [ledger.of[i] for i in range(3)] == [Status.INDETERMINATE, Status.CONFIRMED, Status.CONFIRMED]
+    assert not ledger.twice
+
+
+def test_what_a_later_try_is_refused_may_have_been_written_before(stand):
+    """The server took the records at botocore's first try, which nobody heard; at the second the stream was gone."""
+    relay = Relay(stand.server)
+    ledger = Ledger()
+    producer = stand.producer(stand.adapter(total_max_attempts=2), ledger, relay.address)
+    assert producer.ready(10)
+    relay.allow(0)
+    assert producer.send(TestBlock(0, [0] * 20), 0, 20, 0.0) == 20
+    end = time.monotonic() + 20
+    while len(stand.ids()) < 20:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    stand.raw.delete_stream(StreamName=stand.wiring["stream"])
+    relay.cut()
+    relay.allow(None)
+    assert producer.flush(20) == 0
+    assert [ledger.of[i] for i in range(20)] == [Status.INDETERMINATE] * 20
+    assert "ResourceNotFoundException" in wait_event([producer], "error", lambda: None).detail
 
 
 def test_a_lost_answer_is_indeterminate(stand):
