@@ -188,7 +188,10 @@ class StreamConsumer(CoreConsumer):
     def ack(self, batch: Batch, upto: int) -> None:
         """Acknowledges all that was handed out before, and ``upto`` of this batch. What fails goes with the next one."""
         count = batch.token + upto - (self._handed - len(self._held))
-        if count <= 0 or self._link.closed:
+        if count <= 0:
+            return
+        if self._link.closed:
+            self._told.append(Event("ack-failed", "the consumer is closed"))
             return
         try:
             self._link.run(self._tell(list(islice(self._held, count)), b"+ACK"))

@@ -285,7 +285,12 @@ def test_members_share_and_a_close_gives_back_at_once(wired, opened):
     send_all(producer, TestBlock(0, [0] * 100))
     held = taken(first, 10, most=10)
     first.ack(held[0], 3)
+    first.events()
     first.close()  # with what it has fetched and nobody has polled
+    first.ack(held[0], 3)  # done already
+    assert first.events() == []
+    first.ack(held[0], 4)
+    assert [event.kind for event in first.events()] == ["ack-failed"]
     rest = taken(second, 97)
     assert sorted(ids(rest)) == sorted(set(range(100)) - set(ids(held)[:3]))
 
