@@ -27,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from adapters import aws
 from adapters.base import Block, Event, Outcomes, Status
 from adapters.errors import Refused
+from adapters.outcomes import tell
 
 CALL_RECORDS = 500
 CALL_BYTES = 5 << 20  # of data and partition keys; since 2025 AWS takes 10 MiB
@@ -145,8 +146,8 @@ class KinesisProducer:
                         status = failed.get(at, rest)
                         sure = status is not Status.FAILED or ident not in doubtful
                         found.setdefault(status if sure else Status.INDETERMINATE, []).append(ident)
-                for status, ids in found.items():
-                    self._report(ids, status)
+                for status, ids in () if self._stop.is_set() else found.items():  # after close() nothing is told
+                    tell(self._outcomes, ids, status)
             if not again:
                 return
             doubtful.update(rows[at][0] for at, status in failed.items() if status is Status.INDETERMINATE)
@@ -180,14 +181,6 @@ class KinesisProducer:
                     failed[at] = Status.FAILED if why == aws.THROTTLED and aws.only_try(answer) else Status.INDETERMINATE
                     self._events.add("error", f"record refused: {why}: {record.get('ErrorMessage', '')}")
         return Status.CONFIRMED
-
-    def _report(self, ids: Sequence[int], status: Status) -> None:
-        if self._stop.is_set():
-            return
-        if ids[-1] - ids[0] == len(ids) - 1:  # ascending
-            self._outcomes.run(ids[0], len(ids), status)
-        else:
-            self._outcomes.some(ids, status)
 
     def pump(self, timeout_s: float) -> None:
         """A plain wait: the threads do the work."""

@@ -24,6 +24,7 @@ from adapters.base import Batch, Block, Event, Outcomes, Status, Wiring
 from adapters.errors import Unsupported
 from adapters.nats_core import CoreConsumer, CoreProducer
 from adapters.nats_link import CLOSE_S, Link
+from adapters.outcomes import tell
 
 FETCH_S = 30.0  # after which the server gives up a request, as in the other clients
 AGAIN_S = 0.1  # from a request that was refused (a consumer that is being made) to the next
@@ -70,19 +71,15 @@ class StreamProducer(CoreProducer):
 
     def _report(self) -> None:
         for status, ids in self._answers.items():
-            if ids and ids[-1] - ids[0] + 1 == len(ids):  # each comes once
-                self._outcomes.run(ids[0], len(ids), status)
-            elif ids:
-                self._outcomes.some(ids, status)
+            tell(self._outcomes, ids, status)
         self._answers = {Status.CONFIRMED: [], Status.FAILED: []}
         if self._waits:
             self._link.stop()
 
     def _lose(self) -> None:
         """Nobody can know what became of what has no answer yet."""
-        if self._open:
-            self._outcomes.some(sorted(self._open), Status.INDETERMINATE)
-            self._open.clear()
+        tell(self._outcomes, self._open, Status.INDETERMINATE)
+        self._open.clear()
 
     def pump(self, timeout_s: float) -> None:
         """Lets nats-py work; returns early where that made room."""

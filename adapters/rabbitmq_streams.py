@@ -35,6 +35,7 @@ from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topolo
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode, integer_settings
+from adapters.outcomes import tell
 from adapters.rabbitmq_streams_link import CONNECT_S, RECONNECT_S, STEPS, Link, once
 
 FRAME_BYTES_MAX = 1 << 20  # the server's default (stream.frame_max)
@@ -238,11 +239,11 @@ class StreamProducer(Link):
             task.cancel()
         self._writing.clear()
         left, self._open_ids = self._open_ids, set()
-        self._report(list(left), Status.INDETERMINATE)
+        tell(self._outcomes, left, Status.INDETERMINATE)
 
     def _on_confirm(self, frame: schema.PublishConfirm) -> None:
         self._open_ids.difference_update(frame.publishing_ids)
-        self._report(frame.publishing_ids, Status.CONFIRMED)
+        tell(self._outcomes, frame.publishing_ids, Status.CONFIRMED)
         self._wake()
 
     def _on_error(self, frame: schema.PublishError) -> None:
@@ -251,19 +252,10 @@ class StreamProducer(Link):
             codes.setdefault(error.response_code, []).append(error.publishing_id)
         for code, ids in codes.items():
             self._open_ids.difference_update(ids)
-            self._report(ids, Status.FAILED if code in NOT_WRITTEN else Status.INDETERMINATE)
+            tell(self._outcomes, ids, Status.FAILED if code in NOT_WRITTEN else Status.INDETERMINATE)
             what = exceptions.ServerError.from_code(code).__name__
             self._events.append(Event("error", f"{len(ids)} messages refused: {what} (code {code})"))
         self._wake()
-
-    def _report(self, ids: Sequence[int], status: Status) -> None:
-        if not ids:
-            return
-        first = min(ids)
-        if max(ids) - first == len(ids) - 1:
-            self._outcomes.run(first, len(ids), status)
-        else:
-            self._outcomes.some(ids, status)
 
     def ready(self, timeout_s: float) -> bool:
         """Whether the publishers are declared, waiting at most ``timeout_s`` seconds."""
