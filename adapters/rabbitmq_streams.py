@@ -338,11 +338,12 @@ class StreamProducer(Link):
 class _Chunk:
     """Messages of one stream, with the offset of the first that was not handed out yet."""
 
-    __slots__ = ("at", "bodies", "offset", "partition")
+    __slots__ = ("at", "bodies", "credited", "offset", "partition")
 
     def __init__(self, partition: int, offset: int, bodies: Sequence[bytes]) -> None:
         self.partition, self.offset, self.bodies = partition, offset, bodies
         self.at = 0
+        self.credited = True  # it came for credit of the connection that there is
 
 
 class StreamConsumer(Link):
@@ -375,7 +376,9 @@ class StreamConsumer(Link):
             await client.subscribe(stream, partition, start, self._credit)
 
     def _reset(self) -> None:
-        """Nothing: what was received is whole, and what follows is asked for by its offset."""
+        """What was received is whole, and what follows is asked for by its offset; the next connection begins with all its credit."""
+        for chunk in self._inbox:
+            chunk.credited = False
 
     def _on_deliver(self, frame: schema.Deliver) -> None:
         partition, first, bodies = frame.subscription_id, frame.chunk_first_offset, frame.get_messages()
@@ -420,7 +423,8 @@ class StreamConsumer(Link):
             chunk.at += count
             if chunk.at == len(chunk.bodies):
                 inbox.popleft()
-                self._grant(chunk.partition)
+                if chunk.credited:
+                    self._grant(chunk.partition)
         return Batch(payloads, count=len(payloads), positions=positions, token=token)
 
     def ack(self, batch: Batch, upto: int) -> None:

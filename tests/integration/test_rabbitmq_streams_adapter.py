@@ -115,6 +115,20 @@ def test_offsets_follow_what_was_acknowledged(chunks, polls):
     assert member.granted == len(chunks) - len(member._inbox), "as many chunks may come as were taken or brought nothing new"
 
 
+def test_what_came_for_a_lost_connections_credit_is_no_credit_of_the_next():
+    member = OneMember(1)
+    for first in (0, 10, 20):
+        member._on_deliver(chunk(0, first, 10))
+    assert member.poll(15, 0).count == 15
+    assert member.granted == 1
+    member._reset()
+    member._on_deliver(chunk(0, 30, 10))
+    assert member.poll(15, 0).count == 15
+    assert member.granted == 1
+    assert member.poll(15, 0).count == 10
+    assert member.granted == 2
+
+
 @given(st.lists(st.integers(0, 4096 - 33), min_size=1, max_size=60))
 def test_no_frame_is_larger_than_the_server_takes(sizes):
     producer = rabbitmq_streams.StreamProducer.__new__(rabbitmq_streams.StreamProducer)
