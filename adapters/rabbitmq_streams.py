@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -122,7 +123,7 @@ class RabbitStreams:
                 with contextlib.suppress(exceptions.StreamAlreadyExists):
                     await client.create_stream(stream, {"initial-cluster-size": self._settings["initial-cluster-size"]})
             for stream in wiring["streams"]:
-                await asyncio.wait_for(_led(client, stream), ELECTED_S)
+                await _led(client, stream)
 
         once(wiring, self._settings, work)
         return wiring
@@ -178,11 +179,14 @@ class RabbitStreams:
 
 
 async def _led(client: Client, stream: str) -> None:
-    """Wait until a stream has a leader."""
+    """Wait until a stream has a leader. Raises Unreachable where it has none after ELECTED_S seconds."""
+    until_s = time.monotonic() + ELECTED_S
     while True:
         with contextlib.suppress(exceptions.LeaderNotAvailable, exceptions.StreamNotAvailable):
             await client.query_leader_and_replicas(stream)
             return
+        if time.monotonic() > until_s:
+            raise Unreachable(f"RabbitMQ: stream {stream} has no leader after {ELECTED_S:g} s")
         await asyncio.sleep(LEADER_AGAIN_S)
 
 

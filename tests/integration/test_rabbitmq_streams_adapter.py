@@ -11,11 +11,11 @@ import pytest
 from adapter_parts import Ledger, Proxy, TestBlock, drain, id_of, prepared, send_all, wait_event
 from hypothesis import given
 from hypothesis import strategies as st
-from rstream import schema
+from rstream import exceptions, schema
 
 from adapters import rabbitmq_streams
 from adapters.base import Group, Options, Status, Topology
-from adapters.errors import BadSetting, Refused, Unsupported
+from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
 from adapters.rabbitmq_streams_link import once, parts_of, shown
 
 pytestmark = pytest.mark.timeout(180)  # a server that starts on a shared machine
@@ -284,6 +284,21 @@ def test_addresses():
     assert shown(["rabbitmq-stream://a:b@host:1/v", "h:2"]) == "host:1/v, h:2"
     with pytest.raises(BadSetting, match="RabbitMQ stream server 'h:x'"):
         parts_of("h:x")
+
+
+def test_a_stream_that_gets_no_leader_is_named(monkeypatch):
+    class Leaderless:
+        asked = 0
+
+        async def query_leader_and_replicas(self, _stream):
+            self.asked += 1
+            raise exceptions.LeaderNotAvailable
+
+    monkeypatch.setattr(rabbitmq_streams, "ELECTED_S", 0.06)
+    client = Leaderless()
+    with pytest.raises(Unreachable, match=r"stream s\.0 has no leader after 0\.06 s"):
+        asyncio.run(rabbitmq_streams._led(client, "s.0"))
+    assert client.asked > 1
 
 
 def test_more_members_than_partitions():
