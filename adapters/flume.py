@@ -42,7 +42,8 @@ from adapters.errors import BadSetting, Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode, integer_settings
 from adapters.ports import LOOPBACK, free_ports
 
-CALL_BYTES_MAX = 16_000_000  # libthrift 0.14 takes frames of at most 16,384,000 bytes
+CALL_BYTES_MAX = 16_000_000  # of bodies; libthrift 0.14 takes frames of at most 16,384,000 bytes,
+CALL_MESSAGES_MAX = 22_000  # in which a message has 17 more than its body
 PAYLOAD_BYTES_MAX = CALL_BYTES_MAX
 SINK_PAUSE_S = 5.0  # SinkRunner.maxBackoffSleep: after a call that failed
 CONNECT_S = 1.0
@@ -214,7 +215,7 @@ class FlumeProducer:
     def __init__(self, address: str, outcomes: Outcomes, rows_max: int, keep_alive_s: int) -> None:
         self._address = address
         self._outcomes = outcomes
-        self._rows_max = rows_max
+        self._rows_max = min(rows_max, CALL_MESSAGES_MAX)
         self._keep_alive_s = keep_alive_s
         self._line: rpc.Line | None = _connected(address)
         self._call: UnderWay | None = None

@@ -268,3 +268,13 @@ def test_a_call_holds_what_a_frame_can():
     assert fitting(block, 0, 5) == 2
     mixed = Rows(b"x", size=16_000_000, sizes=[9_000_000, 7_000_000, 1, 16_000_000, 5])
     assert [fitting(mixed, lo, 5) for lo in range(5)] == [2, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("size", [8, 240, 16_000_000])
+def test_no_frame_is_larger_than_the_source_takes(size):
+    """Whatever transactionCapacity allows: small messages have a frame of more than their bodies."""
+    with socket.create_server(("127.0.0.1", 0)) as agent:
+        producer = FlumeProducer(f"127.0.0.1:{agent.getsockname()[1]}", Told(), 65_536, 3)
+        assert producer.send(Rows(*[b"x" * size] * (1 if size > 240 else 65_536)), 0, 65_536, 0) > 0
+        assert len(producer._line.frame) - rpc.LENGTH_BYTES <= 16_384_000
+        producer.close()
