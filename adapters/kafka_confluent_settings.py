@@ -149,7 +149,7 @@ def _renamed(name: str) -> str:
     if "." in dotted or dotted in ("partitioner", "retries"):
         return dotted
     near = difflib.get_close_matches(name, [*_NAMES, *OURS, *(each.replace(".", "_") for each in ONLY_HERE)], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise BadSetting(
         f"confluent-kafka has no setting {name!r}{hint} The names are librdkafka's (linger.ms), or kafka-python's where both have it"
     )

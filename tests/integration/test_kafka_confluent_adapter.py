@@ -289,7 +289,7 @@ def test_a_transaction_with_a_refused_message_is_failed_as_a_whole(bootstrap):
     ("settings", "match"),
     [
         ({"linger_msec": "5"}, "did you mean 'linger_ms'"),
-        ({"max_block_ms": "5"}, "has no setting 'max_block_ms'"),
+        ({"max_block_ms": "5"}, r"has no setting 'max_block_ms'\. The names"),
         ({"linger.msec": "5"}, "No such configuration property"),
         ({"linger_ms": "soon"}, "queue.buffering.max.ms"),
         ({"enable.idempotence": "false"}, "acks-all-plain has not"),
