@@ -48,6 +48,7 @@ from adapters.base import Batch, Block, Event, Options, Outcomes, Status, Topolo
 from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Persistence, Support
 from adapters.errors import AdapterError, BadSetting, Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode
+from adapters.rabbitmq_copies import confirmed
 
 RECONNECT_S = 0.5
 CLOSE_S = 2.0
@@ -651,7 +652,8 @@ class RabbitAdapter:
         if self.mode.name == "dead-letter":
             self.capabilities = replace(self.capabilities, dead_letters=True)
         if self.mode.name in _QUORUM_QUEUES:
-            self.mode = replace(self.mode, copies=self._settings["x-quorum-initial-group-size"] // 2 + 1)  # of those that there are
+            size = "x-quorum-initial-group-size"
+            self.mode = replace(self.mode, copies=confirmed(size, self._settings[size], options.server))
         elif "x-quorum-initial-group-size" in options.settings:
             raise BadSetting("x-quorum-initial-group-size belongs to the modes quorum and dead-letter: a classic queue has one copy")
         if "x-delivery-limit" in options.settings and self.mode.name != "dead-letter":

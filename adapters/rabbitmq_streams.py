@@ -37,6 +37,7 @@ from adapters.capabilities import Assignment, Capabilities, Delivery, Mode, Pers
 from adapters.errors import Refused, Unreachable, Unsupported
 from adapters.options import check_profile, choose_mode, integer_settings
 from adapters.outcomes import tell
+from adapters.rabbitmq_copies import confirmed
 from adapters.rabbitmq_streams_link import CONNECT_S, RECONNECT_S, STEPS, Link, once
 
 FRAME_BYTES_MAX = 1 << 20  # the server's default (stream.frame_max)
@@ -100,8 +101,8 @@ class RabbitStreams:
         defaults = DEFAULTS | {"initial-cluster-size": int(options.server.get("nodes", "1"))}
         least = dict.fromkeys(defaults, 1) | {"heartbeat": 0, "frame_max": 4096}
         self._settings = integer_settings("rabbitmq_streams", options, defaults, least)
-        majority = self._settings["initial-cluster-size"] // 2 + 1
-        self.mode = replace(choose_mode(CAPABILITIES, options), copies=majority)
+        size = "initial-cluster-size"
+        self.mode = replace(choose_mode(CAPABILITIES, options), copies=confirmed(size, self._settings[size], options.server))
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names of the streams, unique to this call. Raises Unsupported for members that no partition would be left for."""

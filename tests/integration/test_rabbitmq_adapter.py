@@ -409,3 +409,10 @@ def test_before_prepare_the_missing_exchange_is_named(rabbit):
 def test_bad_settings_say_what_would_be_right(settings, match):
     with pytest.raises(BadSetting, match=match):
         rabbitmq.ADAPTER(Options(settings=settings))
+
+
+def test_a_quorum_queue_has_no_more_copies_than_its_server_has_nodes():
+    three = {"x-quorum-initial-group-size": "3"}
+    assert rabbitmq.ADAPTER(Options(mode="quorum", server={"nodes": "3"}, settings=three)).mode.copies == 2
+    with pytest.raises(BadSetting, match=r"x-quorum-initial-group-size = 3 is more than the server's nodes \(1\)"):
+        rabbitmq.ADAPTER(Options(mode="quorum", server={"nodes": "1"}, settings=three))

@@ -312,3 +312,6 @@ def test_a_majority_of_the_copies_confirms():
     assert make(Options()).mode.copies == 1
     assert make(Options(server={"nodes": "3"})).mode.copies == 2
     assert make(Options(server={"nodes": "3"}, settings={"initial-cluster-size": "1"})).mode.copies == 1
+    assert make(Options(settings={"initial-cluster-size": "3"})).mode.copies == 2, "of a server of which nothing is known"
+    with pytest.raises(BadSetting, match=r"initial-cluster-size = 3 is more than the server's nodes \(1\)"):
+        make(Options(server={"nodes": "1"}, settings={"initial-cluster-size": "3"}))
