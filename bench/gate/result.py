@@ -86,6 +86,8 @@ def _titles(names: Sequence[str]) -> str:
 
 def _side(side: Json) -> str:
     parts = [f"`{side['spec']}`"]
+    if side.get("server"):
+        parts.append(side["server"])
     if side.get("client"):
         parts.append(f"{side['client']} {side['client_version']}")
     parts.append(f"Python {side['python']}")

@@ -99,3 +99,12 @@ def test_a_broken_promise_ends_the_gate(tmp_path, monkeypatch):
     assert "repeated (at-most-once)" in found.data["reasons"][1]
     assert len(trials(found.folder)) == 2, "base was measured beside it, and no further round is worth making"
     assert read(found.folder / "gate.json") == found.data
+
+
+def test_the_page_says_which_servers_were_compared(tmp_path):
+    found = run(scenario.parse(SCENARIO.format(rate="1 kHz"), where="test"), Options("redis-pubsub", "redis-pubsub", ("memory",), rounds=2),
+                results=tmp_path / "results")  # fmt: skip
+    (kept, *_) = trials(found.folder)
+    server = f"{kept['server']['product']} {kept['server']['version']}"
+    assert [found.data[side]["server"] for side in ("base", "head")] == [server, server]
+    assert (found.folder / "gate.md").read_text().count(f"`redis-pubsub`, {server}, redis ") == 2

@@ -464,7 +464,7 @@ def test_the_page_says_what_was_decided():
     data = {
         "scenario": "small", "verdict": "failed", "reasons": ["head breaks its promise", "trial 2, a: 1 lost"], "metrics": ["rate"],
         "points": {"rate": FULL}, "rounds": 0, "round_s": None, "seconds": 2.0,
-        "base": {"spec": "tcp", "python": "3.11", "client": "", "client_version": ""},
+        "base": {"spec": "tcp", "python": "3.11", "client": "", "client_version": "", "server": "Redis 7.0.15"},
         "head": {"spec": "tcp,rev=x", "python": "3.11", "client": "pyzmq", "client_version": "26", "revision": "0123456789abcdef"},
         "measurements": [{"why": "first", "rows": [], "figures": {}, "lane": None}],
         "delivery": {"base": {"audits": 2, "broken_groups": 0, "reasons": []}, "head": {"audits": 2, "broken_groups": 1, "reasons": ["x"]}},
@@ -472,4 +472,5 @@ def test_the_page_says_what_was_decided():
     page = result.page(data)
     assert "**Failed**: `tcp,rev=x`: head breaks its promise; trial 2, a: 1 lost." in page
     assert "revision 0123456789ab" in page
+    assert "- base: `tcp`, Redis 7.0.15, Python 3.11" in page
     assert "1 of 2 audits broken" in page
