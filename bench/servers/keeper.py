@@ -23,11 +23,14 @@ from bench.clock import now_ns, sleep_until
 from bench.errors import BenchError, ServerError
 from bench.guard import Guard, child_env
 from bench.servers.base import Request
+from bench.servers.common import STOP_TIMEOUT_S
+from bench.servers.compose import DOWN_TIMEOUT_S, UP_TIMEOUT_S
 from bench.servers.home import home
 from bench.watchdog import start_time
 
-_START_S = 120.0
-_STOP_S = 20.0
+# Longer than any server takes that gives up by itself: its keeper then ends, and says why.
+_START_S = UP_TIMEOUT_S + 60
+_STOP_S = max(DOWN_TIMEOUT_S, 2 * STOP_TIMEOUT_S) + 15  # nodes, then those that they need
 
 
 def _folder(system: str) -> Path:
