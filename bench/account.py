@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.base import Batch
 from bench import header
-from bench.histogram import Histogram, in_use, pack_counts
+from bench.histogram import Gathered, Histogram, in_use, pack_counts
 from bench.journal import REDELIVERED, Kind, Row, Writer
 from bench.payload import HEAD, Pool
 
@@ -41,20 +41,28 @@ def _in_a_row(payloads: Sequence[bytes]) -> bool:
     return whole and header.sequence_of(last) - header.sequence_of(first) == len(payloads) - 1
 
 
-def _add(values: NDArray[np.int64], *histograms: Histogram) -> None:
+class _Latencies:
+    """A histogram, and what is gathered of it."""
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+        self.gathered = Gathered(self.histogram)
+
+
+def _add(values: NDArray[np.int64], *latencies: _Latencies) -> None:
     """Record ``values``. A sender that stamps a batch at a time, and a poll that is stamped as one, give runs of one value."""
     if not len(values):
         return  # a chunk's times may lie on both sides of a window or third, and none in it
     cuts = (values[1:] != values[:-1]).nonzero()[0]
     if len(cuts) >= _RUNS or len(cuts) * 8 > len(values):
-        for histogram in histograms:
-            histogram.add(values)
+        for one in latencies:
+            one.gathered.add(values)
         return
     at = 0
     for cut in (*cuts.tolist(), len(values) - 1):
         value = int(values[at])
-        for histogram in histograms:
-            histogram.add_one(value, cut + 1 - at)
+        for one in latencies:
+            one.histogram.add_one(value, cut + 1 - at)
         at = cut + 1
 
 
@@ -82,8 +90,8 @@ class Account:
         self._latency_seconds: list[tuple[int, NDArray[np.int64]]] = []  # by the second of arrival: bench.histogram.in_use
         self._counts_before: NDArray[np.int64] | int = 0
         self._n_before = 0
-        self.thirds = (Histogram(), Histogram(), Histogram())  # end to end from intended time, by the third of the window it was due in
-        self.from_sent = Histogram()
+        self._thirds = (_Latencies(), _Latencies(), _Latencies())
+        self._from_sent = _Latencies()
         self.canaries: set[tuple[int, int]] = set()
         self.keep_positions = False  # journal the broker's positions, where it gives them: tells a repeated write from a repeated delivery
         self._run = run
@@ -115,6 +123,19 @@ class Account:
         return sum(self.slices)
 
     @property
+    def thirds(self) -> tuple[Histogram, ...]:
+        """End to end from intended time, by the third of the window that a message was due in."""
+        for third in self._thirds:
+            third.gathered.flush()
+        return tuple(third.histogram for third in self._thirds)
+
+    @property
+    def from_sent(self) -> Histogram:
+        """End to end from the time of sending, of all that was due within the window."""
+        self._from_sent.gathered.flush()
+        return self._from_sent.histogram
+
+    @property
     def end_to_end(self) -> Histogram:
         """Of all that was due within the window, from intended time."""
         whole = Histogram()
@@ -135,9 +156,10 @@ class Account:
 
     def _next_second(self, second: int) -> None:
         """Close the second that messages arrived in: what the histograms have counted more since the last one was closed."""
-        n = sum(third.n for third in self.thirds)
+        thirds = self.thirds
+        n = sum(third.n for third in thirds)
         if n > self._n_before:
-            counts: NDArray[np.int64] = sum(third.counts for third in self.thirds[1:]) + self.thirds[0].counts
+            counts: NDArray[np.int64] = sum(third.counts for third in thirds[1:]) + thirds[0].counts
             self._latency_seconds.append((self._second, in_use(counts - self._counts_before)))
             self._counts_before, self._n_before = counts, n
         self._second = second
@@ -297,15 +319,15 @@ class Account:
         start, end = self._window_ns
         low, high = int(intended.min()), int(intended.max())
         if high >= start and low < end:
-            for third, begin, over in zip(self.thirds, self._due_ns, self._due_ns[1:], strict=False):
+            for third, begin, over in zip(self._thirds, self._due_ns, self._due_ns[1:], strict=False):
                 if high < begin or low >= over:
                     continue
                 due = slice(None) if low >= begin and high < over else (intended >= begin) & (intended < over)
                 if (intended == sent).all():  # the schedule "max"
-                    _add((times - sent)[due], third, self.from_sent)
+                    _add((times - sent)[due], third, self._from_sent)
                 else:
                     _add((times - intended)[due], third)
-                    _add((times - sent)[due], self.from_sent)
+                    _add((times - sent)[due], self._from_sent)
         self.received += n
         if isinstance(times, int):
             if start <= times < end:
@@ -369,8 +391,8 @@ class Account:
             self._came((now_ns - self._go_ns) // _SECOND, 1)
             if start <= words[4] < end:
                 _, second, third, _ = self._due_ns
-                self.thirds[(words[4] >= second) + (words[4] >= third)].add_one(now_ns - words[4])
-                self.from_sent.add_one(now_ns - words[5])
+                self._thirds[(words[4] >= second) + (words[4] >= third)].histogram.add_one(now_ns - words[4])
+                self._from_sent.histogram.add_one(now_ns - words[5])
             self.received += 1
             if start <= now_ns < end:
                 self.slices[(now_ns - start) * SLICES // (end - start)] += 1

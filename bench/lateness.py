@@ -11,9 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.histogram import Histogram, pack
-
-_FEW = 8  # up to so many messages one by one costs less than vectors
+from bench.histogram import Gathered, Histogram, pack
 
 
 class Lateness:
@@ -25,6 +23,7 @@ class Lateness:
         self._behind = False  # the last stretch has not ended: it goes on
         self._prompt = Histogram()  # of messages that nothing held up: woken is all of it, blocked 0
         self._held = (Histogram(), Histogram(), Histogram())  # of the others: lateness, woken, blocked
+        self._to_prompt, self._to_held = Gathered(self._prompt), [Gathered(histogram) for histogram in self._held]
 
     def wake(self, now_ns: int) -> None:
         """The sender looks for what is due, after it slept; no change where it was still behind."""
@@ -44,34 +43,24 @@ class Lateness:
         """Record messages that are handed over at ``now_ns``; those count that were due in the window; due_ns ascending, not empty."""
         start, end = window_ns
         held = self.free_ns > self._woke_ns and self.free_ns > due_ns[0]
-        if len(due_ns) <= _FEW:
-            for due in due_ns.tolist():
-                if start <= due < end:
-                    self._add_one(due, now_ns, held=held)
-            return
         if due_ns[0] < start or due_ns[-1] >= end:
             due_ns = due_ns[(due_ns >= start) & (due_ns < end)]
         late = now_ns - due_ns
         if not held:
-            self._prompt.add(late)
+            self._to_prompt.add(late)
             return
         blocked = np.maximum(self.free_ns - np.maximum(due_ns, self._woke_ns), 0)
-        for histogram, values in zip(self._held, (late, late - blocked, blocked), strict=True):
-            histogram.add(values)
-
-    def _add_one(self, due: int, now_ns: int, *, held: bool) -> None:
-        if not held:
-            self._prompt.add_one(now_ns - due)
-            return
-        blocked = max(self.free_ns - max(due, self._woke_ns), 0)
-        for histogram, value in zip(self._held, (now_ns - due, now_ns - due - blocked, blocked), strict=True):
-            histogram.add_one(value)
+        for gathered, values in zip(self._to_held, (late, late - blocked, blocked), strict=True):
+            gathered.add(values)
 
     def report(self) -> dict[str, dict[str, str | int]]:
         """Return the three histograms, packed (bench.histogram.pack): lateness, lateness_woken, lateness_blocked."""
+        for gathered in (self._to_prompt, *self._to_held):
+            gathered.flush()
         late, woken, blocked = self._held
         late.merge(self._prompt)
         woken.merge(self._prompt)
         blocked.add_one(0, self._prompt.n)
         self._prompt = Histogram()
+        self._to_prompt = Gathered(self._prompt)
         return {"lateness": pack(late), "lateness_woken": pack(woken), "lateness_blocked": pack(blocked)}

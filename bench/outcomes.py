@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from adapters.base import Status
 from bench import header
 from bench.clock import now_ns
+from bench.histogram import Gathered
 
 if TYPE_CHECKING:
     from bench.histogram import Histogram
@@ -64,7 +65,7 @@ class Ledger:
     def __init__(
         self, histogram: Histogram, *, groups: int, capacity: int, window_ns: tuple[int, int], first_id: int, last_id: int
     ) -> None:
-        self._histogram = histogram
+        self._histogram, self._gathered = histogram, Gathered(histogram)
         self._mask = (1 << (capacity - 1).bit_length()) - 1
         self._sent = np.zeros((max(groups, 1), self._mask + 1), dtype=np.int64)
         self._due = np.zeros(self._mask + 1, dtype=np.int64)
@@ -121,6 +122,10 @@ class Ledger:
             parts.append((status, group, np.sort(ids[chosen]).astype(np.uint64)))
         return parts
 
+    def flush(self) -> None:
+        """Have the histogram hold all that was settled."""
+        self._gathered.flush()
+
     def _settle_one(self, report: Report) -> Part | None:
         """Settle one report without the fixed cost of vectors where it is about one message."""
         time_ns, first, count, code, group, step = report
@@ -166,4 +171,4 @@ class Ledger:
         slots = ids & self._mask
         due = self._due[slots]
         measured = (due >= self._window_ns[0]) & (due < self._window_ns[1])
-        self._histogram.add((times - self._sent[row, slots])[measured])
+        self._gathered.add((times - self._sent[row, slots])[measured])

@@ -28,7 +28,7 @@ ALIGN = 512  # trials begin at multiples of it, so that blocks keep their bodies
 CANARY_ID = 1 << 48
 _CONTROL_NS = 2_000_000  # how long a turn may keep the control connection waiting while messages are due
 _BUSY_NS = 10_000_000  # the same at full speed: looking there hands the interpreter to a client's threads, whose batches become small
-_QUIET_NS = 20_000_000  # the same while none is
+_QUIET_NS = 20_000_000  # the same while there is nothing to send
 _RETRY_S = 0.001
 _BLOCKED_NS = 1_000_000  # how long a wait in the client lasts while it has no room
 _CLOSED_NS = 50_000  # the same in a closed loop, where the wait would become latency
@@ -341,8 +341,7 @@ class ProducerTrial:
         """Wait for the next wake-up in the client; return how long this turn may last now."""
         if self._part is not None and not self._capabilities.confirms:
             return until  # blocked, and nothing to hear from the client: the next send() waits for it to take more
-        if self._wake_ns - now > _CONTROL_NS:  # nothing to send for long: the control connection can wait longer too
-            until = max(until, min(self._wake_ns, now + _QUIET_NS))
+        until = max(until, min(self._wake_ns, now + _QUIET_NS))  # a turn's end is no reason to wake: that costs 30 us
         deadline = min(self._wake_ns, until, self._end_ns if now < self._end_ns else _NEVER)
         if self._blocked_since:
             deadline = now + (self._closed_wait_ns if self._closed else _BLOCKED_NS)
@@ -386,6 +385,7 @@ class ProducerTrial:
     def report(self) -> dict[str, Any]:
         """Return what is to be known of this trial: counts, usage, histograms (bench.histogram.pack)."""
         resolved = self.ledger.resolved
+        self.ledger.flush()
         return {
             "index": self._index,
             "first_id": self.first_id,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.base import Batch, Status
 from bench import header, journal
 from bench.account import FEW, SLICES, Account
-from bench.histogram import Histogram, add_packed
+from bench.histogram import GATHERED, Gathered, Histogram, add_packed
 from bench.journal import Kind, Writer
 from bench.keys import PERIOD, Router, murmur2
 from bench.outcomes import Ledger, Outcomes
@@ -185,6 +185,7 @@ def test_outcomes_are_counted_alike_one_by_one_and_as_vectors(reports: list[tupl
         for lo in range(0, len(taken), size):
             for status, _, ids in ledger.settle(taken[lo : lo + size]):
                 seen |= {(int(status), int(i)) for i in np.atleast_1d(np.asarray(ids))}
+        ledger.flush()
         return [int(ledger.resolved[s].sum()) for s in Status], seen, latencies.n, ledger.open
 
     inside = [r for r in reports if r[0] + (r[1] - 1) * r[3] < 250]  # a report that straddles two trials does not occur
@@ -206,9 +207,24 @@ def test_what_was_sent_is_kept_alike_in_few_and_in_many(parts: list[int], data: 
                 ledger.sent(at, many, 100 * first, np.arange(at, at + many, dtype=np.int64))
             ledger.settle([(1 << 20, first, count, int(Status.CONFIRMED), -1, 1)])
             first += count
+        ledger.flush()
         return found.counts.tobytes(), ledger.open
 
     assert latencies(data.draw(st.integers(1, 8))) == latencies(40)
+
+
+@given(st.lists(st.lists(st.integers(-5, 1 << 43), max_size=GATHERED + 2), max_size=6), st.data())
+def test_what_is_gathered_is_what_is_added(parts: list[list[int]], data: st.DataObject) -> None:
+    whole, gathered = Histogram(), Histogram()
+    way = Gathered(gathered)
+    for part in parts:
+        values = np.array(part * data.draw(st.sampled_from([1, 1, 1, 900])), dtype=np.int64)
+        whole.add(values)
+        way.add(values)
+        values[:] = 1  # the caller's to use again
+    way.flush()
+    assert (gathered.counts == whole.counts).all()
+    assert (gathered.n, gathered.negative, gathered.over) == (whole.n, whole.negative, whole.over)
 
 
 def test_outcomes_keep_their_own_time_and_foreign_ids_are_told_apart() -> None:
@@ -218,6 +234,7 @@ def test_outcomes_keep_their_own_time_and_foreign_ids_are_told_apart() -> None:
     outcomes.run(512, 2, Status.CONFIRMED, group=1)
     outcomes.run(3, 1, Status.CONFIRMED)
     parts = ledger.settle(outcomes.take())
+    ledger.flush()
     assert [(status, group, np.asarray(ids).tolist()) for status, group, ids in parts] == [(Status.CONFIRMED, 1, [512, 513])]
     assert (latencies.n, ledger.foreign, ledger.open) == (1, 1, 0)  # 513 was due after the window
 
