@@ -64,7 +64,7 @@ class Extent:
     kills: int  # of a step
 
 
-FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 45.0, 5)
+FULL = Extent(LADDERS, 6, "2 s", "1500 ms", 20, 40.0, 5)
 QUICK = Extent(("ladder-redis",), 1, "200 ms", "200 ms", 5, 5.0, 1)
 
 
@@ -83,13 +83,13 @@ class Task:
 
 
 def tasks(much: Extent) -> list[Task]:
-    """The runs in their order; a step that is in several ladders is searched and broken once."""
+    """The runs in their order, those first that bear other work beside them; a step that is in several ladders is searched and broken once."""
     first: dict[str, str] = {}
     for name in much.ladders:
         for step in scenario.load(name).ladder:
             first.setdefault(step.system, name)
-    alone = [Task(kind, name, system) for system, name in first.items() for kind in (CAPACITY, KILL)]
-    return [*(Task(SPEED, name) for name in much.ladders), *alone]
+    killed, searched = ([Task(kind, name, system) for system, name in first.items()] for kind in (KILL, CAPACITY))
+    return [*killed, *(Task(SPEED, name) for name in much.ladders), *searched]
 
 
 def expected_s(much: Extent, task: Task) -> float:
