@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := flock .measuring.lock
 SCENARIO ?= order-events
 # Tests that look at speed, or at what a busy machine would blur: they have it for themselves, one after another.
-ALONE := $(patsubst %,tests/integration/test_%.py,backlog capacity faults invalid_trials kills overhead_verb)
+ALONE := $(patsubst %,tests/integration/test_%.py,backlog capacity faults invalid_trials kills overhead_verb run_max)
 # The others wait for servers and for their own clocks more than they compute: one worker more than there are cores.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 

@@ -309,19 +309,6 @@ def test_axes_that_need_new_connections(tmp_path):
         assert trial["workload"]["partitions"] == trial["point"]["partitions"]
 
 
-def test_as_fast_as_it_goes(tmp_path):
-    timing = ("--rounds", "1", "--warmup", "100ms", "--measure", "500ms", "--no-lanes")
-    done = brokerbench("run", "throughput", "--systems", "zeromq", "tcp", *timing, "--set", "size=128 B", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    for trial in trials(folder_of(tmp_path / "results" / "runs")):
-        assert trial["point"]["rate_per_s"] is None
-        assert (trial["workload"]["schedule"], trial["rates"]["offered_per_s"], trial["producers"][0]["planned"]) == ("max", None, None)
-        row = trial["audit"]["reader"]
-        assert row["verdict"] == "clean"
-        assert row["sent"] == row["processed"] == trial["producers"][0]["sent"] > 2000
-        assert "saturated" in [finding["code"] for finding in trial["findings"]]
-
-
 def test_series_restart_what_they_measure_and_the_lanes_beside_it(tmp_path):
     path = small(tmp_path, "zeromq")
     path.write_text(path.read_text().partition("lanes:")[0])
