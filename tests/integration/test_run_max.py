@@ -1,4 +1,4 @@
-"""A load without a rate, by the command: all that was handed over arrives. A consumer that gets no core would leave rows to nobody."""
+"""A load without a rate, by the command: all that was handed over arrives. Beside a consumer without a core the last rows find no room."""
 
 from command import brokerbench, folder_of, trials
 
