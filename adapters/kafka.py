@@ -98,7 +98,7 @@ class KafkaAdapter:
         self._explicit = tuned
         ours, producer, consumer = _settings(options)
         self._window: int = ours["window"]
-        self._copies = copies(ours["replication_factor"], ours.get("min_insync_replicas"))
+        self._copies = copies(ours["replication_factor"], ours.get("min_insync_replicas"), options.server)
         mode = choose_mode(self.capabilities, options)
         self._way = way_of(mode)
         self._producer = _BASE_PRODUCER | dict(self._way.producer) | (_TUNED_PRODUCER if tuned else {}) | producer

@@ -81,7 +81,7 @@ class ConfluentAdapter:
         mode = choose_mode(self.capabilities, options)
         self._way = way_of(mode)
         settings = given(options)
-        self._copies = copies(settings.ours["replication_factor"], settings.ours.get("min_insync_replicas"))
+        self._copies = copies(settings.ours["replication_factor"], settings.ours.get("min_insync_replicas"), options.server)
         self._producer = _BASE_PRODUCER | by_name(self._way.producer) | (_TUNED_PRODUCER if tuned else {}) | settings.producer
         self._consumer = _BASE_CONSUMER | by_name(self._way.consumer) | (_TUNED_CONSUMER if tuned else {}) | settings.consumer
         if options.settings:

@@ -43,11 +43,15 @@ def usual_factor(server: Mapping[str, str]) -> int:
     return min(_FACTOR, int(server.get("nodes", "1")))
 
 
-def copies(factor: int, synced: int | None) -> Copies:
+def copies(factor: int, synced: int | None, server: Mapping[str, str]) -> Copies:
     """``synced`` None: two where there are three copies or more, as Kafka's documentation has it for acks=all; else one.
 
-    Raises BadSetting where more have to be in sync than there are: no message would ever be taken.
+    Raises BadSetting where more have to be in sync than there are (no message would ever be taken), or where the server is known
+    to have fewer brokers than copies are asked for.
     """
+    brokers = int(server.get("nodes", factor))
+    if factor > brokers:
+        raise BadSetting(f"kafka: replication_factor = {factor} is more than the server has brokers ({brokers}); see nodes=")
     if synced is None:
         synced = 2 if factor >= 3 else 1
     if synced > factor:

@@ -261,6 +261,8 @@ def test_more_copies_in_sync_than_there_are_would_take_no_message():
     assert kafka.ADAPTER(Options(settings={"replication_factor": "3", "min_insync_replicas": "1"})).mode.copies == 1
     assert kafka.ADAPTER(Options(server={"nodes": "3"})).mode.copies == 2
     assert kafka.ADAPTER(Options(server={"nodes": "3"}, settings={"replication_factor": "1"})).mode.copies == 1
+    with pytest.raises(BadSetting, match=r"replication_factor = 3 is more than the server has brokers \(1\)"):
+        kafka.ADAPTER(Options(server={"nodes": "1"}, settings={"replication_factor": "3"}))
     with pytest.raises(BadSetting, match="min_insync_replicas = 2 is more than replication_factor = 1"):
         kafka.ADAPTER(Options(settings={"min_insync_replicas": "2"}))
 
