@@ -83,7 +83,7 @@ class Task:
 
 
 def tasks(much: Extent) -> list[Task]:
-    """The runs in their order, those first that bear other work beside them; a step that is in several ladders is searched and broken once."""
+    """The runs in their order, those that bear other work beside them first; a step of several ladders is searched and broken once."""
     first: dict[str, str] = {}
     for name in much.ladders:
         for step in scenario.load(name).ladder:
