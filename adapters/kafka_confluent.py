@@ -65,8 +65,7 @@ class ConfluentAdapter:
         fan_out=Support.NATIVE,
         work_sharing=Support.NATIVE,
         partitions=Support.NATIVE,
-        # Not yet consume-process-produce: after a commit that a stopped broker did not answer, its consumer read nothing more for 20 s.
-        modes=tuple(mode for mode in MODES if mode.name != "consume-process-produce"),
+        modes=MODES,
         confirms=True,
         acks=True,
         assignment=Assignment.PARTITIONS,
@@ -149,14 +148,15 @@ class ConfluentAdapter:
             ordered = self._producer["enable.idempotence"]
             return Sender(self._connecting(wiring), wiring, outcomes, ordered=ordered, confirms=self.capabilities.confirms, **common)
 
-    def _connecting(self, wiring: Wiring, transactional_id: str = "") -> Callable[[Hears], Any]:
-        """What makes a Producer that a broker answers; raises AdapterError. It is given what is to hear errors."""
+    def _connecting(self, wiring: Wiring, transactional_id: str = "", *, asks: bool = True) -> Callable[[Hears], Any]:
+        """What makes a Producer, that a broker answers where it ``asks``; raises AdapterError. It is given what is to hear errors."""
         settings = _at(wiring) | self._producer | ({"transactional.id": transactional_id} if transactional_id else {})
 
         def connect(error_cb: Hears) -> Any:
             with translated(wiring["servers"]):
                 client = Producer({**settings, "error_cb": error_cb})
-                client.list_topics(wiring["topic"], timeout=ANSWER_S)
+                if asks:
+                    client.list_topics(wiring["topic"], timeout=ANSWER_S)
                 return client
 
         return connect
@@ -179,7 +179,7 @@ class ConfluentAdapter:
         with translated(wiring["servers"]):
             if not self._way.processor:
                 return Receiver(connect, topic, partitions, before=self._way.commits_before)
-            stage = self._connecting(wiring, f"{name}.{member}")
+            stage = self._connecting(wiring, f"{name}.{member}", asks=False)
             return Processor(connect, topic, partitions, stage=stage, output=wiring["outputs"][group])
 
     def depth(self, wiring: Wiring, group: str) -> int | None:

@@ -1,17 +1,23 @@
 """Consume-process-produce through confluent-kafka: what a member processed goes to an output topic, in a transaction with its offsets.
 
-The same as adapters/kafka_processor.py (KIP-98, KIP-447), by librdkafka's calls, which have time limits: ack() begins a transaction, writes
-what was processed to the same partitions of the output topic, sends the offsets with this member's generation to it, and commits. What a
-reader of committed messages finds in the output is what counts (capabilities.judged_on_outputs).
+The same as adapters/kafka_processor.py (KIP-98, KIP-447): ack() begins a transaction, writes what was processed to the same partitions of
+the output topic, sends the offsets with this member's generation to it, and commits. What a reader of committed messages finds in the
+output is what counts (capabilities.judged_on_outputs).
 
-Whatever fails in that is aborted; where that fails too, another producer with the same transactional.id takes over, so that the
-coordinator ends what was left open, one way or the other. Then the consumer goes back to its committed positions, wherever these are.
+A thread does that, since send_offsets_to_transaction() of librdkafka 2.16 does not keep to its time limit: while a broker stood still it
+took socket.timeout.ms (60 s by default). By then the session was over too, and the consumer, as a new member, waited for another session
+(docs/kafka-clients.md).
+
+After whatever was not committed, or nobody knows, another producer with the same transactional.id takes over, so that the coordinator
+ends what was left open, one way or the other. That takes the coordinator a while, above all after it stood still; init_transactions() that
+had no answer in time is called again *on the same producer*: each new one would have the coordinator end its predecessor first. Only then
+the consumer goes back to its committed positions, wherever these are, and reads on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +25,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 
 from adapters.base import Batch, Event, Output
 from adapters.errors import AdapterError
-from adapters.kafka_confluent_client import ANSWER_S, Commits, Hears, said
+from adapters.kafka_confluent_client import ANSWER_S, Commits, Hears, let_go, said, within
 from adapters.kafka_confluent_receiver import Receiver
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
@@ -30,71 +36,78 @@ _READS = 20  # at most, in one read(): while the load goes on there is no end
 
 
 class Stage:
-    """A Producer with a transactional.id, replaced after whatever it could neither commit nor abort. ``connect`` makes one."""
+    """A Producer with a transactional.id, replaced after whatever it did not commit. ``connect`` makes one, without asking a broker."""
 
     def __init__(self, connect: Callable[[], Any], topic: str) -> None:
         self._connect = connect
         self._topic = topic
-        self._failed = ""
-        self._coming: Any = None  # in place of a client that was given up
-        self._client = connect()
-        self._client.init_transactions(ANSWER_S)
+        self._client: Any = None
+        self._begun = False  # init_transactions() is done
+        self.ready(ANSWER_S)
 
-    def commit(self, messages: Sequence[Any], offsets: Mapping[int, int], input_topic: str, member: Any) -> str:
-        """Write ``messages`` and ``offsets`` in one transaction within COMMIT_S; return why not, "" = done. ``member``: group metadata."""
-        self._failed = ""
-        until = time.monotonic() + COMMIT_S
-        places = [TopicPartition(input_topic, partition, offset) for partition, offset in offsets.items()]
-        try:
-            self._client.begin_transaction()
-            for message in messages:
-                self._client.produce(self._topic, message.value(), message.key(), message.partition(), self._delivered)
-            self._tried(until, self._client.send_offsets_to_transaction, places, member)
-            self._tried(until, self._client.commit_transaction)
-        except (KafkaException, BufferError) as error:
-            why = self._failed or said(error)
-        else:
-            return ""
-        try:
-            self._tried(until, self._client.abort_transaction)
-        except KafkaException:
-            self._client.purge()
-            self._client = None
-        return why
-
-    def _delivered(self, error: KafkaError | None, _message: object) -> None:
-        if error is not None:
-            self._failed = self._failed or error.str()
-
-    def _tried(self, until: float, call: Callable[..., None], *about: Any) -> None:
-        while True:
-            left = until - time.monotonic()
-            try:
-                call(*about, max(left, _ANOTHER_S))
-            except KafkaException as error:
-                if not error.args[0].retriable() or left <= 0:
-                    raise
-            else:
-                return
-
-    def ready(self) -> bool:
-        """Whether it can make transactions; tries once to get a producer where it has none. Raises KafkaException, AdapterError."""
+    def ready(self, timeout_s: float = _ANOTHER_S) -> bool:
+        """Returns when it can make transactions, whether by another producer; raises KafkaException, AdapterError where it cannot yet."""
         if self._client is None:
-            self._coming = self._coming or self._connect()
-            try:
-                self._coming.init_transactions(_ANOTHER_S)
-            except KafkaException as error:
-                if not error.args[0].retriable():  # else the same goes on with it: a new one would begin with ending what this one began
-                    self._coming = None
-                raise
-            self._client, self._coming = self._coming, None
+            self._client = self._connect()
+        if self._begun:
+            return False
+        try:
+            self._client.init_transactions(timeout_s)
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                self.close()
+            raise
+        self._begun = True
         return True
 
+    def commit(self, messages: Sequence[Any], places: list[TopicPartition], member: Any) -> str:
+        """Write ``messages`` and the positions ``places`` in one transaction within COMMIT_S; return why not, "" = done.
+
+        ``member``: group metadata.
+        """
+        why = within(COMMIT_S, partial(_transaction, self._client, self._topic, messages, places, member))
+        if why is None:
+            why = f"no answer within {COMMIT_S:.0f} s"
+        if why:
+            self.close()
+        return why
+
     def close(self) -> None:
-        """Idempotent."""
-        if self._client is not None:
-            self._client.purge()
-            self._client = None
+        """Ends the producer; ready() makes another. Idempotent."""
+        held, self._client, self._begun = [self._client], None, False
+        let_go(held)
+
+
+def _transaction(client: Any, topic: str, messages: Sequence[Any], places: list[TopicPartition], member: Any) -> str:
+    """One transaction; return why it was not committed, or nobody knows, "" = done."""
+    failed: list[str] = []
+
+    def delivered(error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            failed.append(error.str())
+
+    until = time.monotonic() + COMMIT_S
+    try:
+        client.begin_transaction()
+        for message in messages:
+            client.produce(topic, message.value(), message.key(), message.partition(), delivered)
+        _tried(until, client.send_offsets_to_transaction, places, member)
+        _tried(until, client.commit_transaction)
+    except (KafkaException, BufferError) as error:
+        return failed[0] if failed else said(error)
+    return ""
+
+
+def _tried(until: float, call: Callable[..., None], *about: Any) -> None:
+    """A call for a transaction, again while it may be. Raises KafkaException."""
+    while True:
+        try:
+            call(*about, COMMIT_S)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > until:
+                raise
+        else:
+            return
 
 
 class Processor(Receiver):
@@ -128,6 +141,7 @@ class Processor(Receiver):
         if self._closed:
             self._events.append(Event("ack-failed", "the consumer is closed"))
             return False
+        # Before it is seen what is still held, and by whom: who is out of the group now comes back only by a rebalance, in poll().
         member = self._client.consumer_group_metadata()
         messages: list[Any] = []
         offsets: dict[int, int] = {}
@@ -143,8 +157,13 @@ class Processor(Receiver):
             polled.done = max(polled.done, many)
         if not messages and not lost:
             return True
-        why = f"partitions {sorted(lost)} were taken away, or an earlier transaction failed" if lost else ""
-        why = why or self._stage.commit(messages, offsets, self._topic, member)
+        if lost:
+            why = f"partitions {sorted(lost)} were taken away, or an earlier transaction failed"
+        elif not self._client.memberid():
+            why = "this member is out of its group"  # heartbeats know; the coordinator takes offsets of nobody's generation
+        else:
+            places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+            why = self._stage.commit(messages, places, member)
         if why:
             self._events.append(Event("ack-failed", f"{why}: what is not committed is delivered again"))
             self._taken = self._taken | {each: self._taken.get(each, 0) + 1 for each in self.owned}
@@ -155,15 +174,23 @@ class Processor(Receiver):
     def _went_back(self) -> bool:
         """Whether it stands at the committed positions, as far as its partitions are still its own."""
         try:
-            self._stage.ready()
-            places = [TopicPartition(self._topic, partition) for partition in sorted(self.owned)]
-            found = self._client.committed(places, timeout=_ANOTHER_S) if places else []
+            if self._stage.ready():
+                self._events.append(Event("reconnected", "another producer of outputs"))
+            positions = self._positions()
         except (KafkaException, AdapterError) as error:
             self._events.append(Event("error", said(error)))
             return False
-        self._go_back({place.partition: place.offset if place.offset >= 0 else OFFSET_BEGINNING for place in found})
-        self._back = False
-        return True
+        self._back = not self._go_back(positions)
+        return not self._back
+
+    def _positions(self) -> dict[int, int]:
+        """The committed position of each partition that it has. Raises KafkaException."""
+        places = [TopicPartition(self._topic, partition) for partition in sorted(self.owned)]
+        found = self._client.committed(places, timeout=_ANOTHER_S) if places else []
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return {place.partition: place.offset if place.offset >= 0 else OFFSET_BEGINNING for place in found}
 
     def close(self) -> None:
         """Leaves the group and ends the producer; what was not acknowledged is not committed. Idempotent."""

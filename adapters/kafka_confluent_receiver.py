@@ -284,8 +284,12 @@ class Receiver:
                 self._ahead += [message for message in self._client.consume(1, _WAIT_S) if not message.error()]
         return not self._flying
 
-    def _go_back(self, offsets: dict[int, int]) -> None:
-        """To these offsets: what was polled of their partitions from there on comes again, and none of it can be committed as it is."""
+    def _go_back(self, offsets: dict[int, int]) -> bool:
+        """To these offsets: what was polled of their partitions from there on comes again, and none of it can be committed as it is.
+
+        Whether it stands there, in each of them.
+        """
+        there = True
         self._taken = self._taken | {each: self._taken.get(each, 0) + 1 for each in offsets}
         self._ahead = [message for message in self._ahead if message.partition() not in offsets]
         for partition, offset in offsets.items():
@@ -293,6 +297,8 @@ class Receiver:
                 self._client.seek(TopicPartition(self._topic, partition, offset))
             except KafkaException as error:  # taken away meanwhile
                 self._events.append(Event("error", f"partition {partition}: {said(error)}"))
+                there = False
+        return there
 
     def settle(self, batch: Batch, index: int, how: str) -> None:  # noqa: ARG002  # the contract's
         """Not there: a log has offsets, no single messages to settle (capabilities.settle is False)."""

@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
 from adapters.errors import AdapterError, Refused
-from adapters.kafka_confluent_client import CLOSE_S, Hears, Links, partitions_of, said, within
+from adapters.kafka_confluent_client import CLOSE_S, Hears, Links, let_go, partitions_of, said
 
 PAYLOAD_BYTES_MAX = 990_000  # message.max.bytes is 1,000,000 with key and overhead in it
 
@@ -259,11 +259,8 @@ class Sender:
         self._drop()
 
     def _drop(self) -> None:
-        """Let the client go, which ends its threads: it has no other end that waits for nothing."""
-        client, self._client = [self._client], None
-        if client[0] is not None:
-            client[0].purge()
-            within(CLOSE_S, client.clear)
+        held, self._client = [self._client], None
+        let_go(held)
 
     def flush(self, timeout_s: float) -> int:
         """Wait at most ``timeout_s`` seconds until all is resolved, without lingering; what is not."""

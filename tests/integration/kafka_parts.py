@@ -62,3 +62,24 @@ def committed(wiring):
         return {partition.partition: about.offset for partition, about in offsets.items()}
     finally:
         admin.close()
+
+
+def polled(consumer, want):
+    """One batch, of at least one message."""
+    end = time.monotonic() + 30.0
+    while (batch := consumer.poll(want, 0.2)) is None:
+        assert time.monotonic() < end
+    return batch
+
+
+def outputs_of(adapter, wiring, want):
+    """Ids in the group's output in their order, of what is committed; ``want`` of them, and what follows at once."""
+    reader = adapter.outputs(wiring, "g")
+    try:
+        found = []
+        end = time.monotonic() + 20.0
+        while len(found) < want and time.monotonic() < end:
+            found += [id_of(output.payload) for output in reader.read()]
+        return found + [id_of(output.payload) for output in reader.read()]
+    finally:
+        reader.close()

@@ -13,10 +13,10 @@ import confluent_kafka
 import pytest
 from adapter_parts import TestBlock, drain, freeze, id_of, send_all, wait_event
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka_parts import PARTITIONS, committed, consuming, log_of, producing
+from kafka_parts import PARTITIONS, committed, consuming, log_of, outputs_of, polled, producing
 from kafka_parts import wired as wired_by
 
-from adapters import kafka_confluent
+from adapters import kafka_confluent, kafka_confluent_processor
 from adapters.base import Group, Options, Status, Topology
 from adapters.errors import BadSetting, Refused
 from adapters.kafka_confluent_settings import ONLY_HERE, SETTINGS, differing
@@ -280,6 +280,52 @@ def test_a_transaction_with_a_refused_message_is_failed_as_a_whole(bootstrap):
         assert ledger.count(Status.CONFIRMED) == 10
         assert sorted(log_of(wiring, 10, isolation_level="read_committed")) == [*range(5), *range(20, 25)]
         assert adapter.depth(wiring, "g") == 10, "neither the ends of transactions nor what was aborted is a message"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("call", ["send_offsets_to_transaction", "commit_transaction"])
+def test_a_stage_goes_on_after_a_transaction_that_got_no_answer(servers, bootstrap, monkeypatch, call):
+    """ack() returns while the broker stands still, one producer takes over; whatever became of the transaction, each output is there once.
+
+    By itself send_offsets_to_transaction() came back after 60 s, the session was over, and nothing was read for another.
+    """
+    broker = servers("kafka").nodes[0].pid
+    made = []
+    monkeypatch.setattr(kafka_confluent, "Producer", lambda settings: made.append(settings) or confluent_kafka.Producer(settings))
+    tried = kafka_confluent_processor._tried
+
+    def tried_in_vain(until, each, *about):
+        if each.__name__ == call:
+            freeze(broker)
+        tried(until, each, *about)
+
+    with (
+        wired(bootstrap, ONE, mode="consume-process-produce") as (adapter, wiring),
+        producing(adapter, wiring) as (producer, _),
+        consuming(adapter, wiring) as consumer,
+    ):
+        send_all(producer, TestBlock(0, [0] * 40))
+        batch = polled(consumer, 10)
+        assert consumer.ack(batch, batch.count) is True
+        batch, made[:] = polled(consumer, 10), []
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(kafka_confluent_processor, "COMMIT_S", 3.0)  # what comes before the call takes its time, too
+                patched.setattr(kafka_confluent_processor, "_tried", tried_in_vain)
+                before = time.monotonic()
+                assert consumer.ack(batch, batch.count) is False
+                assert time.monotonic() - before < 30.0
+            for _ in range(3):
+                assert consumer.poll(10, 0.1) is None, "nothing while nobody knows what became of it"
+        finally:
+            os.killpg(broker, signal.SIGCONT)
+        last = 0
+        while last < 39:
+            batch = polled(consumer, 40)
+            assert consumer.ack(batch, batch.count) is True
+            last = id_of(batch.payloads[-1])
+        assert len(made) == 1, "the one that began to take over ends it"
+        assert outputs_of(adapter, wiring, 40) == list(range(40))
 
 
 # ---- settings

@@ -11,13 +11,14 @@ import pytest
 from adapter_parts import TestBlock, drain, freeze, id_of, send_all
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, MemberToRemove
-from kafka_parts import committed, consuming, log_of, producing, wired
+from kafka_parts import committed, consuming, log_of, outputs_of, polled, producing, wired
 
-from adapters import kafka, kafka_receiver
+from adapters import kafka, kafka_confluent, kafka_receiver
 from adapters.base import Group, Options, Status, Topology
 
 pytestmark = pytest.mark.timeout(180)  # a server that starts on a shared machine
 ONE = Topology(1, (Group("g"),), 1)
+EACH_CLIENT = pytest.mark.parametrize("client", [kafka.ADAPTER, kafka_confluent.ADAPTER], ids=["kafka-python", "confluent-kafka"])
 
 
 @pytest.mark.parametrize(
@@ -189,14 +190,6 @@ def thrown_out(wiring):
         admin.close()
 
 
-def polled(consumer, want):
-    """One batch, of at least one message."""
-    end = time.monotonic() + 30.0
-    while (batch := consumer.poll(want, 0.2)) is None:
-        assert time.monotonic() < end
-    return batch
-
-
 @pytest.mark.server
 @pytest.mark.parametrize("mode", ["acks-all", "commit-before"])
 def test_a_member_that_was_thrown_out_cannot_commit(servers, mode):
@@ -231,25 +224,13 @@ def test_a_member_that_was_thrown_out_cannot_commit(servers, mode):
             assert got == list(range(done, 40)), "what was not committed comes again, and nothing twice"
 
 
-def outputs_of(adapter, wiring, want):
-    """Ids in the group's output in their order, of what is committed; ``want`` of them, and what follows at once."""
-    reader = adapter.outputs(wiring, "g")
-    try:
-        found = []
-        end = time.monotonic() + 20.0
-        while len(found) < want and time.monotonic() < end:
-            found += [id_of(output.payload) for output in reader.read()]
-        return found + [id_of(output.payload) for output in reader.read()]
-    finally:
-        reader.close()
-
-
 @pytest.mark.server
-def test_what_was_processed_twice_is_in_the_output_once(servers):
+@EACH_CLIENT
+def test_what_was_processed_twice_is_in_the_output_once(servers, client):
     """A predecessor that died within its transaction, and a zombie that acknowledges after another member took over: neither shows."""
     mode = "consume-process-produce"
     with (
-        wired(list(servers("kafka").bootstrap), ONE, mode=mode) as (adapter, wiring),
+        wired(list(servers("kafka").bootstrap), ONE, client, mode=mode) as (adapter, wiring),
         producing(adapter, wiring) as (producer, _),
     ):
         send_all(producer, TestBlock(0, [0] * 40))
@@ -292,7 +273,8 @@ def limit_outputs(wiring, size):
 
 
 @pytest.mark.server
-def test_what_was_not_committed_comes_again(servers):
+@EACH_CLIENT
+def test_what_was_not_committed_comes_again(servers, client):
     """Once a transaction failed, and once partitions were shared out anew: nothing is skipped, and nothing is in the output twice.
 
     kafka-python keeps the position of a partition that its member keeps: what was read there and not committed would be lost.
@@ -300,7 +282,7 @@ def test_what_was_not_committed_comes_again(servers):
     mode, settings = "consume-process-produce", {"heartbeat_interval_ms": "100"}
     two = Topology(1, (Group("g", 2),), 2)
     with (
-        wired(list(servers("kafka").bootstrap), two, mode=mode, settings=settings) as (adapter, wiring),
+        wired(list(servers("kafka").bootstrap), two, client, mode=mode, settings=settings) as (adapter, wiring),
         producing(adapter, wiring) as (producer, _),
         consuming(adapter, wiring) as first,
     ):
