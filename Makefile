@@ -39,7 +39,7 @@ guarantees: setup
 
 # Long measurements that show whether the figures can be trusted: docs/method.md, "Evidence". Under the lock, resumable (Ctrl-C, a
 # crash: the same command goes on), never in CI. EVIDENCE=--quick for a smoke test; evidence-guarantees takes systems: EVIDENCE="kafka sqs".
-.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate evidence-ladders evidence-cluster evidence-scaling
+.PHONY: evidence evidence-aa evidence-guarantees evidence-power evidence-overhead evidence-calibration evidence-scale evidence-kills evidence-audit evidence-gate evidence-ladders evidence-cluster evidence-scaling evidence-reference
 evidence: ## this list
 	@awk -F ':.*## ' '/^evidence[a-z-]*:/ {printf "make %-22s %s\n", $$1, $$2}' Makefile
 
@@ -60,6 +60,9 @@ evidence-cluster: setup ## twenty kills of each cluster's leader: what is lost, 
 
 evidence-scaling: setup ## what a broker, a copy, a message cost (scenarios/copies.yaml), and the tables of docs/scale.md: about 7 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.scaling --write docs/scale.md
+
+evidence-reference: setup ## order-events over every system and variant, and what dies beneath them; docs/reference-report.md: about 55 minutes
+	$(LOCK) $(PYTHON) -m benchmarks.evidence.reference $(EVIDENCE)
 
 evidence-kills: setup ## SIGKILL of runner, endpoints, servers, watchdog: 200 at random moments, about 5 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.kills $(EVIDENCE)

@@ -1,0 +1,87 @@
+"""A reference run over every system and each of its variants: ``python -m benchmarks.evidence.reference``, `make evidence-reference`.
+
+Speed: scenarios/order-events.yaml with every variant that `brokerbench systems --variants` tries, a system's modes, clients and options of
+its server one at a time. Faults: a consumer killed and the server killed, of the variants that evidence-guarantees and evidence-cluster
+do not have. Both are kept under results/reference/<machine>/evidence-reference, and docs/reference-report.md is the report of these and
+of the other two together. The speed is measured whole or not at all; the faults are resumed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import environment, report, runner, scenario, spec, stage, works
+from bench.analysis.summary import REFERENCES
+from bench.guarantees.record import Asked
+from bench.progress import Progress
+from benchmarks.evidence import cluster, common, guarantees
+
+SCENARIO = "order-events"
+ROUNDS = 3
+FAULTS = ("consumer-kill", "server-kill")
+INJECTIONS = 2
+QUICK = ("nats", "redis_streams,mode=noack")
+QUICK_FAULTS = Asked(("nats,mode=core",), ("consumer-kill",), 1, 1)
+TRIED = ("kafka", "rabbitmq", "sqs", "zeromq", "redis_pubsub", "redis_streams")
+"""Of these evidence-guarantees has every mode, through the first client and on the usual server."""
+OTHERS = ("evidence-guarantees/kafka", "evidence-guarantees/others", "evidence-cluster")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference-report.md"
+
+
+def variants() -> list[str]:
+    """Every variant of every system, as SPECs, each once."""
+    made = [each for text in works.systems() if spec.parse(text).system not in REFERENCES for each in works.variants(text)]
+    return list(dict.fromkeys(made))
+
+
+def untried() -> list[str]:
+    """Of the variants those that nothing else has broken, as SPECs that name their modes."""
+    found = []
+    for text in variants():
+        variant = spec.parse(text)
+        if variant.system in TRIED and not variant.client and not variant.server_options:
+            continue
+        found.append(text if variant.mode else spec.parse(f"{text},mode={stage.made(variant)[1].mode.name}").spec)
+    return [text for text in found if text not in {spec.parse(each).spec for each in cluster.SPECS}]
+
+
+def speed(work: Path, out: Path, chosen: scenario.Scenario) -> None:
+    """Measure in ``work``, and keep all but evidence and logs in ``out``; nothing where that is done."""
+    if (out / "summary.json").exists():
+        common.say(f"{out}: measured already; remove it to measure again")
+        return
+    writer = runner.create(chosen, work, command="make evidence-reference")
+    runner.Runner(chosen, writer, Progress()).run()
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(writer.folder, out, ignore=shutil.ignore_patterns("evidence", "servers", ".lock", "report.html", "charts"))
+
+
+def written(folders: Sequence[Path], page: Path) -> None:
+    """Write the report of all that is there of ``folders``, as Markdown, to ``page``."""
+    collection = report.gather([folder for folder in folders if folder.exists()])
+    with tempfile.TemporaryDirectory() as made:
+        files = report.write_collection(collection, Path(made))
+        shutil.copy(files.markdown, page)
+    common.say(f"Written: {page}")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Break what was not broken, measure, write the report; the exit code of `brokerbench guarantees`."""
+    args = common.of_verb("reference", (__doc__ or "").split("\n\n", maxsplit=1)[0], "two variants, a round, a fault", words)
+    asked = Asked(tuple(untried()), FAULTS, INJECTIONS, INJECTIONS)
+    where = ["--work", str(args.work / "faults"), "--out", str(args.out / "faults"), *(["--quick"] if args.quick else [])]
+    code = guarantees.tried("reference", __doc__ or "", asked, QUICK_FAULTS, where)
+    chosen = scenario.load(SCENARIO)
+    chosen = chosen.override(systems=QUICK, rounds=1) if args.quick else chosen.override(systems=variants(), rounds=ROUNDS)
+    speed(args.work, args.out / SCENARIO, chosen)
+    others = [environment.machine_folder(common.RESULTS) / name for name in OTHERS]
+    written([args.out / SCENARIO, args.out / "faults", *([] if args.quick else others)], args.out / PAGE.name if args.quick else PAGE)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(common.ended(main))
