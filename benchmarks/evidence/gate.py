@@ -224,9 +224,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         recorded += work.aside()
     made = common.summary("evidence-gate", settings, recorded, tables(recorded))
-    common.save_summary(args.out, "gate", made, page(made))
-    print(page(made))
-    common.say(f"Kept in {args.out}")
+    common.conclude(args.out, "gate", made, page)
     return 0 if all(wanted(made["tables"]).values()) or args.quick else 1
 
 

@@ -308,9 +308,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
         recorded = common.execute(work, ["kills"] * len(of_each), SITTING_S, one)
     made = common.summary("evidence-kills", settings, recorded, tables(recorded))
-    common.save_summary(out, "kills", made, page(made))
-    print(page(made))
-    common.say(f"Kept in {out}")
+    common.conclude(out, "kills", made, page)
     return 1 if made["tables"]["wrong"] else 0
 
 

@@ -269,13 +269,12 @@ def _killed(cell: Json | None) -> str | None:
 
 def shown(made: Json) -> str:
     """What stands between BEGIN and END of the page in docs."""
-    return f"{BEGIN}\n\n{steps(made)}\n\n{common.circumstances(made)}\n\n{END}"
+    return f"{steps(made)}\n\n{common.circumstances(made)}"
 
 
 def put(made: Json, doc: Path) -> None:
     """Write the table into the page, in the place of the one that is there."""
-    before, rest = doc.read_text(encoding="utf-8").split(BEGIN)
-    common.write(doc, before + shown(made) + rest.split(END)[1])
+    common.write(doc, common.between(doc.read_text(encoding="utf-8"), BEGIN, END, shown(made)))
 
 
 # ---- the command
@@ -314,10 +313,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with common.Work(args.work, settings) as work:
         labels = [task.label for task in todo]
         recorded = common.execute(work, labels, expected, lambda number, _, folder: measure(much, todo, number, folder))
-    made = common.summary("evidence-ladders", settings, recorded, tables(recorded))
-    common.save_summary(args.out, "ladders", made, page(made))
-    print(page(made))
-    common.say(f"Kept in {args.out}")
+    common.conclude(args.out, "ladders", common.summary("evidence-ladders", settings, recorded, tables(recorded)), page)
     return 0
 
 

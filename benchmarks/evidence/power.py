@@ -202,10 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
     systems = [system for _ in range(size.runs) for system in common.SYSTEMS]
     with common.Work(args.work, settings) as work:
         recorded = common.execute(work, systems, size.run_s(variants=1 + len(SLOWER)), lambda *at: measure(size, *at))
-    made = common.summary("evidence-power", settings, recorded, tables(recorded))
-    common.save_summary(args.out, "power", made, page(made))
-    print(page(made))
-    common.say(f"Kept in {args.out}")
+    common.conclude(args.out, "power", common.summary("evidence-power", settings, recorded, tables(recorded)), page)
     return 0
 
 

@@ -15,6 +15,7 @@ from bench.analysis.scaling import Costs, Line, Wanted
 from bench.errors import UsageError
 from bench.store import open_run
 from benchmarks import scaling as tables
+from benchmarks.evidence.common import between
 
 LEAD, FOLLOW, STANDING = 40e-6, 25e-6, 0.08
 KNOWN = Costs(LEAD, FOLLOW, STANDING, 20e-6, 10e-6, 1024, 2, 900.0)
@@ -131,9 +132,10 @@ def test_a_page_gets_its_tables_between_its_markers():
     assert "a message costs its leader 40.0 \u00b5s, each follower 25.0 \u00b5s, a broker 0.080 cores" in made
     assert "| 1,000,000 | 3 | 11 | CPU | 91 | 24.6 | 32.8 | 34 | 17 |" in made
     text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    assert tables.placed(tables.placed(text, "x"), made) == f"before\n{tables.BEGIN}\n\n{made}\n\n{tables.END}\nafter\n"
+    once = between(text, tables.BEGIN, tables.END, "x")
+    assert between(once, tables.BEGIN, tables.END, made) == f"before\n{tables.BEGIN}\n\n{made}\n\n{tables.END}\nafter\n"
     with pytest.raises(UsageError, match="the page has no"):
-        tables.placed("nothing", made)
+        between("nothing", tables.BEGIN, tables.END, made)
     with pytest.raises(UsageError, match="made: needs a variant with one copy and one with several"):
         tables.page(SimpleNamespace(run={"id": "made"}, trials=every[:6]))
 
