@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from hypothesis import settings
 
 from adapters.base import Wiring
 from bench.errors import ServerError
@@ -17,6 +18,9 @@ from bench.guard import Guard
 from bench.servers import choose, recipe, start
 from bench.servers.base import Request, Server
 from bench.servers.rabbitmq import missing_version
+
+settings.register_profile("brokerbench", deadline=None)  # an example's time says what else the machine does
+settings.load_profile("brokerbench")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks

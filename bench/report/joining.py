@@ -143,7 +143,8 @@ def mode_name(cell: Json) -> str:
     """A cell's mode, with what its server is asked to be where that is not the default: "acks-all, nodes=3"."""
     variant = _named(cell.get("spec"), cell.get("system"))
     options = variant.server_options if variant else {}
-    return ", ".join([str(cell["mode"]["name"]), *(f"{key}={value}" for key, value in options.items())])
+    name = str(cell["mode"]["name"])  # has what tells it from others of its run already
+    return ", ".join([name, *(f"{key}={value}" for key, value in options.items() if f"{key}={value}" not in name.split(", "))])
 
 
 def _named(text: Any, system: Any) -> spec.Variant | None:

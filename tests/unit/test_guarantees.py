@@ -19,7 +19,7 @@ from bench.guarantees.record import FILE, Asked, Record
 from bench.guarantees.shape import PER_TRIAL
 from bench.guarantees.verdicts import ANOMALIES, Expectation, Injection
 from bench.report import guarantees as pages
-from bench.report import write
+from bench.report import joining, write
 from bench.servers import kafka
 from benchmarks.evidence import cluster
 
@@ -230,6 +230,12 @@ def test_a_leader_dies_only_where_there_are_several_nodes():
         Asked(("kafka",), ("leader-kill",), 1, 1).cells()
     assert [cell.mode.name for cell in cluster.FULL.cells()][:2] == ["acks-all", "acks-1"]
     assert {cell.wanted for cell in cluster.FULL.cells()} == {20}
+
+
+def test_what_tells_a_cell_apart_stands_in_its_name_once():
+    chosen = cells.of(["kafka,nodes=3,mode=acks-all", "kafka,nodes=3,metadata=zookeeper,mode=acks-all"], ["leader-kill"])
+    plain = [{"system": "kafka", "spec": cell.variant.spec, "mode": {"name": cell.mode.name}} for cell in chosen]
+    assert [joining.mode_name(cell) for cell in pages.told_apart(plain)] == ["acks-all, nodes=3", "acks-all, metadata=zookeeper, nodes=3"]
 
 
 def test_zookeeper_dies_only_where_it_keeps_the_metadata():
