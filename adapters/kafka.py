@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -37,13 +36,11 @@ from adapters.kafka_copies import copies, usual_factor
 from adapters.kafka_depth import held_for
 from adapters.kafka_modes import MODES, way_of
 from adapters.kafka_processor import COMMIT_S, READ_MAX, OutputReader, Processor
-from adapters.kafka_receiver import BEFORE_S, Receiver
+from adapters.kafka_receiver import Receiver
 from adapters.kafka_sender import PAYLOAD_BYTES_MAX, Sender
+from adapters.kafka_shared import BEFORE_S, group_id, named, redelivery_s, topics
 from adapters.kafka_transactions import TransactionalSender
 from adapters.options import check_profile, choose_mode
-
-# The broker looks so often for transactions that are too old: transaction.abort.timed.out.transaction.cleanup.interval.ms.
-_SWEEP_S = 10.0
 
 # Ours, beside the client's own names.
 _OURS: dict[str, int] = {"window": 10_000, "replication_factor": 1, "min_insync_replicas": 1}
@@ -109,17 +106,14 @@ class KafkaAdapter:
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names of the topic and of the consumer groups, unique to this call; of their output topics, where they have some."""
-        topic = f"brokerbench.{run_id}.{uuid.uuid4().hex[:8]}"
-        groups = {group.name: f"{topic}.{group.name}" for group in topology.groups}
         members = {group.name: group.members for group in topology.groups}
-        outputs = {group: f"{name}.out" for group, name in groups.items()} if self._way.processor else {}
-        return {"topic": topic, "partitions": topology.partitions, "groups": groups, "members": members, "outputs": outputs}
+        return named(topology, run_id, outputs=self._way.processor) | {"members": members}
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Creates the topics and waits until each partition has a leader; one that is there already is left as it is."""
         about = {"num_partitions": wiring["partitions"], **self._copies.of_topic()}
         with self._admin(wiring) as admin:
-            for topic in _topics(wiring):
+            for topic in topics(wiring):
                 try:
                     admin.create_topics({topic: about}, wait_for_metadata=True)
                 except kafka_errors.TopicAlreadyExistsError:
@@ -129,7 +123,7 @@ class KafkaAdapter:
     def cleanup(self, wiring: Wiring) -> None:
         """Deletes this wiring's topics and consumer groups; what is gone already is fine."""
         with self._admin(wiring) as admin:
-            for topic in _topics(wiring):
+            for topic in topics(wiring):
                 with contextlib.suppress(kafka_errors.UnknownTopicOrPartitionError):
                     admin.delete_topics([topic])
             for group in wiring["groups"].values():
@@ -156,14 +150,13 @@ class KafkaAdapter:
 
         With outputs, one that is started again has its predecessor's transactional_id, as a producer has.
         """
-        if group not in wiring["groups"]:
-            raise BadSetting(f"no group {group!r} in this wiring, which has {', '.join(wiring['groups'])}")
+        name = group_id(wiring, group)
         with translated(wiring["servers"]):
-            client = KafkaConsumer(bootstrap_servers=list(wiring["servers"]), group_id=wiring["groups"][group], **self._consumer)
+            client = KafkaConsumer(bootstrap_servers=list(wiring["servers"]), group_id=name, **self._consumer)
             spare = wiring["members"][group] > wiring["partitions"]
             if not self._way.processor:
                 return Receiver(client, wiring["topic"], before=self._way.commits_before, spare=spare)
-            settings = self._stage | {"transactional_id": f"{wiring['groups'][group]}.{member}"}
+            settings = self._stage | {"transactional_id": f"{name}.{member}"}
             connect = partial(_connected, list(wiring["servers"]), settings)
             try:
                 return Processor(client, wiring["topic"], wiring["outputs"][group], connect, spare=spare)
@@ -185,16 +178,11 @@ class KafkaAdapter:
             return held_for(wiring, group, transactional=self._way.transactional)
 
     def redelivery_s(self) -> float:
-        """How long, by the settings in force, what a dead or silent client held may stay out of everybody's reach.
-
-        A member's partitions go to others when its session ends; what follows the open transaction of a dead client is read when
-        that is aborted, by its successor or, at the latest, by the broker.
-        """
-        session_s = (KafkaConsumer.DEFAULT_CONFIG | self._consumer)["session_timeout_ms"] / 1000
+        """By the settings in force (adapters/kafka_shared.py)."""
+        session_s = float((KafkaConsumer.DEFAULT_CONFIG | self._consumer)["session_timeout_ms"] / 1000)
         if not self._way.transactional and not self._way.processor:
-            return float(session_s)
-        transaction_s = (KafkaProducer.DEFAULT_CONFIG | self._producer)["transaction_timeout_ms"] / 1000
-        return float(max(session_s, transaction_s + _SWEEP_S))
+            return redelivery_s(session_s, None)
+        return redelivery_s(session_s, float((KafkaProducer.DEFAULT_CONFIG | self._producer)["transaction_timeout_ms"] / 1000))
 
     def effective(self) -> Mapping[str, Mapping[str, Any]]:
         """Every setting in force that is a plain value (null = the library's or the system's choice)."""
@@ -228,10 +216,6 @@ class KafkaAdapter:
                 yield admin
             finally:
                 admin.close()
-
-
-def _topics(wiring: Wiring) -> list[str]:
-    return [wiring["topic"], *wiring["outputs"].values()]
 
 
 def _connected(servers: list[str], settings: Mapping[str, Any]) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from kafka import errors as kafka_errors
 
@@ -18,8 +17,6 @@ BOOTSTRAP_MS = 9000
 CLOSE_S = 2.0
 ANOTHER_MS = 3000  # one try of a producer in place of another: kafka-python may lose its request while a broker comes back
 AGAIN_S = 0.2  # between two tries to replace a producer
-
-T = TypeVar("T")
 
 
 def _translate(error: Exception, servers: Sequence[str]) -> AdapterError:
@@ -90,18 +87,6 @@ def another(connect: Callable[[], Any], get_ready: Callable[[Any], object], even
         else:
             return client
     return None
-
-
-def within(seconds: float, work: Callable[[], T]) -> T | None:
-    """What ``work`` returns, or None where it has not ended by then: kafka-python's calls for transactions have no time limit.
-
-    Its thread goes on, for as long as the client lets it wait. ``work`` does not raise.
-    """
-    ended: list[T] = []
-    thread = threading.Thread(target=lambda: ended.append(work()), name="kafka-transaction", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return ended[0] if ended else None
 
 
 def shut(client: Any) -> None:

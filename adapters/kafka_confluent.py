@@ -9,13 +9,12 @@ queued.min.messages=100,000 a consumer that is slower than its broker stands sti
 these two, gives the partition also where there are keys, and lingers for batches of up to 512 KiB, as kafka-python's ``tuned`` does.
 
 The sending side is adapters/kafka_confluent_sender.py and, with transactions, kafka_confluent_transactions.py; the receiving side
-kafka_confluent_receiver.py and, where it writes what it processed, kafka_confluent_processor.py.
+kafka_confluent_receiver.py and, where it writes what it processed, kafka_confluent_processor.py; what both clients share, kafka_shared.py.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,17 +25,17 @@ from confluent_kafka.cimpl import NewTopic
 
 from adapters.base import Options, Outcomes, Topology, Wiring
 from adapters.capabilities import Assignment, Capabilities, Support
-from adapters.errors import BadSetting
 from adapters.kafka_confluent_client import ANSWER_S, Commits, Hears, partitions_of, translated
 from adapters.kafka_confluent_depth import held_for
 from adapters.kafka_confluent_processor import COMMIT_S, OutputReader, Processor
-from adapters.kafka_confluent_receiver import BEFORE_S, Receiver
+from adapters.kafka_confluent_receiver import Receiver
 from adapters.kafka_confluent_sender import PAYLOAD_BYTES_MAX, Sender
 from adapters.kafka_confluent_settings import CONSUMER, PRODUCER, given, in_force
 from adapters.kafka_confluent_settings import translated as by_name
 from adapters.kafka_confluent_transactions import TransactionalSender
 from adapters.kafka_copies import copies
 from adapters.kafka_modes import MODES, way_of
+from adapters.kafka_shared import BEFORE_S, group_id, named, redelivery_s, topics
 from adapters.options import check_profile, choose_mode
 
 _NAME = "confluent-kafka"
@@ -44,8 +43,6 @@ _LOOK_S = 0.05  # between two looks at a topic that was just created
 _THERE = {KafkaError.TOPIC_ALREADY_EXISTS}
 # A group that never committed does not exist; one with a member that was killed goes when its session ends.
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND, KafkaError.NON_EMPTY_GROUP}
-# The broker looks so often for transactions that are too old: transaction.abort.timed.out.transaction.cleanup.interval.ms.
-_SWEEP_S = 10.0
 _QUIET = {"log_level": 2}  # of clients in the runner: what is wrong they raise
 _BASE_PRODUCER: dict[str, Any] = {"partitioner": "murmur2_random"}
 _BASE_CONSUMER: dict[str, Any] = {"enable.auto.commit": False, "enable.auto.offset.store": False, "auto.offset.reset": "earliest"}
@@ -104,22 +101,18 @@ class ConfluentAdapter:
 
     def wire(self, topology: Topology, run_id: str) -> Wiring:
         """Names of the topic and of the consumer groups, unique to this call; of their output topics, where they have some."""
-        topic = f"brokerbench.{run_id}.{uuid.uuid4().hex[:8]}"
-        groups = {group.name: f"{topic}.{group.name}" for group in topology.groups}
-        outputs = {group: f"{name}.out" for group, name in groups.items()} if self._way.processor else {}
-        return {"topic": topic, "partitions": topology.partitions, "groups": groups, "outputs": outputs}
+        return named(topology, run_id, outputs=self._way.processor)
 
     def prepare(self, wiring: Wiring) -> Wiring:
         """Creates the topics and waits until each partition has a leader; one that is there already is left as it is."""
-        topics = _topics(wiring)
         with translated(wiring["servers"]):
             admin = _admin(wiring)
             synced = {"min.insync.replicas": str(self._copies.synced)}
-            wanted = [NewTopic(topic, wiring["partitions"], self._copies.factor, config=synced) for topic in topics]
+            wanted = [NewTopic(topic, wiring["partitions"], self._copies.factor, config=synced) for topic in topics(wiring)]
             for made in admin.create_topics(wanted).values():
                 _answer(made, _THERE)
             until = time.monotonic() + ANSWER_S
-            for topic in topics:
+            for topic in topics(wiring):
                 while partitions_of(admin, topic, ANSWER_S) < wiring["partitions"]:
                     if time.monotonic() > until:
                         raise TimeoutError(f"no leader of each partition of {topic}")
@@ -130,7 +123,7 @@ class ConfluentAdapter:
         """Deletes this wiring's topics and consumer groups; what is gone already is fine."""
         with translated(wiring["servers"]):
             admin = _admin(wiring)
-            gone = admin.delete_topics(_topics(wiring)) | admin.delete_consumer_groups([*wiring["groups"].values()])
+            gone = admin.delete_topics(topics(wiring)) | admin.delete_consumer_groups([*wiring["groups"].values()])
             for answer in gone.values():
                 _answer(answer, _GONE)
 
@@ -166,9 +159,7 @@ class ConfluentAdapter:
 
         With outputs, one that is started again has its predecessor's transactional.id, as a producer has.
         """
-        if group not in wiring["groups"]:
-            raise BadSetting(f"no group {group!r} in this wiring, which has {', '.join(wiring['groups'])}")
-        name, topic, partitions = wiring["groups"][group], wiring["topic"], wiring["partitions"]
+        name, topic, partitions = group_id(wiring, group), wiring["topic"], wiring["partitions"]
         settings = _at(wiring) | self._consumer | {"group.id": name}
 
         def connect(error_cb: Hears, on_commit: Commits) -> Any:
@@ -196,15 +187,11 @@ class ConfluentAdapter:
             return OutputReader(client, wiring["outputs"][group], wiring["partitions"])
 
     def redelivery_s(self) -> float:
-        """How long, by the settings in force, what a dead or silent client held may stay out of everybody's reach.
-
-        A member's partitions go to others when its session ends; what follows the open transaction of a dead client is read when
-        that is aborted, by its successor or, at the latest, by the broker.
-        """
+        """By the settings in force (adapters/kafka_shared.py)."""
         session_s = int(in_force(CONSUMER, self._consumer)["session.timeout.ms"]) / 1000
         if not self._way.transactional and not self._way.processor:
-            return session_s
-        return max(session_s, self._transaction_s() + _SWEEP_S)
+            return redelivery_s(session_s, None)
+        return redelivery_s(session_s, self._transaction_s())
 
     def _transaction_s(self) -> float:
         return int(in_force(PRODUCER, self._producer)["transaction.timeout.ms"]) / 1000
@@ -232,10 +219,6 @@ class ConfluentAdapter:
             "producer": in_force(PRODUCER, self._producer) | producer | common,
             "consumer": in_force(CONSUMER, self._consumer) | consumer | common,
         }
-
-
-def _topics(wiring: Wiring) -> list[str]:
-    return [wiring["topic"], *wiring["outputs"].values()]
 
 
 def _at(wiring: Wiring) -> dict[str, Any]:

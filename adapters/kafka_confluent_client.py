@@ -7,15 +7,15 @@ connection is its error _TRANSPORT; that one is back it does not say, so it is t
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from adapters.base import Event
 from adapters.errors import AdapterError, BadSetting, Refused, Unreachable
+from adapters.kafka_shared import within
 
 ANSWER_S = 9.0  # of a request at the start: a server that is there answers by then
 CLOSE_S = 2.0
@@ -61,7 +61,6 @@ def translated(servers: Sequence[str]) -> Iterator[None]:
         raise _translate(error, servers) from error
 
 
-T = TypeVar("T")
 Hears = Callable[[KafkaError], None]  # error_cb
 Commits = Callable[[KafkaError | None, Sequence[TopicPartition]], None]  # on_commit
 
@@ -91,15 +90,6 @@ class Links:
         if self.lost:
             self.lost = False
             self._events.append(Event("reconnected"))
-
-
-def within(seconds: float, work: Callable[[], T]) -> T | None:
-    """What ``work`` returns, or None where it has not ended by then; its thread goes on. ``work`` does not raise."""
-    ended: list[T] = []
-    thread = threading.Thread(target=lambda: ended.append(work()), name="confluent-kafka-call", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return ended[0] if ended else None
 
 
 def let_go(held: list[Any]) -> None:

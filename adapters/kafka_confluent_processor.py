@@ -25,8 +25,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 
 from adapters.base import Batch, Event, Output
 from adapters.errors import AdapterError
-from adapters.kafka_confluent_client import ANSWER_S, Commits, Hears, let_go, said, within
+from adapters.kafka_confluent_client import ANSWER_S, Commits, Hears, let_go, said
 from adapters.kafka_confluent_receiver import Receiver
+from adapters.kafka_shared import acknowledged, within
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
 _ANOTHER_S = 1.0  # one try of a producer in place of another, or to learn the committed positions
@@ -146,7 +147,7 @@ class Processor(Receiver):
         messages: list[Any] = []
         offsets: dict[int, int] = {}
         lost: set[int] = set()
-        for polled, many in self._acknowledged(batch, upto):
+        for polled, many in acknowledged(self._unacked, batch, upto):
             for message in polled.messages[polled.done : many]:
                 partition = message.partition()
                 if self.holds(partition, polled.taken.get(partition, 0)):

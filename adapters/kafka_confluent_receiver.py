@@ -23,9 +23,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from adapters.base import Batch, Event
 from adapters.errors import Unsupported
-from adapters.kafka_confluent_client import AGAIN_S, CLOSE_S, Commits, Hears, Links, said, within
+from adapters.kafka_confluent_client import AGAIN_S, CLOSE_S, Commits, Hears, Links, said
+from adapters.kafka_shared import BEFORE_S, Done, acknowledged, within
 
-BEFORE_S = 10.0  # how long a commit before processing is waited for: a broker that starts again is back by then
 _WAIT_S = 0.01  # of one look while something is waited for
 
 # Answers after which the same commit is of no use: others have the partitions.
@@ -68,15 +68,6 @@ class Polled:
         return self.positions[0 if self.partitions is None else self.partitions.index(partition)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """Acknowledged of a partition and not committed: from the first message to the last, before it was taken away again."""
-
-    first: int
-    last: int
-    taken: int
-
-
 class Receiver:
     """A Consumer in its group, by subscription. ``connect`` makes it, given what is to hear errors and commits."""
 
@@ -93,11 +84,11 @@ class Receiver:
         self.changes = 0  # of the assignment
         self._serial = 0
         self._unacked: deque[Polled] = deque()
-        self._pending: dict[int, _Done] = {}  # acknowledged, not committed
-        self._flying: dict[int, _Done] = {}  # in the commit that is under way
+        self._pending: dict[int, Done] = {}  # acknowledged, not committed
+        self._flying: dict[int, Done] = {}  # in the commit that is under way
         self._again_s = 0.0  # no commit before it: the last one found no broker
         self._failed = ""  # why the last commit that was waited for failed,
-        self._refused: dict[int, _Done] = {}  # and what was in it
+        self._refused: dict[int, Done] = {}  # and what was in it
         self._more = False  # the last look at what is there did not take all
         self._ahead: list[Any] = []  # came while something else was waited for
         self._was_ready = False
@@ -187,13 +178,13 @@ class Receiver:
             self._events.append(Event("ack-failed", "the consumer is closed"))
             return False
         lost: set[int] = set()
-        for polled, many in self._acknowledged(batch, upto):
+        for polled, many in acknowledged(self._unacked, batch, upto):
             for partition, last in polled.last(many).items():
                 taken = polled.taken.get(partition, 0)
                 if self.holds(partition, taken):
                     earlier = self._pending.get(partition)
                     first = polled.first(partition) if earlier is None else earlier.first
-                    self._pending[partition] = _Done(first, last, taken)
+                    self._pending[partition] = Done(first, last, taken)
                 else:
                     lost.add(partition)
         if lost:
@@ -202,18 +193,6 @@ class Receiver:
             return self._commit_and_wait(refused=bool(lost))
         self._commit()
         return not lost
-
-    def _acknowledged(self, batch: Batch, upto: int) -> list[tuple[Polled, int]]:
-        """What an ack() is about: the batches before this one, and the first ``upto`` messages of it."""
-        token: Polled = batch.token
-        unacked, found = self._unacked, []
-        while unacked and unacked[0].serial < token.serial:
-            older = unacked.popleft()
-            found.append((older, len(older.positions)))
-        found.append((token, upto))
-        if upto >= batch.count and unacked and unacked[0] is token:
-            unacked.popleft()
-        return found
 
     def _commit(self) -> None:
         """Sends what is pending unless a commit is under way."""
@@ -231,11 +210,11 @@ class Receiver:
         except KafkaException as error:
             self._committed(error.args[0], [])
 
-    def _mine(self, offsets: dict[int, _Done]) -> dict[int, _Done]:
+    def _mine(self, offsets: dict[int, Done]) -> dict[int, Done]:
         """Those of partitions that are still this member's: a broker would take the others too, and set their new owner back."""
         return {partition: done for partition, done in offsets.items() if self.holds(partition, done.taken)}
 
-    def _offsets(self, done: dict[int, _Done]) -> list[TopicPartition]:
+    def _offsets(self, done: dict[int, Done]) -> list[TopicPartition]:
         """As Kafka wants them: the next message to read."""
         return [TopicPartition(self._topic, partition, each.last + 1) for partition, each in done.items()]
 

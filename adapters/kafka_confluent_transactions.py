@@ -14,34 +14,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
 from adapters.errors import AdapterError
-from adapters.kafka_confluent_client import AGAIN_S, CLOSE_S, Hears, said
+from adapters.kafka_confluent_client import AGAIN_S, Hears, said
 from adapters.kafka_confluent_sender import Sender, check_size
+from adapters.kafka_ending import EndsTransactions
 
 _ANOTHER_S = 3.0  # one try of a producer in place of another
 
 
-@dataclass
-class _Open:
-    """A transaction: first id and count of what each send() added, and how many messages librdkafka refused or gave up."""
-
-    taken: list[tuple[int, int]] = field(default_factory=list)
-    begun: bool = False
-    trouble: str = ""  # why it has to be aborted
-
-    def delivered(self, error: KafkaError | None, _message: object) -> None:
-        """A delivery report: one that failed, which librdkafka knows too, says why there is no commit."""
-        if error is not None:
-            self.trouble = self.trouble or error.str()
-
-
-class TransactionalSender(Sender):
+class TransactionalSender(EndsTransactions, Sender):
     """A Producer with a transactional.id; at most ``window`` messages a transaction, which may take ``limit_s`` seconds to end."""
 
     def __init__(
@@ -52,10 +38,7 @@ class TransactionalSender(Sender):
         self._limit_s = limit_s
         self._begun_anew = False  # init_transactions() is done
         self._change = threading.Condition()
-        self._transaction = _Open()
-        self._filling = False  # send() adds to it
-        self._ending = False  # the thread ends it
-        threading.Thread(target=self._end_each, name="end-kafka-transactions", daemon=True).start()
+        self._start_ending(outcomes)
 
     def _get_ready(self, timeout_s: float) -> None:
         if not self._begun_anew:
@@ -89,6 +72,11 @@ class TransactionalSender(Sender):
 
     def _fill(self, block: Block, lo: int, end: int) -> int:
         at, transaction = lo, self._transaction
+
+        def delivered(error: KafkaError | None, _message: object) -> None:  # one that failed, which librdkafka knows too
+            if error is not None:
+                transaction.given_up(error.str())
+
         try:
             if not transaction.begun:
                 self._client.begin_transaction()
@@ -97,53 +85,30 @@ class TransactionalSender(Sender):
             transaction.trouble = said(refused)
             return 0
         while at < end:
-            taken, error = self._produce(block, at, end, transaction.delivered)
+            taken, error = self._produce(block, at, end, delivered)
             if taken:
-                transaction.taken.append((block.first_id + at, taken))
+                transaction.take(block.first_id + at, taken)
                 self._outstanding += taken
             at += taken
             if error is None:
                 break
             self._events.append(Event("error", f"not sent: {said(error)}"))
             if isinstance(error, BufferError) or error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                transaction.trouble = transaction.trouble or said(error)  # this producer takes nothing more as it is
+                transaction.given_up(said(error))  # this producer takes nothing more as it is
                 break
             self._outcomes.run(block.first_id + at, 1, Status.FAILED)
             at += 1
         return at - lo
 
-    def _end_each(self) -> None:
-        """The thread: ends one transaction after the other."""
-        while True:
-            with self._change:
-                self._change.wait_for(
-                    lambda: self._closed or ((self._transaction.taken or self._transaction.trouble) and not self._filling)
-                )
-                if self._closed:
-                    return
-                self._ending = True
-            status, why = self._end(self._client, self._transaction)
-            with self._change:
-                if self._closed:  # close() has told of it
-                    return
-                for first, many in self._transaction.taken:
-                    self._outcomes.run(first, many, status)
-                self._transaction, self._outstanding = _Open(), 0
-            if status is not Status.CONFIRMED:
-                self._events.append(Event("error", f"a transaction was not committed: {why}"))
-                self._take_another()
-            with self._change:
-                self._ending = False
-                self._change.notify_all()
-
-    def _end(self, client: Any, transaction: _Open) -> tuple[Status, str]:
-        """Commits, or aborts what is in trouble; what became of it, and why it was not committed."""
+    def _end_open(self) -> tuple[Status, str]:
+        """Commits, or aborts what is in trouble."""
+        client, transaction = self._client, self._transaction
         until = time.monotonic() + self._limit_s
         if not transaction.trouble:
             why = self._tried(client.commit_transaction, until)
             if why is None:
                 return Status.CONFIRMED, ""
-            transaction.trouble = transaction.trouble or why.str()
+            transaction.given_up(why.str())
             if why.retriable():  # it may still come to it
                 return Status.INDETERMINATE, transaction.trouble
         failed = self._tried(client.abort_transaction, until)
@@ -162,8 +127,9 @@ class TransactionalSender(Sender):
             else:
                 return None
 
-    def _take_another(self) -> None:
+    def _not_committed(self, why: str) -> None:
         """End the producer, and connect another, as often as that takes."""
+        self._events.append(Event("error", f"a transaction was not committed: {why}"))
         self._drop()
         while not self._closed:
             try:
@@ -184,21 +150,5 @@ class TransactionalSender(Sender):
         """A plain wait of ``timeout_s`` seconds: the thread does the work."""
         time.sleep(max(timeout_s, 0.0))
 
-    def flush(self, timeout_s: float) -> int:
-        """Waits at most ``timeout_s`` seconds until the last transaction has ended; how many messages of it have no outcome."""
-        with self._change:
-            self._change.wait_for(lambda: not self._outstanding, timeout_s)
-        return self._outstanding
-
-    def close(self) -> None:
-        """Waits at most 2 s for the last transaction; what is left of it is indeterminate. Idempotent."""
-        if self._closed:
-            return
-        self.flush(CLOSE_S)
-        with self._change:
-            self._closed = True
-            for first, many in self._transaction.taken:
-                self._outcomes.run(first, many, Status.INDETERMINATE)
-            self._transaction, self._outstanding = _Open(), 0
-            self._change.notify_all()
+    def _end_client(self) -> None:
         self._drop()

@@ -26,8 +26,9 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from adapters.base import Batch, Event, Output
-from adapters.kafka_client import AGAIN_S, ANOTHER_MS, BOOTSTRAP_MS, another, shut, within
+from adapters.kafka_client import AGAIN_S, ANOTHER_MS, BOOTSTRAP_MS, another, shut
 from adapters.kafka_receiver import Polled, Receiver
+from adapters.kafka_shared import acknowledged, within
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
 _BACK_MS = 1000  # of one poll(), to learn the committed positions
@@ -157,16 +158,11 @@ class Processor(Receiver):
             return False
         # Before it is seen what is still held: where a rebalance comes between the two, the coordinator refuses this generation.
         member = self._client.group_metadata()
-        token: Polled = batch.token
         records: list[Any] = []
         offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         lost: set[int] = set()
-        while self._unacked and self._unacked[0].serial < token.serial:
-            older = self._unacked.popleft()
-            self._add(older, len(older.positions), records, offsets, lost)
-        self._add(token, upto, records, offsets, lost)
-        if upto >= batch.count and self._unacked and self._unacked[0] is token:
-            self._unacked.popleft()
+        for polled, many in acknowledged(self._unacked, batch, upto):
+            self._add(polled, many, records, offsets, lost)
         if not records and not lost:
             return True
         if lost:

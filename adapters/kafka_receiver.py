@@ -27,11 +27,11 @@ from kafka import errors as kafka_errors
 from adapters.base import Batch, Event
 from adapters.errors import Unsupported
 from adapters.kafka_client import CLOSE_S, Connections, drained
+from adapters.kafka_shared import BEFORE_S, Done, acknowledged
 
 AGAIN_S = 0.1  # between two tries to commit while no broker answers
 ASK_S = 0.5  # between two looks at a topic of which this member has got nothing
 JOIN_S = 2.0  # how long it has nothing before it joins anew
-BEFORE_S = 10.0  # how long a commit before processing is waited for: a broker that starts again is back by then
 
 
 @dataclass
@@ -43,15 +43,6 @@ class Polled:
     positions: Sequence[int]
     records: Mapping[TopicPartition, Sequence[Any]]  # where Receiver.keeps_records, else none
     done: int = 0  # the first messages that are committed: of a Processor
-
-
-@dataclass(frozen=True)
-class _Done:
-    """Acknowledged of a partition and not committed: from the first message to the last, before it was taken away again."""
-
-    first: int
-    last: int
-    taken: int
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
@@ -107,8 +98,8 @@ class Receiver:
         self._connections = Connections(client)
         self._serial = 0
         self._unacked: deque[Polled] = deque()
-        self._pending: dict[TopicPartition, _Done] = {}  # acknowledged, not committed
-        self._flying: dict[TopicPartition, _Done] = {}  # in the commit that is under way
+        self._pending: dict[TopicPartition, Done] = {}  # acknowledged, not committed
+        self._flying: dict[TopicPartition, Done] = {}  # in the commit that is under way
         self._again_s = 0.0  # no commit before it: the last one found no broker
         self._was_ready = False
         self._closed = False
@@ -171,14 +162,9 @@ class Receiver:
         if self._closed:
             self._events.append(Event("ack-failed", "the consumer is closed"))
             return False
-        token: Polled = batch.token
         lost: set[int] = set()
-        while self._unacked and self._unacked[0].serial < token.serial:
-            older = self._unacked.popleft()
-            self._take(older, len(older.positions), lost)
-        self._take(token, upto, lost)
-        if upto >= batch.count and self._unacked and self._unacked[0] is token:
-            self._unacked.popleft()
+        for polled, many in acknowledged(self._unacked, batch, upto):
+            self._take(polled, many, lost)
         if lost:
             self._events.append(Event("ack-failed", f"partitions {sorted(lost)} went to another member: they are delivered again"))
         if self._before:
@@ -194,11 +180,11 @@ class Receiver:
             if self._listener.holds(partition, taken):
                 earlier = self._pending.get(partition)
                 first = positions[start] if earlier is None else earlier.first
-                self._pending[partition] = _Done(first, positions[min(end, upto) - 1], taken)
+                self._pending[partition] = Done(first, positions[min(end, upto) - 1], taken)
             else:
                 lost.add(partition.partition)
 
-    def _mine(self, offsets: dict[TopicPartition, _Done]) -> dict[TopicPartition, _Done]:
+    def _mine(self, offsets: dict[TopicPartition, Done]) -> dict[TopicPartition, Done]:
         """Those of partitions that are still this member's: a broker would take the others too, and set their new owner back."""
         return {partition: done for partition, done in offsets.items() if self._listener.holds(partition, done.taken)}
 
@@ -284,6 +270,6 @@ class Receiver:
             self._events.append(Event("error", f"at close: {error!r}"))
 
 
-def _offsets(done: dict[TopicPartition, _Done]) -> dict[TopicPartition, OffsetAndMetadata]:
+def _offsets(done: dict[TopicPartition, Done]) -> dict[TopicPartition, OffsetAndMetadata]:
     """As Kafka wants them: the next message to read."""
     return {partition: OffsetAndMetadata(each.last + 1, "", -1) for partition, each in done.items()}

@@ -15,49 +15,26 @@ the coordinator ends what its predecessor left and refuses what of it is still u
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from kafka import errors as kafka_errors
 
 from adapters.base import Block, Event, Outcomes, Status, Wiring
-from adapters.kafka_client import CLOSE_S, shut, within
+from adapters.kafka_client import shut
+from adapters.kafka_ending import EndsTransactions, Transaction
 from adapters.kafka_sender import Sender, check_size
+from adapters.kafka_shared import within
 
 
-@dataclass
-class _Open:
-    """A transaction. ``trouble``: why it has to be aborted."""
-
-    taken: list[tuple[int, int]] = field(default_factory=list)  # first id and count, of neighbours
-    trouble: str = ""
-
-    def take(self, ident: int) -> None:
-        """Add a message."""
-        if self.taken and sum(self.taken[-1]) == ident:
-            self.taken[-1] = (self.taken[-1][0], self.taken[-1][1] + 1)
-        else:
-            self.taken.append((ident, 1))
-
-    def given_up(self, error: BaseException) -> None:
-        """The client's thread, or send(): a message of it was not written."""
-        self.trouble = self.trouble or repr(error)
-
-
-class TransactionalSender(Sender):
+class TransactionalSender(EndsTransactions, Sender):
     """A KafkaProducer with a transactional_id; at most ``window`` messages a transaction."""
 
     def __init__(self, connect: Callable[[], Any], wiring: Wiring, outcomes: Outcomes, *, window: int, explicit: bool) -> None:
         super().__init__(connect, wiring, outcomes, window=window, explicit=explicit)
-        self._begun = False
-        self._open = _Open()
         self._limit_s = self._client.config["transaction_timeout_ms"] / 1000
-        self._filling = False  # send() adds to it
-        self._ending = False  # the thread ends it
-        threading.Thread(target=self._end_each, name="end-kafka-transactions", daemon=True).start()
+        self._start_ending(outcomes)
 
     def _get_ready(self, client: Any) -> None:
         client.init_transactions()  # goes on with one that timed out; does nothing after the first
@@ -88,7 +65,7 @@ class TransactionalSender(Sender):
             self._filling = True
         accepted = 0
         try:
-            if self._begun or self._begin():
+            if self._transaction.begun or self._begin():
                 accepted = self._fill(block, lo, most, timeout_s)
         finally:
             with self._change:
@@ -102,13 +79,17 @@ class TransactionalSender(Sender):
         except kafka_errors.KafkaError as error:
             self._gave_up(error)
         else:
-            self._begun = True
-        return self._begun
+            self._transaction.begun = True
+        return self._transaction.begun
 
     def _fill(self, block: Block, lo: int, most: int, timeout_s: float) -> int:
         send, topic = self._client.send, self._topic
         self._client.config["max_block_ms"] = timeout_s * 1000
-        accepted, transaction = 0, self._open
+        accepted, transaction = 0, self._transaction
+
+        def failed(error: BaseException) -> None:  # in the client's thread
+            transaction.given_up(repr(error))
+
         for ident, message, key, partition in self._rows(block, lo, most):
             try:
                 future = send(topic, message, key, None, partition)
@@ -119,42 +100,21 @@ class TransactionalSender(Sender):
                 self._events.append(Event("error", f"not sent: {error!r}"))
                 break
             except kafka_errors.KafkaError as error:  # the transaction is in trouble already
-                transaction.given_up(error)
+                transaction.given_up(repr(error))
                 break
             else:
-                future.add_errback(transaction.given_up)
+                future.add_errback(failed)
                 transaction.take(ident)
                 self._outstanding += 1
             accepted += 1
         return accepted
 
-    def _end_each(self) -> None:
-        """The thread: ends one transaction after the other."""
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._closed or ((self._open.taken or self._open.trouble) and not self._filling))
-                if self._closed:
-                    return
-                self._ending = True
-            status, why = self._ended_in_time()
-            with self._change:
-                if self._closed:  # close() has reported it
-                    return
-                for first, many in self._open.taken:
-                    self._report(first, many, status)
-                self._open, self._begun, self._outstanding = _Open(), False, 0
-            if status is not Status.CONFIRMED:
-                self._gave_up(kafka_errors.TransactionAbortedError(why))
-            with self._change:
-                self._ending = False
-                self._change.notify_all()
-
-    def _ended_in_time(self) -> tuple[Status, str]:
-        """What became of the open transaction within its time limit, and why it was not committed."""
-        ended = within(self._limit_s, partial(self._end, self._client, self._open))
+    def _end_open(self) -> tuple[Status, str]:
+        """As _end(), within the transaction's time limit."""
+        ended = within(self._limit_s, partial(self._end, self._client, self._transaction))
         return ended or (Status.INDETERMINATE, f"it had not ended after {self._limit_s:g} s (transaction_timeout_ms)")
 
-    def _end(self, client: Any, transaction: _Open) -> tuple[Status, str]:
+    def _end(self, client: Any, transaction: Transaction) -> tuple[Status, str]:
         """Commits, or aborts what is in trouble; waits as long as that takes."""
         try:
             self._flush_client(client)
@@ -162,7 +122,7 @@ class TransactionalSender(Sender):
                 client.commit_transaction()
                 return Status.CONFIRMED, ""
         except kafka_errors.KafkaError as error:
-            transaction.given_up(error)
+            transaction.given_up(repr(error))
         if self._closed:
             return Status.INDETERMINATE, transaction.trouble
         try:
@@ -179,22 +139,9 @@ class TransactionalSender(Sender):
                 client.flush()
                 return
 
-    def flush(self, timeout_s: float) -> int:
-        """Waits at most ``timeout_s`` seconds until the last transaction has ended; how many messages of it have no outcome."""
-        with self._change:
-            self._change.wait_for(lambda: not self._outstanding, timeout_s)
-        return self._outstanding
+    def _not_committed(self, why: str) -> None:
+        self._gave_up(kafka_errors.TransactionAbortedError(why))
 
-    def close(self) -> None:
-        """Waits at most 2 s for the last transaction; what is left of it is indeterminate. Idempotent."""
-        if self._closed:
-            return
-        self.flush(CLOSE_S)
-        with self._change:
-            self._closed = True
-            for first, many in self._open.taken:
-                self._report(first, many, Status.INDETERMINATE)
-            self._open, self._outstanding = _Open(), 0
-            self._change.notify_all()
+    def _end_client(self) -> None:
         if not self._replacing:
             shut(self._client)
