@@ -121,8 +121,7 @@ class RabbitStreams:
 
         async def work(client: Client) -> None:
             for stream in wiring["streams"]:
-                with contextlib.suppress(exceptions.StreamAlreadyExists):
-                    await client.create_stream(stream, {"initial-cluster-size": self._settings["initial-cluster-size"]})
+                await _created(client, stream, {"initial-cluster-size": self._settings["initial-cluster-size"]})
             for stream in wiring["streams"]:
                 await _led(client, stream)
 
@@ -177,6 +176,26 @@ class RabbitStreams:
             "producer": common | {"window": self._settings["window"], "publisher_name": None},
             "consumer": common | {"initial_credit": self._settings["initial_credit"], "ack": "StoreOffset"},
         }
+
+
+async def _created(client: Client, stream: str, arguments: dict[str, Any]) -> None:
+    """Make a stream that may be there already.
+
+    After a server's start its listener answers before the coordinator of its streams does (a Raft machine of its own): until then
+    creating one is an internal error, which is tried again for ELECTED_S seconds.
+    """
+    until_s = time.monotonic() + ELECTED_S
+    while True:
+        try:
+            await client.create_stream(stream, arguments)
+        except exceptions.StreamAlreadyExists:
+            return
+        except exceptions.InternalError:
+            if time.monotonic() > until_s:
+                raise
+            await asyncio.sleep(LEADER_AGAIN_S)
+        else:
+            return
 
 
 async def _led(client: Client, stream: str) -> None:

@@ -302,6 +302,34 @@ def test_a_stream_that_gets_no_leader_is_named(monkeypatch):
     assert client.asked > 1
 
 
+class Recovering:
+    """A server whose coordinator of streams answers at the ``ready``-th try, with ``then``."""
+
+    def __init__(self, ready, then=None):
+        self.asked, self.ready, self.then = 0, ready, then
+
+    async def create_stream(self, _stream, _arguments):
+        self.asked += 1
+        if self.asked < self.ready:
+            raise exceptions.InternalError
+        if self.then is not None:
+            raise self.then
+
+
+@pytest.mark.parametrize("then", [None, exceptions.StreamAlreadyExists()])
+def test_a_stream_is_made_when_the_servers_coordinator_is_back(then):
+    """A server that was killed and started again answers InternalError for a while: the trial ended with it."""
+    client = Recovering(3, then)
+    asyncio.run(rabbitmq_streams._created(client, "s.0", {}))
+    assert client.asked == 3
+
+
+def test_an_internal_error_that_stays_is_told(monkeypatch):
+    monkeypatch.setattr(rabbitmq_streams, "ELECTED_S", 0.06)
+    with pytest.raises(exceptions.InternalError):
+        asyncio.run(rabbitmq_streams._created(Recovering(1000), "s.0", {}))
+
+
 def test_more_members_than_partitions():
     with pytest.raises(Unsupported, match="3 members need as many partitions, not 2"):
         rabbitmq_streams.ADAPTER(Options()).wire(Topology(1, (Group("g", 3),), partitions=2), "r")
