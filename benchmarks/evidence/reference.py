@@ -1,9 +1,10 @@
 """A reference run over every system and each of its variants: ``python -m benchmarks.evidence.reference``, `make evidence-reference`.
 
-Speed: scenarios/order-events.yaml with every variant that `brokerbench systems --variants` tries, a system's modes, clients and options of
-its server one at a time. Faults: a consumer killed and the server killed, of the variants that evidence-guarantees and evidence-cluster
-do not have. Both are kept under results/reference/<machine>/evidence-reference, and docs/reference-report.md is the report of these and
-of the other two together. The speed is measured whole or not at all; the faults are resumed.
+Speed: scenarios/order-events.yaml with every variant that `brokerbench systems --variants` tries, in two runs, so that no more servers
+are up than have to be: each mode through each client on the usual servers; then each option of a server beside the usual one. Faults: a
+consumer killed and the server killed, of the variants that evidence-guarantees and evidence-cluster do not have. All are kept under
+results/reference/<machine>/evidence-reference, and docs/reference-report.md is the report of these and of the other two together. A run of
+speed is measured whole or not at all; the faults are resumed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bench.progress import Progress
 from benchmarks.evidence import cluster, common, guarantees
 
 SCENARIO = "order-events"
+USUAL, OTHER = "order-events", "order-events-servers"  # folders of the two runs
 ROUNDS = 3
 FAULTS = ("consumer-kill", "server-kill")
 INJECTIONS = 2
@@ -36,6 +38,18 @@ def variants() -> list[str]:
     """Every variant of every system, as SPECs, each once."""
     made = [each for text in works.systems() if spec.parse(text).system not in REFERENCES for each in works.variants(text)]
     return list(dict.fromkeys(made))
+
+
+def on_usual_servers() -> list[str]:
+    """Those that ask nothing of their server."""
+    return [text for text in variants() if not spec.parse(text).server_options]
+
+
+def on_other_servers() -> list[str]:
+    """Those that do, each system's usual variant first."""
+    others = [text for text in variants() if spec.parse(text).server_options]
+    return [each for system in dict.fromkeys(spec.parse(text).system for text in others)
+            for each in (system, *(text for text in others if spec.parse(text).system == system))]  # fmt: skip
 
 
 def untried() -> list[str]:
@@ -75,11 +89,14 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = Asked(tuple(untried()), FAULTS, INJECTIONS, INJECTIONS)
     where = ["--work", str(args.work / "faults"), "--out", str(args.out / "faults"), *(["--quick"] if args.quick else [])]
     code = guarantees.tried("reference", __doc__ or "", asked, QUICK_FAULTS, where)
-    chosen = scenario.load(SCENARIO)
-    chosen = chosen.override(systems=QUICK, rounds=1) if args.quick else chosen.override(systems=variants(), rounds=ROUNDS)
-    speed(args.work, args.out / SCENARIO, chosen)
+    rounds, runs = (1, {USUAL: QUICK}) if args.quick else (ROUNDS, {USUAL: on_usual_servers(), OTHER: on_other_servers()})
+    for name, systems in runs.items():
+        speed(args.work, args.out / name, scenario.load(SCENARIO).override(systems=systems, rounds=rounds, lanes=name == USUAL))
     others = [environment.machine_folder(common.RESULTS) / name for name in OTHERS]
-    written([args.out / SCENARIO, args.out / "faults", *([] if args.quick else others)], args.out / PAGE.name if args.quick else PAGE)
+    written(
+        [*(args.out / name for name in runs), args.out / "faults", *([] if args.quick else others)],
+        args.out / PAGE.name if args.quick else PAGE,
+    )
     return code
 
 

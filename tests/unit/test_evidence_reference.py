@@ -19,6 +19,13 @@ def test_every_mode_client_and_option_of_a_server_is_in_it():
             assert {one.server_options.get(key, values[0]) for one in of_pair} == {*values}, (system, key)
 
 
+def test_each_variant_is_in_one_of_the_runs_and_an_option_beside_what_it_changes():
+    usual, other = reference.on_usual_servers(), reference.on_other_servers()
+    added = {spec.parse(text).spec for text in other} & {spec.parse(text).spec for text in usual}
+    assert {*usual, *other} == {*reference.variants()}
+    assert added == {spec.parse(text).system for text in other}, "the usual one of each system whose server has options"
+
+
 def test_what_evidence_has_broken_is_not_broken_again_and_nothing_is_left_out():
     untried = [spec.parse(text) for text in reference.untried()]
     clusters = {spec.parse(text).spec for text in cluster.SPECS}
