@@ -44,7 +44,11 @@ class Stage:
         self._topic = topic
         self._client: Any = None
         self._begun = False  # init_transactions() is done
-        self.ready(ANSWER_S)
+        try:
+            self.ready(ANSWER_S)
+        except BaseException:
+            self.close()
+            raise
 
     def ready(self, timeout_s: float = _ANOTHER_S) -> bool:
         """Returns when it can make transactions, whether by another producer; raises KafkaException, AdapterError where it cannot yet."""
@@ -93,6 +97,8 @@ def _transaction(client: Any, topic: str, messages: Sequence[Any], places: list[
         for message in messages:
             client.produce(topic, message.value(), message.key(), message.partition(), delivered)
         _tried(until, client.send_offsets_to_transaction, places, member)
+        if time.monotonic() > until:  # given up: another producer takes over
+            return f"no answer within {COMMIT_S:.0f} s"
         _tried(until, client.commit_transaction)
     except (KafkaException, BufferError) as error:
         return failed[0] if failed else said(error)
@@ -128,14 +134,17 @@ class Processor(Receiver):
         self._back = False  # has to go back to the committed positions
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """As Receiver.poll(); nothing while the producer is being replaced and the committed positions are not known."""
+        """As Receiver.poll(); nothing while the producer is being replaced and the committed positions are not known.
+
+        Each try of that may take some seconds, whatever ``timeout_s``.
+        """
         if self._back and not self._closed and not self._went_back():
             self._fetched(max_messages, timeout_s)  # rebalances go on meanwhile; what comes, comes again
             return None
         return super().poll(max_messages, timeout_s)
 
     def ack(self, batch: Batch, upto: int) -> bool:
-        """Commit all polled before and ``upto`` messages of this batch with their outputs; waits up to COMMIT_S.
+        """Commit all polled before and ``upto`` messages of this batch with their outputs; waits up to COMMIT_S, and 2 s where it fails.
 
         False: nothing of it was committed, or nobody knows; all that was polled and is not committed comes again.
         """

@@ -287,7 +287,7 @@ def _missed(trial: Mapping[str, Any]) -> bool:
 
 
 def _lumps(trial: Mapping[str, Any]) -> dict[str, float]:
-    """By how many messages each group was behind and caught up with; {} where the slices do not tell, or messages never came at all.
+    """By how many messages each group was behind and caught up with; {} where the slices do not tell, or over 1% of all never came.
 
     A shard that is read five times a second, a sink that waits for its batch: how much is under way at either end of the window is luck,
     and over 1% of a short one. Not where things break: what is made up for after a fault says nothing of lumps.

@@ -205,8 +205,8 @@ class Injector:
 
     def _not_met(self, one: Injection) -> str:
         after = one.fault.after
-        if after is None or one.number:
-            return "not injected: the one before it was not healed in time"
+        if after is None or one.number or one.asked_ns is not None:  # it was due
+            return "not injected: the one before it, or another fault of its node, was not healed in time"
         return f"not injected: {self._count(after[1]):,} of {after[0]:,} {after[1]} by the end of the load"
 
     def _begin(self, one: Injection, now: int) -> None:

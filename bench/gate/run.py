@@ -287,7 +287,7 @@ class Gate:
         trial = self._tried(on, planned, side)
         self._trials.append(trial)
         if trial["server"]:
-            self._data[step.side]["server"] = f"{trial['server']['product']} {trial['server']['version']}"
+            self._data[step.side]["server"] = f"{trial['server']['product']} {trial['server']['version']}".rstrip()
         of_series = [one for one in self._trials if one["series"] == series]
         own["figures"] = figures.by_round(self._task.asked, of_series, step.round + 1)
         self._note_delivery(step.side, trial)

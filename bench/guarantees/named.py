@@ -45,7 +45,7 @@ FAULTS: Mapping[str, Named] = {
         lambda t: t.failover_s + 1, lambda t: t.restart_s + 2, target="server.leader", where={"nodes": "3"},
     ),
     "zookeeper-kill": Named(
-        "ZooKeeper, which keeps the cluster's metadata, is killed (SIGKILL) and started again", "kill", "server",
+        "the first server of ZooKeeper, which keeps the cluster's metadata, is killed (SIGKILL) and started again", "kill", "server",
         lambda _: 3.0, lambda t: t.restart_s, target="zookeeper.1", where={"metadata": "zookeeper"},
     ),
     "server-stop": Named("the server is stopped in order and started again", "stop", "server", lambda _: 0.5, lambda t: t.restart_s + 1),

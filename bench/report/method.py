@@ -16,7 +16,8 @@ SPEED = (
     "interval. Delivery rate is that of the slowest group."
 )
 CAPACITY = (
-    "Held is: the slowest group got at least 99% of what was offered, the backlog was gone within a second of the load's end, "
+    "Held is: the slowest group got at least 99% of what was offered, but for deliveries in lumps (no finding rate-not-reached), "
+    "the backlog was gone within a second of the load's end, "
     "the audit found nothing lost and no promise broken, and {objective} from the intended send time. Each probe is a trial "
     "of its own. The search bisects by probability: every answer of a probe is weighed by how likely it was, stalls and noise "
     "included, so that one lucky or unlucky probe decides nothing. Latencies of the sweep come from histograms merged over "

@@ -1,4 +1,4 @@
-"""Servers in containers: ``docker compose`` with the repository's docker-compose.yml, one project a run.
+"""Servers in containers: ``docker compose`` with the repository's docker-compose.yml, one project a server of a run.
 
 What is asked is the daemon, not the command: a machine can have the one without the other.
 """
@@ -120,24 +120,25 @@ def start_service(system: str, request: Request, connect: Callable[[Request, str
         _docker([*command, "up", "-d", "--wait", *services], environment, UP_TIMEOUT_S, system)
         server = connect(request, ",".join(scheme + local(port) for port in ports))
     except BaseException as error:  # also Ctrl-C: the container must not stay
-        log = subprocess.run(
-            [*command, "logs", "--no-color", "--tail", "15", *services],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=DOWN_TIMEOUT_S,
-        )
+        log = _logs([*command, "logs", "--no-color", "--tail", "15", *services], environment)
         try:
             stop()
         except ServerError as second:  # the first reason is the one that helps
-            raise ServerError(f"{error}\n{log.stdout}\n{second}") from error
+            raise ServerError(f"{error}\n{log}\n{second}") from error
         if isinstance(error, ServerError):
-            raise ServerError(f"{error}\n{log.stdout}".rstrip()) from error
+            raise ServerError(f"{error}\n{log}".rstrip()) from error
         raise
     assert isinstance(server, RemoteServer)  # that is what the recipes' external servers are
     server.on_stop = stop
     return server
+
+
+def _logs(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What the containers said last; "" where that takes too long: they are to be taken down all the same."""
+    try:
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=DOWN_TIMEOUT_S).stdout
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def _docker(command: Sequence[str], environment: Mapping[str, str], timeout_s: float, system: str) -> None:

@@ -29,7 +29,7 @@ from bench.servers.home import home
 from bench.watchdog import start_time
 
 # Longer than any server takes that gives up by itself: its keeper then ends, and says why.
-_START_S = UP_TIMEOUT_S + 60
+_START_S = UP_TIMEOUT_S + 2 * DOWN_TIMEOUT_S + 60  # compose: up, then logs and down
 _STOP_S = max(DOWN_TIMEOUT_S, 2 * STOP_TIMEOUT_S) + 15  # nodes, then those that they need
 
 

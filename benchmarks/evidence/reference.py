@@ -9,21 +9,22 @@ speed is measured whole or not at all; the faults are resumed.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import environment, report, runner, scenario, spec, stage, works
+from bench import environment, report, runner, scenario, spec, stage, store, works
 from bench.analysis.summary import REFERENCES
-from bench.guarantees.record import Asked
+from bench.guarantees.record import FILE, Asked
 from bench.progress import Progress
 from benchmarks.evidence import cluster, common, guarantees
 
 SCENARIO = "order-events"
 USUAL, OTHER = "order-events", "order-events-servers"  # folders of the two runs
-ROUNDS = 3
+ROUNDS = {USUAL: 3, OTHER: 2}
 FAULTS = ("consumer-kill", "server-kill")
 INJECTIONS = 2
 QUICK = ("nats", "redis_streams,mode=noack")
@@ -83,14 +84,29 @@ def written(folders: Sequence[Path], page: Path) -> None:
     common.say(f"Written: {page}")
 
 
+def tried(out: Path) -> bool:
+    """Whether every cell of the faults is there."""
+    cells = store.read_data(out, FILE)["cells"] if (out / FILE).exists() else []
+    whole = bool(cells) and not any(cell["status"] in ("waiting", "failed") for cell in cells)
+    if whole:
+        common.say(f"{out}: tried already; remove it to try again")
+    return whole
+
+
+def faults(args: argparse.Namespace) -> int:
+    """Break what was not broken; the exit code of `brokerbench guarantees`."""
+    asked = Asked(tuple(untried()), FAULTS, INJECTIONS, INJECTIONS)
+    where = ["--work", str(args.work / "faults"), "--out", str(args.out / "faults"), *(["--quick"] if args.quick else [])]
+    return guarantees.tried("reference", __doc__ or "", asked, QUICK_FAULTS, where)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Break what was not broken, measure, write the report; the exit code of `brokerbench guarantees`."""
     args = common.of_verb("reference", (__doc__ or "").split("\n\n", maxsplit=1)[0], "two variants, a round, a fault", words)
-    asked = Asked(tuple(untried()), FAULTS, INJECTIONS, INJECTIONS)
-    where = ["--work", str(args.work / "faults"), "--out", str(args.out / "faults"), *(["--quick"] if args.quick else [])]
-    code = guarantees.tried("reference", __doc__ or "", asked, QUICK_FAULTS, where)
-    rounds, runs = (1, {USUAL: QUICK}) if args.quick else (ROUNDS, {USUAL: on_usual_servers(), OTHER: on_other_servers()})
+    code = 0 if tried(args.out / "faults") else faults(args)
+    runs: dict[str, Sequence[str]] = {USUAL: QUICK} if args.quick else {USUAL: on_usual_servers(), OTHER: on_other_servers()}
     for name, systems in runs.items():
+        rounds = 1 if args.quick else ROUNDS[name]
         speed(args.work, args.out / name, scenario.load(SCENARIO).override(systems=systems, rounds=rounds, lanes=name == USUAL))
     others = [environment.machine_folder(common.RESULTS) / name for name in OTHERS]
     written(

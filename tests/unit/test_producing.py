@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,27 @@ def test_a_canary_confirmed_within_the_trial_is_none_of_its_messages(tmp_path, r
     assert report["late_outcomes"] == many
     rows = journal.read(tmp_path, "w").rows
     assert rows["first"][rows["kind"] == Kind.OK].max() < CANARY_ID
+
+
+class Sleeping(Confirming):
+    """A client that waits as long as it is asked to."""
+
+    def __init__(self, outcomes):
+        super().__init__(outcomes, 1000, 1000)
+        self.waits = []
+
+    def pump(self, timeout_s):
+        self.waits.append(timeout_s)
+        time.sleep(timeout_s)
+        super().pump(timeout_s)
+
+
+def test_the_end_of_a_turn_wakes_no_sleeper(tmp_path):
+    """A message each 1.5 ms, turns of 2 ms: one wait a message, not another one for what was left of it when its turn ended."""
+    client = Sleeping(outcomes := Outcomes())
+    report = run(tmp_path, client, outcomes, "rabbitmq", rate_per_s=2000 / 3, measure_s=0.4)
+    assert report["sent"] > 100
+    assert len([wait for wait in client.waits if wait > 0]) <= 1.2 * report["sent"], "half as many more where each turn's end is one"
 
 
 @pytest.mark.parametrize(("window", "least"), [(1000, 100), (40, 10), (3, 1)])
