@@ -66,7 +66,7 @@ def untried() -> list[str]:
 
 def speed(work: Path, out: Path, chosen: scenario.Scenario) -> None:
     """Measure in ``work``, and keep all but evidence and logs in ``out``; nothing where that is done."""
-    if (out / "summary.json").exists():
+    if (out / "run.json").exists():
         common.say(f"{out}: measured already; remove it to measure again")
         return
     writer = runner.create(chosen, work, command="make evidence-reference")
