@@ -92,7 +92,7 @@ def _matches(collection: Gathered, variant: Json, server: Json | None) -> Iterat
     for run in collection.guarantees:
         for cell in run.data(FILE).get("cells") or ():
             theirs = _named(cell.get("spec"), cell.get("system"))
-            if theirs is None or theirs.system != ours.system or theirs.profile != ours.profile:
+            if theirs is None or (theirs.system, theirs.client, theirs.profile) != (ours.system, ours.client, ours.profile):
                 continue
             if (cell.get("mode") or {}).get("name") != mode or _kind(theirs) != _kind(ours):
                 continue

@@ -75,7 +75,10 @@ def test_a_server_of_another_version_is_told_and_one_that_is_not_known_joins(joi
     assert "version of Apache Kafka not recorded there" in kill.aside
 
 
-@pytest.mark.parametrize("change", [{"spec": "kafka,linger_ms=5"}, {"profile": "tuned", "spec": "kafka,profile=tuned"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"spec": "kafka,linger_ms=5"}, {"profile": "tuned", "spec": "kafka,profile=tuned"}, {"spec": "kafka,client=confluent-kafka"}],
+)
 def test_another_variant_of_the_system_has_no_kills(joined, change):
     assert delivery(joined, variant_of(joined, "kafka") | change) == []
 
