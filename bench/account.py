@@ -41,22 +41,14 @@ def _in_a_row(payloads: Sequence[bytes]) -> bool:
     return whole and header.sequence_of(last) - header.sequence_of(first) == len(payloads) - 1
 
 
-class _Latencies:
-    """A histogram, and what is gathered of it."""
-
-    def __init__(self) -> None:
-        self.histogram = Histogram()
-        self.gathered = Gathered(self.histogram)
-
-
-def _add(values: NDArray[np.int64], *latencies: _Latencies) -> None:
+def _add(values: NDArray[np.int64], *latencies: Gathered) -> None:
     """Record ``values``. A sender that stamps a batch at a time, and a poll that is stamped as one, give runs of one value."""
     if not len(values):
         return  # a chunk's times may lie on both sides of a window or third, and none in it
     cuts = (values[1:] != values[:-1]).nonzero()[0]
     if len(cuts) >= _RUNS or len(cuts) * 8 > len(values):
         for one in latencies:
-            one.gathered.add(values)
+            one.add(values)
         return
     at = 0
     for cut in (*cuts.tolist(), len(values) - 1):
@@ -90,8 +82,8 @@ class Account:
         self._latency_seconds: list[tuple[int, NDArray[np.int64]]] = []  # by the second of arrival: bench.histogram.in_use
         self._counts_before: NDArray[np.int64] | int = 0
         self._n_before = 0
-        self._thirds = (_Latencies(), _Latencies(), _Latencies())
-        self._from_sent = _Latencies()
+        self._thirds = (Gathered(), Gathered(), Gathered())
+        self._from_sent = Gathered()
         self.canaries: set[tuple[int, int]] = set()
         self.keep_positions = False  # journal the broker's positions, where it gives them: tells a repeated write from a repeated delivery
         self._run = run
@@ -125,15 +117,12 @@ class Account:
     @property
     def thirds(self) -> tuple[Histogram, ...]:
         """End to end from intended time, by the third of the window that a message was due in."""
-        for third in self._thirds:
-            third.gathered.flush()
-        return tuple(third.histogram for third in self._thirds)
+        return tuple(third.flush() for third in self._thirds)
 
     @property
     def from_sent(self) -> Histogram:
         """End to end from the time of sending, of all that was due within the window."""
-        self._from_sent.gathered.flush()
-        return self._from_sent.histogram
+        return self._from_sent.flush()
 
     @property
     def end_to_end(self) -> Histogram:

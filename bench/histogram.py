@@ -158,13 +158,13 @@ _SUMMARY: Final = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.
 class Gathered:
     """Durations on their way into a histogram: add() there costs 25 us, however few they are (after a sleep), here one.
 
-    Who reads the histogram calls flush() before.
+    Who reads the histogram takes what flush() returns.
     """
 
-    __slots__ = ("_at", "_histogram", "_values")
+    __slots__ = ("_at", "_values", "histogram")
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
+    def __init__(self, histogram: Histogram | None = None) -> None:
+        self.histogram = Histogram() if histogram is None else histogram
         self._values = np.empty(GATHERED, np.int64)
         self._at = 0
 
@@ -175,16 +175,17 @@ class Gathered:
             self.flush()
             end = len(values)
             if end > GATHERED:
-                self._histogram.add(values)
+                self.histogram.add(values)
                 return
         self._values[self._at : end] = values
         self._at = end
 
-    def flush(self) -> None:
-        """Record what was gathered."""
+    def flush(self) -> Histogram:
+        """Record what was gathered; return the histogram."""
         if self._at:
-            self._histogram.add(self._values[: self._at])
+            self.histogram.add(self._values[: self._at])
             self._at = 0
+        return self.histogram
 
 
 def indices(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.histogram import Gathered, Histogram, pack
+from bench.histogram import Gathered, pack
 
 
 class Lateness:
@@ -21,9 +21,8 @@ class Lateness:
         self.free_ns = 0
         self._woke_ns = 0
         self._behind = False  # the last stretch has not ended: it goes on
-        self._prompt = Histogram()  # of messages that nothing held up: woken is all of it, blocked 0
-        self._held = (Histogram(), Histogram(), Histogram())  # of the others: lateness, woken, blocked
-        self._to_prompt, self._to_held = Gathered(self._prompt), [Gathered(histogram) for histogram in self._held]
+        self._prompt = Gathered()  # of messages that nothing held up: woken is all of it, blocked 0
+        self._held = (Gathered(), Gathered(), Gathered())  # of the others: lateness, woken, blocked
 
     def wake(self, now_ns: int) -> None:
         """The sender looks for what is due, after it slept; no change where it was still behind."""
@@ -37,7 +36,7 @@ class Lateness:
 
     def undue(self, count: int) -> None:
         """Record ``count`` messages that are due when they are sent."""
-        self._prompt.add_one(0, count)
+        self._prompt.histogram.add_one(0, count)
 
     def add(self, due_ns: NDArray[np.int64], now_ns: int, window_ns: tuple[int, int]) -> None:
         """Record messages that are handed over at ``now_ns``; those count that were due in the window; due_ns ascending, not empty."""
@@ -47,20 +46,17 @@ class Lateness:
             due_ns = due_ns[(due_ns >= start) & (due_ns < end)]
         late = now_ns - due_ns
         if not held:
-            self._to_prompt.add(late)
+            self._prompt.add(late)
             return
         blocked = np.maximum(self.free_ns - np.maximum(due_ns, self._woke_ns), 0)
-        for gathered, values in zip(self._to_held, (late, late - blocked, blocked), strict=True):
+        for gathered, values in zip(self._held, (late, late - blocked, blocked), strict=True):
             gathered.add(values)
 
     def report(self) -> dict[str, dict[str, str | int]]:
         """Return the three histograms, packed (bench.histogram.pack): lateness, lateness_woken, lateness_blocked."""
-        for gathered in (self._to_prompt, *self._to_held):
-            gathered.flush()
-        late, woken, blocked = self._held
-        late.merge(self._prompt)
-        woken.merge(self._prompt)
-        blocked.add_one(0, self._prompt.n)
-        self._prompt = Histogram()
-        self._to_prompt = Gathered(self._prompt)
+        prompt, (late, woken, blocked) = self._prompt.flush(), (one.flush() for one in self._held)
+        late.merge(prompt)
+        woken.merge(prompt)
+        blocked.add_one(0, prompt.n)
+        self._prompt = Gathered()
         return {"lateness": pack(late), "lateness_woken": pack(woken), "lateness_blocked": pack(blocked)}

@@ -65,7 +65,7 @@ class Ledger:
     def __init__(
         self, histogram: Histogram, *, groups: int, capacity: int, window_ns: tuple[int, int], first_id: int, last_id: int
     ) -> None:
-        self._histogram, self._gathered = histogram, Gathered(histogram)
+        self._latencies = Gathered(histogram)
         self._mask = (1 << (capacity - 1).bit_length()) - 1
         self._sent = np.zeros((max(groups, 1), self._mask + 1), dtype=np.int64)
         self._due = np.zeros(self._mask + 1, dtype=np.int64)
@@ -124,7 +124,7 @@ class Ledger:
 
     def flush(self) -> None:
         """Have the histogram hold all that was settled."""
-        self._gathered.flush()
+        self._latencies.flush()
 
     def _settle_one(self, report: Report) -> Part | None:
         """Settle one report without the fixed cost of vectors where it is about one message."""
@@ -145,7 +145,7 @@ class Ledger:
         self.open -= 1
         slot = first & self._mask
         if status is Status.CONFIRMED and self._window_ns[0] <= self._due_view[slot] < self._window_ns[1]:
-            self._histogram.add_one(time_ns - self._sent_views[row][slot])
+            self._latencies.histogram.add_one(time_ns - self._sent_views[row][slot])
         return status, group, first
 
     def _settle_neighbours(self, time_ns: int, first: int, count: int, status: Status, group: int) -> Part:
@@ -157,7 +157,7 @@ class Ledger:
         if status is Status.CONFIRMED and last <= self._mask and sent[lo] == sent[last] and start <= due[lo] and due[last] < end:
             self.resolved[status][row] += count
             self.open -= count
-            self._histogram.add_one(time_ns - sent[lo], count)
+            self._latencies.histogram.add_one(time_ns - sent[lo], count)
         else:
             self._count(status, group, np.arange(first, first + count, dtype=np.int64), time_ns)
         return status, group, range(first, first + count)
@@ -171,4 +171,4 @@ class Ledger:
         slots = ids & self._mask
         due = self._due[slots]
         measured = (due >= self._window_ns[0]) & (due < self._window_ns[1])
-        self._gathered.add((times - self._sent[row, slots])[measured])
+        self._latencies.add((times - self._sent[row, slots])[measured])
