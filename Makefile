@@ -55,10 +55,10 @@ evidence-scale: setup ## a hundred million messages five ways: memory, journals,
 evidence-guarantees: setup ## what each mode loses and repeats under each fault, with bounds: up to 100 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.guarantees $(EVIDENCE)
 
-evidence-cluster: setup ## twenty kills of each cluster's leader: what is lost, how long nothing is acknowledged; about 20 minutes
+evidence-cluster: setup ## twenty kills of each cluster's leader: what is lost, how long nothing is acknowledged; about 55 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.evidence.cluster $(EVIDENCE)
 
-evidence-scaling: setup ## what a broker, a copy, a message cost (scenarios/copies.yaml), and the tables of docs/scale.md: about 7 minutes
+evidence-scaling: setup ## what a broker, a copy, a message cost (scenarios/copies.yaml), and the tables of docs/scale.md: about 4 minutes
 	$(LOCK) $(PYTHON) -m benchmarks.scaling --write docs/scale.md
 
 evidence-reference: setup ## order-events over every system and variant, and what dies beneath them; docs/reference-report.md: about 55 minutes

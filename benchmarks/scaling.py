@@ -7,17 +7,16 @@ measures first). Nothing is guessed: what is not of the run is a parameter, and 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import environment, runner, scenario, store
+from bench import environment, scenario, store
 from bench.analysis import scaling
 from bench.analysis.scaling import Costs, Measured, Wanted
 from bench.errors import UsageError
-from bench.progress import Progress
+from benchmarks.evidence import runs
 from benchmarks.evidence.common import RESULTS, between, ended, table
 
 BEGIN, END = "<!-- begin: python -m benchmarks.scaling -->", "<!-- end: python -m benchmarks.scaling -->"
@@ -103,11 +102,7 @@ def _gigabits(b_per_s: float) -> str:
 def measure(out: Path) -> Path:
     """Run the scenario here and keep it in ``out``, without evidence and logs; ``out``."""
     with tempfile.TemporaryDirectory() as folder:
-        chosen = scenario.load(SCENARIO)
-        writer = runner.create(chosen, Path(folder), command=f"brokerbench run {SCENARIO}")
-        runner.Runner(chosen, writer, Progress()).run()
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(writer.folder, out, ignore=shutil.ignore_patterns("evidence", "servers", ".lock"))
+        runs.keep(scenario.load(SCENARIO), Path(folder), out, command=f"brokerbench run {SCENARIO}")
     return out
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import store
+from bench import spec, stage, store
 from bench.errors import BenchError
 from bench.guarantees import cells, command, run
 from bench.guarantees.record import FILE, Asked
@@ -28,6 +28,12 @@ FULL = Asked((), FAULTS, cells.INJECTIONS, cells.CORE_INJECTIONS)
 QUICK = Asked(("redis_pubsub",), ("consumer-kill",), 1, 1)
 LIMIT_S = 100 * 60.0
 KEPT = (FILE, "guarantees.md", "guarantees.csv")
+
+
+def with_mode(system: str) -> str:
+    """A SPEC that names its mode: without it, `guarantees` means all modes of the system."""
+    variant = spec.parse(system)
+    return system if variant.mode else spec.parse(f"{system},mode={stage.made(variant)[1].mode.name}").spec
 
 
 def unfinished(work: Path, asked: Asked) -> Path | None:

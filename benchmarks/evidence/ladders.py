@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import runner, scenario, spec, stage, units
+from bench import runner, scenario, spec, units
 from bench.analysis import ladder
 from bench.capacity import command as capacity
 from bench.capacity import objective, result
@@ -27,7 +27,7 @@ from bench.guarantees.record import Asked
 from bench.guarantees.run import Guarantees
 from bench.progress import Progress
 from bench.report import text
-from benchmarks.evidence import common, runs, verdicts
+from benchmarks.evidence import common, guarantees, runs, verdicts
 from benchmarks.evidence.common import Json
 
 LADDERS = ("ladder-zeromq", "ladder-redis", "ladder-kafka-replicas", "ladder-rabbitmq", "ladder-nats")
@@ -99,19 +99,13 @@ def expected_s(much: Extent, task: Task) -> float:
         return _START_S + chosen.load_s() + 0.7 * much.rounds * len(chosen.systems)
     if task.kind == CAPACITY:
         return _START_S + much.search_s
-    (cell,) = cells.of([_with_mode(task.spec)], [fault_of(task.spec)], core=much.kills, others=much.kills)
+    (cell,) = cells.of([guarantees.with_mode(task.spec)], [fault_of(task.spec)], core=much.kills, others=much.kills)
     return _START_S + cell.shape(much.kills).trial_s
 
 
 def fault_of(system: str) -> str:
     """What is killed: the server, or a peer where there is none."""
     return "server-kill" if place_of(spec.parse(system)) is not None else "consumer-kill"
-
-
-def _with_mode(system: str) -> str:
-    """A SPEC that names its mode: without it, `guarantees` means all modes of the system."""
-    variant = spec.parse(system)
-    return system if variant.mode else spec.parse(f"{system},mode={stage.made(variant)[1].mode.name}").spec
 
 
 def _scenario(much: Extent, task: Task) -> scenario.Scenario:
@@ -154,7 +148,7 @@ def _capacity(much: Extent, task: Task, folder: Path, command: str) -> Json:
 
 
 def _kill(much: Extent, task: Task, folder: Path, command: str) -> Json:
-    asked = Asked((_with_mode(task.spec),), (fault_of(task.spec),), much.kills, much.kills)
+    asked = Asked((guarantees.with_mode(task.spec),), (fault_of(task.spec),), much.kills, much.kills)
     record, writer = run.begin(asked, folder, command=command)
     with runs.clocked() as when:
         Guarantees(record, writer, Progress(quiet=True)).run()

@@ -16,11 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import environment, report, runner, scenario, spec, stage, store, works
+from bench import environment, report, scenario, spec, store, works
 from bench.analysis.summary import REFERENCES
 from bench.guarantees.record import FILE, Asked
-from bench.progress import Progress
-from benchmarks.evidence import cluster, common, guarantees
+from benchmarks.evidence import cluster, common, guarantees, runs
 
 SCENARIO = "order-events"
 USUAL, OTHER = "order-events", "order-events-servers"  # folders of the two runs
@@ -48,31 +47,27 @@ def on_usual_servers() -> list[str]:
 
 def on_other_servers() -> list[str]:
     """Those that do, each system's usual variant first."""
-    others = [text for text in variants() if spec.parse(text).server_options]
-    return [each for system in dict.fromkeys(spec.parse(text).system for text in others)
-            for each in (system, *(text for text in others if spec.parse(text).system == system))]  # fmt: skip
+    found = [(spec.parse(text).system, text) for text in variants() if spec.parse(text).server_options]
+    return list(dict.fromkeys(each for pair in found for each in pair))
 
 
 def untried() -> list[str]:
     """Of the variants those that nothing else has broken, as SPECs that name their modes."""
-    found = []
-    for text in variants():
-        variant = spec.parse(text)
-        if variant.system in TRIED and not variant.client and not variant.server_options:
-            continue
-        found.append(text if variant.mode else spec.parse(f"{text},mode={stage.made(variant)[1].mode.name}").spec)
-    return [text for text in found if text not in {spec.parse(each).spec for each in cluster.SPECS}]
+    clusters = {spec.parse(text).spec for text in cluster.SPECS}
+    named = [guarantees.with_mode(text) for text in variants() if not _usual(spec.parse(text))]
+    return [text for text in named if text not in clusters]
+
+
+def _usual(variant: spec.Variant) -> bool:
+    return variant.system in TRIED and not variant.client and not variant.server_options
 
 
 def speed(work: Path, out: Path, chosen: scenario.Scenario) -> None:
-    """Measure in ``work``, and keep all but evidence and logs in ``out``; nothing where that is done."""
+    """Measure in ``work``, and keep it in ``out``; nothing where that is done."""
     if (out / "run.json").exists():
         common.say(f"{out}: measured already; remove it to measure again")
         return
-    writer = runner.create(chosen, work, command="make evidence-reference")
-    runner.Runner(chosen, writer, Progress()).run()
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(writer.folder, out, ignore=shutil.ignore_patterns("evidence", "servers", ".lock", "report.html", "charts"))
+    runs.keep(chosen, work, out, command="make evidence-reference")
 
 
 def written(folders: Sequence[Path], page: Path) -> None:
@@ -104,13 +99,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Break what was not broken, measure, write the report; the exit code of `brokerbench guarantees`."""
     args = common.of_verb("reference", (__doc__ or "").split("\n\n", maxsplit=1)[0], "two variants, a round, a fault", words)
     code = 0 if tried(args.out / "faults") else faults(args)
-    runs: dict[str, Sequence[str]] = {USUAL: QUICK} if args.quick else {USUAL: on_usual_servers(), OTHER: on_other_servers()}
-    for name, systems in runs.items():
+    sides: dict[str, Sequence[str]] = {USUAL: QUICK} if args.quick else {USUAL: on_usual_servers(), OTHER: on_other_servers()}
+    for name, systems in sides.items():
         rounds = 1 if args.quick else ROUNDS[name]
         speed(args.work, args.out / name, scenario.load(SCENARIO).override(systems=systems, rounds=rounds, lanes=name == USUAL))
     others = [environment.machine_folder(common.RESULTS) / name for name in OTHERS]
     written(
-        [*(args.out / name for name in runs), args.out / "faults", *([] if args.quick else others)],
+        [*(args.out / name for name in sides), args.out / "faults", *([] if args.quick else others)],
         args.out / PAGE.name if args.quick else PAGE,
     )
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,6 +81,14 @@ def measure(texts: Sequence[str], folder: Path, metrics: Sequence[str], variants
             trials += run.trials
             spacing.append(_trial_s(run.trials))
     return when | {"trial_s": spacing, "revision": run.environment["brokerbench"]} | kept(trials, metrics, variants, chosen.rounds)
+
+
+def keep(chosen: scenario.Scenario, work: Path, out: Path, *, command: str) -> None:
+    """Run a scenario in ``work``, and keep all of it but evidence and logs in ``out``, in place of what is there."""
+    writer = runner.create(chosen, work, command=command)
+    runner.Runner(chosen, writer, Progress()).run()
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(writer.folder, out, ignore=shutil.ignore_patterns("evidence", "servers", ".lock"))
 
 
 @contextlib.contextmanager
