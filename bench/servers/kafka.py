@@ -12,8 +12,9 @@ from typing import Any
 from bench.errors import ServerError
 from bench.servers import kafka_status, kafka_zookeeper
 from bench.servers.base import Node, Request, Server
-from bench.servers.common import ProcessServer, RemoteServer, answer_of, external_address, host_ports, local, node_folder
-from bench.servers.compose import missing_common, start_service
+from bench.servers.common import ProcessServer, RemoteServer, answer_of, host_ports, local, node_folder
+from bench.servers.compose import missing_common
+from bench.servers.elsewhere import ElsewhereOrHere
 from bench.servers.kafka_archive import install
 from bench.servers.kafka_leaders import Leaders, raft_leader
 from bench.servers.kafka_node import MAIN, back_probe, launch, listeners, node_of, ready_probe, replication, template, wait
@@ -58,7 +59,7 @@ FAILOVER = {
 """In place of TIMERS where something will be killed: these decide how long it takes until it is back, or others are in its place."""
 
 
-class KafkaRecipe:
+class KafkaRecipe(ElsewhereOrHere):
     """External, native, compose. ``options``: of native; metadata=zookeeper is always of 3.9, the last series that has it."""
 
     system = "kafka"
@@ -76,12 +77,7 @@ class KafkaRecipe:
             return RELEASES["4.4"].missing()
         return missing_common(self.system, kind, self.default_kinds)
 
-    def start(self, request: Request) -> Server:
-        """Start it, or find it; returns when it answers and has a controller."""
-        if request.kind == "external":
-            return self._external(request, external_address(self.system, request))
-        if request.kind == "compose":
-            return start_service(self.system, request, self._external)
+    def _here(self, request: Request) -> Server:
         keeps, keepers = request.options["metadata"], int(request.options["zookeepers"])
         if request.version not in RELEASES:
             raise ServerError(f"kafka: native gives version {' or '.join(RELEASES)}, not {request.version}")

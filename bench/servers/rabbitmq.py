@@ -22,13 +22,13 @@ from bench.servers.common import (
     RemoteServer,
     advertised,
     answer_of,
-    external_address,
     host_ports,
     local,
     node_folder,
     wait_ready,
 )
-from bench.servers.compose import missing_common, start_service
+from bench.servers.compose import missing_common
+from bench.servers.elsewhere import ElsewhereOrHere
 from bench.servers.ports import choose_port, free_ports
 from bench.servers.probe import amqp_start
 from bench.servers.products import product
@@ -125,7 +125,7 @@ def programs(version: str, folder: Path) -> Run:
     return NEWER.command
 
 
-class RabbitMQRecipe:
+class RabbitMQRecipe(ElsewhereOrHere):
     """External, native (Debian's package, of this or the next Debian; one node or a cluster), compose."""
 
     system = "rabbitmq"
@@ -142,14 +142,6 @@ class RabbitMQRecipe:
         if kind == "native":
             return missing_version(ANY)
         return missing_common(self.system, kind, self.default_kinds)
-
-    def start(self, request: Request) -> Server:
-        """Start it, or find it; returns when it opens an AMQP connection."""
-        if request.kind == "external":
-            return self._external(request, external_address(self.system, request))
-        if request.kind == "compose":
-            return start_service(self.system, request, self._external)
-        return self._native(request, programs(request.version, request.folder))
 
     def install(self) -> None:
         """The machine's own package by apt, its service not started, and version 4.0 beside it; where one of them can be had, that one."""
@@ -179,7 +171,8 @@ class RabbitMQRecipe:
             self.system, request.kind, what, nodes, bootstrap, settings, lambda: [self.ask(host, port) for host, port in pairs]
         )
 
-    def _native(self, request: Request, run: Run) -> Server:
+    def _here(self, request: Request) -> Server:
+        run = programs(request.version, request.folder)
         places = self._places(request)
         cookie, cluster_name = secrets.token_hex(20), f"bench-{secrets.token_hex(6)}"
         cluster = [place.erlang for place in places] if len(places) > 1 else []
