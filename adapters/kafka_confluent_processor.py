@@ -31,6 +31,7 @@ from adapters.kafka_shared import acknowledged, within
 
 COMMIT_S = 10.0  # how long a transaction is waited for: a broker that starts again is back by then
 _ANOTHER_S = 1.0  # one try of a producer in place of another, or to learn the committed positions
+_NO_ANSWER = f"no answer within {COMMIT_S:.0f} s"
 _READ_S = 0.02  # of one look at an output topic: nothing within it, and it is taken for its end
 _READ_MAX = 1000  # messages of one look
 _READS = 20  # at most, in one read(): while the load goes on there is no end
@@ -71,8 +72,7 @@ class Stage:
         ``member``: group metadata.
         """
         why = within(COMMIT_S, partial(_transaction, self._client, self._topic, messages, places, member))
-        if why is None:
-            why = f"no answer within {COMMIT_S:.0f} s"
+        why = _NO_ANSWER if why is None else why
         if why:
             self.close()
         return why
@@ -98,7 +98,7 @@ def _transaction(client: Any, topic: str, messages: Sequence[Any], places: list[
             client.produce(topic, message.value(), message.key(), message.partition(), delivered)
         _tried(until, client.send_offsets_to_transaction, places, member)
         if time.monotonic() > until:  # given up: another producer takes over
-            return f"no answer within {COMMIT_S:.0f} s"
+            return _NO_ANSWER
         _tried(until, client.commit_transaction)
     except (KafkaException, BufferError) as error:
         return failed[0] if failed else said(error)

@@ -153,11 +153,10 @@ def test_what_a_resend_is_refused_may_have_been_written_before(stand):
     assert not ledger.twice
 
 
-def test_what_a_later_try_is_refused_may_have_been_written_before(stand):
-    """The server took the records at botocore's first try, which nobody heard; at the second the stream was gone."""
-    relay = Relay(stand.server)
-    ledger = Ledger()
-    producer = stand.producer(stand.adapter(total_max_attempts=2), ledger, relay.address)
+def sent_unheard(stand, **settings):
+    """A relay that lets no answer through, and a producer of whose 20 records the server has all."""
+    relay, ledger = Relay(stand.server), Ledger()
+    producer = stand.producer(stand.adapter(**settings), ledger, relay.address)
     assert producer.ready(10)
     relay.allow(0)
     assert producer.send(TestBlock(0, [0] * 20), 0, 20, 0.0) == 20
@@ -165,6 +164,12 @@ def test_what_a_later_try_is_refused_may_have_been_written_before(stand):
     while len(stand.ids()) < 20:
         assert time.monotonic() < end
         time.sleep(0.05)
+    return relay, producer, ledger
+
+
+def test_what_a_later_try_is_refused_may_have_been_written_before(stand):
+    """The server took the records at botocore's first try, which nobody heard; at the second the stream was gone."""
+    relay, producer, ledger = sent_unheard(stand, total_max_attempts=2)
     stand.raw.delete_stream(StreamName=stand.wiring["stream"])
     relay.cut()
     relay.allow(None)
@@ -175,16 +180,7 @@ def test_what_a_later_try_is_refused_may_have_been_written_before(stand):
 
 def test_a_lost_answer_is_indeterminate(stand):
     """The server took the records, and nobody was told."""
-    relay = Relay(stand.server)
-    ledger = Ledger()
-    producer = stand.producer(stand.adapter(), ledger, relay.address)
-    assert producer.ready(10)
-    relay.allow(0)
-    assert producer.send(TestBlock(0, [0] * 20), 0, 20, 0.0) == 20
-    end = time.monotonic() + 20
-    while len(stand.ids()) < 20:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    relay, producer, ledger = sent_unheard(stand)
     assert ledger.of == {}
     producer.events()
     relay.cut()
